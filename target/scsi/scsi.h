@@ -224,7 +224,8 @@ struct scsi_task {
 	uint8_t tmf_pending;          /* task management waits for its end */
 	bool in_store;                /* a blk_io of it is submitted and not done */
 	bool data_failed;
-	uint32_t epoch;               /* of the LU's copied state when it was admitted */
+	uint32_t epoch;               /* of the LU's copied state when it was checked */
+	uint64_t seq;                 /* order of arrival on its loop */
 	const struct scsi_opcode *op;
 	struct scsi_nexus_lu *nlu;    /* NULL: LUN not mapped */
 	struct list nexus_link;       /* all tasks of the nexus_lu, in order of arrival */
@@ -281,6 +282,17 @@ enum scsi_tmf_response {
 	SCSI_TMF_REJECTED,
 };
 
+/* The core's: waits for the end of aborted tasks. */
+struct scsi_abort_wait {
+	struct list link;
+	const struct scsi_nexus_lu *nlu; /* NULL: of any LU or nexus of the list's owner */
+	bool one_tag;
+	uint64_t tag;
+	uint64_t seq;               /* tasks that arrived later don't count */
+	uint32_t waiting;
+	void (*done)(struct scsi_abort_wait *w);
+};
+
 struct scsi_tmf_req {
 	struct scsi_nexus *nexus;
 	enum scsi_tmf function;
@@ -291,7 +303,7 @@ struct scsi_tmf_req {
 	bool task_found;            /* ABORT TASK, QUERY TASK: the tag was there */
 	/* the core's */
 	uint32_t waiting;
-	struct list link;
+	struct scsi_abort_wait wait;
 	struct loop_defer defer;
 	void *priv;
 };

@@ -115,6 +115,8 @@ enum scsi_ua {
 	UA_COUNT
 };
 void scsi_ua_raise(struct scsi_nexus_lu *nlu, enum scsi_ua ua);
+/* All LUs of one nexus: REPORT LUNS clears 3F/0E everywhere (SPC-4 6.33). */
+void scsi_ua_clear(struct scsi_nexus *n, enum scsi_ua ua);
 /* All nexuses of this loop's part of the unit but `except` (may be NULL). */
 void scsi_ua_raise_loop(struct scsi_lu_loop *ll, enum scsi_ua ua, const struct scsi_nexus *except);
 /* Takes the highest pending one and puts it into the task as CHECK CONDITION. False: none pending. */
@@ -122,6 +124,18 @@ bool scsi_ua_take(struct scsi_nexus_lu *nlu, struct scsi_task *t);
 /* For REQUEST SENSE: takes it as sense data; 0: none pending. */
 size_t scsi_ua_take_sense(struct scsi_nexus_lu *nlu, bool descriptor,
     uint8_t buf[SCSI_SENSE_MAX_BYTES]);
+
+/* Rows and columns of the ordering matrix (order_table.c). */
+enum scsi_order {
+	ORD_NONE,           /* INQUIRY…: never waits, nobody waits for it */
+	ORD_READ,
+	ORD_WRITE,          /* also UNMAP, WRITE SAME: waits only for range locks */
+	ORD_ATOMIC,         /* holds a range lock: COMPARE AND WRITE, ORWRITE, WRITE ATOMIC… */
+	ORD_FLUSH,
+	ORD_CONFIG,         /* MODE SELECT, PR OUT, START STOP…: through change.c */
+	ORD_EXCLUSIVE,      /* FORMAT UNIT, SANITIZE: alone */
+	ORD_COUNT
+};
 
 /* ---- lu.c: the unit and its copies ------------------------------------------------------------ */
 
@@ -154,14 +168,20 @@ struct scsi_lu_loop {
 	struct loop *loop;
 	struct scsi_lu_state st;
 	struct scsi_pr *pr;        /* this loop's copy; never NULL */
-	uint32_t epoch;            /* raised by each fencing change */
-	uint32_t in_store[2];      /* tasks with in_store, by parity of their epoch */
+	bool special;              /* st says something that most commands care about (lu.c) */
+	uint32_t epoch;            /* raised by each change */
 	struct list running;       /* tasks RUNNING here */
+	uint32_t running_count[ORD_COUNT];
 	struct list blocked;       /* tasks BLOCKED here, in order of arrival */
+	uint32_t excl_blocked;     /* ORD_EXCLUSIVE ones among them */
+	struct loop_defer unblock;
 	struct list locks;         /* range locks in force or wanted, of all loops (lock.c) */
 	uint32_t lock_count;
+	uint32_t own_locks;        /* locks got on this loop and not yet back in its pool */
 	struct list nexus_lus;     /* scsi_nexus_lu.lu_link */
-	struct list drains;        /* change.c */
+	uint32_t drain_left;       /* tasks that a change waits for */
+	struct scsi_change_part *draining; /* whose; at most one change is in force */
+	struct list abort_waits;   /* scsi_abort_wait.link: resets (tmf.c) */
 	struct scsi_lu_stats stats;
 };
 
@@ -179,9 +199,19 @@ struct scsi_lu {
 	struct scsi_pr *pr_master; /* home loop */
 	struct scsi_lu_loop *ll;   /* core->loop_count of them, by loop index */
 	void *sanitize_job;        /* sbc_sanitize.c, home loop */
+	bool destroying;           /* a job stops at its next step and calls scsi_lu_job_ended() */
 	void (*destroyed)(void *ctx);
 	void *destroyed_ctx;
+	struct scsi_change *event; /* of the store: size, gone, back (lu.c) */
+	bool event_busy, event_again;
 };
+
+/* The current loop's copy of the unit's state changed: recomputes ll->special. */
+void scsi_lu_refresh(struct scsi_lu_loop *ll);
+/* Mode pages as they are after power on or a reset. */
+struct scsi_mode scsi_lu_default_mode(const struct scsi_lu *lu);
+/* Home loop: sanitize_job has become NULL. Lets a waiting scsi_lu_destroy() go on. */
+void scsi_lu_job_ended(struct scsi_lu *lu);
 
 struct scsi_port {
 	struct list link;
@@ -189,19 +219,36 @@ struct scsi_port {
 	char *device_name, *name;
 };
 
+/* What each loop has for itself. */
+struct scsi_core_loop {
+	struct list ports;         /* struct scsi_port: this loop's copies */
+	struct pool locks;         /* struct scsi_lock */
+	uint64_t task_seq;         /* order of arrival of all tasks here */
+	uint64_t nexus_seq;
+	uint32_t nexus_count;
+	uint32_t sg2_waiters;      /* tasks that hold buffers and wait for more: at most one */
+} __attribute__((aligned(64)));
+
 struct scsi_core {
 	struct loop *loops[LOOP_COUNT_MAX];
 	unsigned loop_count;
+	uint8_t index_by_id[LOOP_COUNT_MAX]; /* loop_id() → index in loops; 0xff: not ours */
 	struct list lus;
-	struct list ports;
+	struct list port_sets;     /* core.c */
 	struct scsi_persist_ops persist;
 	char vendor[9];
-	struct pool locks[LOOP_COUNT_MAX]; /* struct scsi_lock */
-	uint32_t nexus_count[LOOP_COUNT_MAX];
+	struct scsi_core_loop per_loop[LOOP_COUNT_MAX];
 };
 
-/* Index of the current loop in core->loops (asserts that it is one of them). */
+/* Index of the current loop in core->loops (asserts that it is one of them); 0 before they run. */
 unsigned scsi_loop_index(const struct scsi_core *c);
+/* The target ports, struct scsi_port: this loop's copy of the list. */
+const struct list *scsi_core_ports(const struct scsi_core *c);
+/* Runs the message at once if `dst` is the current loop, else sends it. */
+void scsi_deliver(struct loop *dst, struct loop_msg *m);
+/* Counters have one writer; others may read them at any time. */
+#define SCSI_STAT_ADD(field, n)                                                                    \
+	__atomic_store_n(&(field), (field) + (uint64_t)(n), __ATOMIC_RELAXED)
 static inline struct scsi_lu_loop *
 scsi_lu_here(const struct scsi_lu *lu)
 {
@@ -233,8 +280,12 @@ struct scsi_nexus {
 	uint8_t transport_id[SCSI_TRANSPORT_ID_MAX];
 	uint16_t transport_id_len;
 	char *initiator;
+	struct scsi_core_loop *cl;
 	uint32_t task_count;
+	uint32_t tmf_count;        /* task management functions not done */
 	struct list lunless_tasks; /* tasks to LUNs that aren't mapped */
+	struct list abort_waits;   /* scsi_abort_wait.link: functions within this nexus (tmf.c) */
+	struct loop_defer gone_defer;
 	bool dying;
 	uint32_t nlu_count;
 	struct scsi_nexus_lu *nlus; /* sorted by lun; binary search, [lun] direct when dense */
@@ -245,7 +296,7 @@ struct scsi_nexus {
 struct scsi_view {
 	struct scsi_core *core;
 	uint32_t count;
-	uint32_t users;            /* nexuses; counted on the home loop by message or at creation */
+	uint32_t users[LOOP_COUNT_MAX]; /* nexuses, each counted by its own loop */
 	struct scsi_view_entry entries[];
 };
 
@@ -280,18 +331,6 @@ enum scsi_pr_class {
 	PRC_RELEASE,        /* RELEASE: never conflicts, does nothing for others */
 	PRC_SPC2_ALLOWED,   /* allowed under PR; conflicts only with a SPC-2 reservation */
 	PRC_COUNT
-};
-
-/* Rows and columns of the ordering matrix (order_table.c). */
-enum scsi_order {
-	ORD_NONE,           /* INQUIRY…: never waits, nobody waits for it */
-	ORD_READ,
-	ORD_WRITE,          /* also UNMAP, WRITE SAME: waits only for range locks */
-	ORD_ATOMIC,         /* holds a range lock: COMPARE AND WRITE, ORWRITE, WRITE ATOMIC… */
-	ORD_FLUSH,
-	ORD_CONFIG,         /* MODE SELECT, PR OUT, START STOP…: through change.c */
-	ORD_EXCLUSIVE,      /* FORMAT UNIT, SANITIZE: alone */
-	ORD_COUNT
 };
 
 #define OPF_NO_LUN (1u << 0)       /* works on an unmapped LUN too: INQUIRY, REPORT LUNS, REQUEST SENSE */
@@ -375,7 +414,16 @@ void scsi_task_get_sg2(struct scsi_task *t, uint64_t len_bytes, void (*next)(str
 /* Range check for block commands: sets 5/21/00 (with INFORMATION) when lba + blocks is past the end. */
 bool scsi_check_range(struct scsi_task *t, uint64_t lba, uint64_t blocks);
 
-/* Aborts: ends at once, or when the blk operation is done. Used by tmf.c, pr.c, nexus.c. */
+/*
+ * For handlers that work for long without ending in scsi_task_blk(): true when the task was aborted
+ * and waits for scsi_task_continue() (which will return false).
+ */
+bool scsi_task_is_aborted(const struct scsi_task *t);
+
+/*
+ * Aborts: ends at once, or when the handler comes back from what it waits for. A task that is DONE
+ * stays as it is. Used by tmf.c, pr.c, nexus.c. Unit attentions are the caller's.
+ */
 void scsi_task_abort(struct scsi_task *t, bool send_task_aborted_status);
 
 /* Lets blocked tasks of this unit on this loop try again (after a task ended, a lock went). */
@@ -395,7 +443,6 @@ struct scsi_change;
 struct scsi_change_part {
 	struct loop_msg msg;
 	struct scsi_change *change;
-	struct list link;          /* in ll->drains */
 	struct scsi_lu_loop *ll;
 };
 
@@ -411,6 +458,7 @@ struct scsi_change {
 	void (*apply)(struct scsi_change *c, struct scsi_lu_loop *ll); /* every loop */
 	void (*done)(struct scsi_change *c);                 /* origin loop */
 	bool drain;
+	bool wait_locks;           /* and until no lock got on any loop is left (destroy) */
 	bool refused;              /* out: decide said CHANGE_REFUSED */
 	void *ctx;                 /* the starter's */
 	/* change.c's */
@@ -424,7 +472,7 @@ struct scsi_change {
 void scsi_change_submit(struct scsi_change *c);
 /* After CHANGE_PENDING, on the home loop. */
 void scsi_change_decided(struct scsi_change *c, enum scsi_decision d);
-/* Called by task.c when a task of an older epoch left the store. */
+/* Called by task.c when the last of ll->drain_left tasks ended, by lock.c when own_locks is 0. */
 void scsi_change_drained(struct scsi_lu_loop *ll);
 
 /* Ready-made: raises a unit attention on every nexus but one; sets fields of the state by `edit`. */
@@ -473,6 +521,39 @@ void scsi_lock_task_done(struct scsi_lu_loop *ll, const struct scsi_task *t);
 
 /* May the task execute now, given the older tasks of its task set (TST=001b: one per nexus)? */
 bool scsi_order_admits(const struct scsi_task *t);
+
+/* What a new task of one class does about a running one of another (order_table.c). */
+enum scsi_order_cell {
+	ORDER_PASS,  /* may run beside it */
+	ORDER_RANGE, /* the range locks decide (lock.c) */
+	ORDER_BLOCK, /* waits until it has ended */
+};
+extern const uint8_t scsi_order_table[ORD_COUNT][ORD_COUNT]; /* [new][running] */
+
+/* ---- task.c: scsi_task.flags --------------------------------------------------------------------------------------- */
+
+enum {
+	TASK_PREPARED = 1 << 0,     /* prepare() was called: cleanup() is due */
+	TASK_ABORTED = 1 << 1,
+	TASK_ABORT_STATUS = 1 << 2, /* …and ends with TASK ABORTED status */
+	TASK_IN_NEXT = 1 << 3,      /* a step of the handler runs; its end is completed after it */
+	TASK_DONE_CALLED = 1 << 4,
+	TASK_DRAIN = 1 << 5,        /* counted in ll->drain_left */
+	TASK_LOCKS = 1 << 6,        /* has asked for range locks */
+	TASK_WAITS_SG2 = 1 << 7,
+};
+
+/* What may be sent to a nexus whose task is aborted; tmf.c. Ends the waits for it. */
+void scsi_abort_waits_task_done(struct list *waits, const struct scsi_nexus_lu *nlu, uint64_t tag,
+    uint64_t seq);
+/* nexus.c: a task or function ended; frees a dying nexus after the last one. */
+void scsi_nexus_check_gone(struct scsi_nexus *n);
+/* TASK ABORTED status is wanted for tasks of other nexuses. */
+static inline bool
+scsi_lu_tas(const struct scsi_lu_loop *ll)
+{
+	return ll->st.mode.tas;
+}
 
 /* ---- pr.c: persistent reservations and RESERVE/RELEASE ---------------------------------------------------------- */
 
