@@ -86,6 +86,7 @@ turn(struct load_engine *e, int wait_ms)
 	}
 	struct epoll_event events[ENGINE_EVENTS_MAX];
 	int n = epoll_wait(e->epoll_fd, events, ENGINE_EVENTS_MAX, wait_ms);
+	e->now_ns = load_now_ns();
 	for (int i = 0; i < n; i++)
 		receive_and_send(events[i].data.ptr);
 	/* What is due without having received: first commands, paced ones, a full socket's rest. */
