@@ -31,11 +31,11 @@ struct bufpool;
 /* ---- life cycle ------------------------------------------------------------------------- */
 
 struct loop_cfg {
-	unsigned id;            /* 0..LOOP_COUNT_MAX-1, unique in the process (or the sim world) */
-	int cpu;                /* pin the loop's thread to this CPU; -1: don't */
-	uint32_t spin_us_max;   /* cap of the adaptive spin before sleeping; 0: never spin */
-	size_t buf_bytes;       /* size of the loop's buffer pool */
-	bool force_epoll;       /* readiness by epoll even where io_uring works (tests) */
+	unsigned id;          /* 0..LOOP_COUNT_MAX-1, unique in the process (or the sim world) */
+	int cpu;              /* pin the loop's thread to this CPU; -1: don't */
+	uint32_t spin_us_max; /* cap of the adaptive spin before sleeping; 0: never spin */
+	size_t buf_bytes;     /* size of the loop's buffer pool */
+	bool force_epoll;     /* readiness by epoll even where io_uring works (tests) */
 };
 
 /* Defaults: id 0, no pinning, 50 µs, 64 MiB. */
@@ -84,6 +84,7 @@ struct bufpool *loop_bufpool(struct loop *l);
 struct loop_bufwait {
 	struct list link;
 	void (*retry)(struct loop_bufwait *w);
+	struct loop *loop; /* set by queue */
 };
 void loop_bufwait_init(struct loop_bufwait *w, void (*retry)(struct loop_bufwait *w));
 void loop_bufwait_queue(struct loop *l, struct loop_bufwait *w);
@@ -108,7 +109,7 @@ void loop_random_bytes(struct loop *l, void *buf, size_t len);
 
 struct loop_timer {
 	uint64_t deadline_ns;
-	uint32_t heap_idx;             /* 0: not armed */
+	uint32_t heap_idx; /* 0: not armed */
 	struct loop *loop;
 	void (*fire)(struct loop_timer *t);
 };
@@ -175,7 +176,7 @@ void loop_send(struct loop *dst, struct loop_msg *m);
 struct loop_job {
 	struct loop_msg msg;
 	struct loop *loop;
-	int (*work)(struct loop_job *j);               /* on the helper: touches only *j */
+	int (*work)(struct loop_job *j); /* on the helper: touches only *j */
 	void (*done)(struct loop_job *j, int result);
 	int result;
 };
@@ -235,7 +236,8 @@ void sock_listener_close(struct sock_listener *sl); /* accepts NULL */
 /* Takes over a connected stream socket (tests, tools, socketpair). 0 or -errno; then fd is ours. */
 int sock_from_fd(struct loop *l, int fd, struct sock **ret);
 /* Starts a non-blocking connect; the first event tells: sock_error() is 0 or -errno. */
-int sock_connect(struct loop *l, const struct sockaddr *addr, socklen_t addr_len, struct sock **ret);
+int sock_connect(
+    struct loop *l, const struct sockaddr *addr, socklen_t addr_len, struct sock **ret);
 int sock_error(struct sock *s);
 
 /* Watches any other descriptor for readability (signalfd, inotify, eventfd); level-like. */
@@ -245,8 +247,8 @@ struct loop_watch {
 	void (*readable)(struct loop_watch *w);
 	void *priv;
 };
-int loop_watch_start(struct loop *l, struct loop_watch *w, int fd,
-    void (*readable)(struct loop_watch *w));
+int loop_watch_start(
+    struct loop *l, struct loop_watch *w, int fd, void (*readable)(struct loop_watch *w));
 void loop_watch_stop(struct loop_watch *w);
 
 /* ---- files ------------------------------------------------------------------------------ */
@@ -266,14 +268,14 @@ enum loop_file_op {
 struct loop_op {
 	enum loop_file_op op;
 	int fd;
-	unsigned flags;            /* RWF_DSYNC… for WRITEV; FALLOC_FL_… for FALLOCATE */
+	unsigned flags; /* RWF_DSYNC… for WRITEV; FALLOC_FL_… for FALLOCATE */
 	const struct iovec *iov;
 	unsigned iovcnt;
 	uint64_t offset_bytes;
-	uint64_t len_bytes;        /* FALLOCATE only */
+	uint64_t len_bytes; /* FALLOCATE only */
 	void (*done)(struct loop_op *op, int result);
-	struct loop *loop;         /* set by submit */
-	struct list link;          /* the loop's, while pending */
+	struct loop *loop; /* set by submit */
+	struct list link;  /* the loop's, while pending */
 	int result;
 };
 /* Never fails by itself; when the ring is full the op waits its turn. */

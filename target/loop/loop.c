@@ -1,0 +1,688 @@
+/*
+ * What all backends share: life cycle, the turn, deferred calls, hooks, messages, watches.
+ *
+ * A turn: completions and readiness → messages → timers → next-turn calls → deferred calls (with
+ * messages to itself) → waiters for buffers → hooks, and again from the deferred calls if hooks
+ * queued some → hand over to the kernel. Then the next turn if work is left, else spin, else sleep.
+ */
+#include "loop/loop.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "loop/loop_priv.h"
+
+#define BUF_BYTES_DEFAULT ((size_t)64 << 20)
+#define SPIN_US_DEFAULT 50u
+
+/* Bounds of one turn, so that readiness is looked at again under any load. */
+#define DEFERRED_PER_TURN_MAX 4096u
+#define ROUNDS_PER_TURN_MAX 8u
+
+static _Thread_local struct loop *current;
+
+/* ---- life cycle ---- */
+
+void
+loop_cfg_default(struct loop_cfg *cfg)
+{
+	*cfg = (struct loop_cfg){
+	    .id = 0,
+	    .cpu = -1,
+	    .spin_us_max = SPIN_US_DEFAULT,
+	    .buf_bytes = BUF_BYTES_DEFAULT,
+	    .force_epoll = false,
+	};
+}
+
+int
+loop_init(struct loop *l, const struct loop_ops *ops, unsigned id, size_t buf_bytes)
+{
+	ASSERT(id < LOOP_COUNT_MAX);
+	*l = (struct loop){
+	    .ops = ops,
+	    .id = id,
+	    .cpu = -1,
+	    .last_gap_ns = UINT64_MAX,
+	    .mailbox = {.event_fd = -1},
+	};
+	list_init(&l->deferred);
+	list_init(&l->next_turn);
+	list_init(&l->hooks);
+	list_init(&l->bufwaits);
+	list_init(&l->polls);
+	list_init(&l->ready);
+	list_init(&l->dead);
+	list_init(&l->op_queue);
+	list_init(&l->op_done);
+	int r = timer_heap_init(&l->timers);
+	if (r < 0)
+		return r;
+	r = bufpool_create(buf_bytes, &l->bufs);
+	if (r < 0)
+		timer_heap_fini(&l->timers);
+	return r;
+}
+
+static void
+free_dead_polls(struct loop *l)
+{
+	for (struct list *n; (n = list_pop_front(&l->dead));)
+		free(container_of(n, struct loop_poll, all));
+}
+
+void
+loop_fini(struct loop *l)
+{
+	free_dead_polls(l);
+	list_splice_back(&l->dead, &l->polls);
+	free_dead_polls(l);
+	bufpool_destroy(l->bufs);
+	timer_heap_fini(&l->timers);
+}
+
+static void
+on_wake_event(struct loop_poll *p, uint32_t events)
+{
+	(void)events;
+	mailbox_drain_event(&p->loop->mailbox);
+}
+
+static int
+create_backend(struct loop *l, bool force_epoll)
+{
+	if (!force_epoll) {
+		l->ops = &loop_uring_ops;
+		int r = loop_uring_create(l);
+		if (r == 0 || r == -ENOMEM || r == -EMFILE || r == -ENFILE)
+			return r;
+	}
+	l->ops = &loop_epoll_ops;
+	return loop_epoll_create(l);
+}
+
+int
+loop_create(const struct loop_cfg *cfg, struct loop **ret)
+{
+	struct loop *l = aligned_alloc(_Alignof(struct loop), sizeof *l);
+	if (!l)
+		return -ENOMEM;
+	int r = loop_init(l, NULL, cfg->id, cfg->buf_bytes);
+	if (r < 0)
+		goto err_free;
+	l->cpu = cfg->cpu;
+	l->spin_ns_max = (uint64_t)cfg->spin_us_max * 1000;
+	r = create_backend(l, cfg->force_epoll);
+	if (r < 0)
+		goto err_fini;
+	r = mailbox_init(&l->mailbox);
+	if (r < 0)
+		goto err_backend;
+	l->now_ns = l->ops->clock_ns(l);
+	r = loop_poll_start(l, l->mailbox.event_fd, EPOLLIN, on_wake_event, NULL, &l->wake_poll);
+	if (r < 0)
+		goto err_mailbox;
+	uint64_t seed[2];
+	l->ops->random_bytes(l, seed, sizeof seed);
+	loop_seed_rand(l, seed);
+	worker_hold();
+	*ret = l;
+	return 0;
+
+err_mailbox:
+	mailbox_fini(&l->mailbox);
+err_backend:
+	l->ops->destroy(l);
+err_fini:
+	loop_fini(l);
+err_free:
+	free(l);
+	return r;
+}
+
+void
+loop_destroy(struct loop *l)
+{
+	if (!l)
+		return;
+	ASSERT(!l->sim);
+	ASSERT(!l->running);
+	worker_quiesce(l);
+	worker_release();
+	l->ops->destroy(l);
+	mailbox_fini(&l->mailbox);
+	loop_fini(l);
+	free(l);
+}
+
+/* ---- the turn ---- */
+
+void
+loop_run_ready(struct loop *l)
+{
+	/* Work left from before this turn's callbacks only: they may add to both lists. */
+	struct list ready, done;
+	list_init(&ready);
+	list_init(&done);
+	list_splice_back(&ready, &l->ready);
+	list_splice_back(&done, &l->op_done);
+	for (struct list *n; (n = list_pop_front(&done));) {
+		struct loop_op *op = container_of(n, struct loop_op, link);
+		l->ran = true;
+		l->stats.ops++;
+		op->done(op, op->result);
+	}
+	for (struct list *n; (n = list_pop_front(&ready));) {
+		struct loop_poll *p = container_of(n, struct loop_poll, ready);
+		uint32_t events = p->events;
+		p->events = 0;
+		l->ran = true;
+		p->fn(p, events);
+	}
+}
+
+void
+loop_run_msgs(struct loop *l, struct loop_msg *first)
+{
+	while (first) {
+		struct loop_msg *m = first;
+		first = m->next;
+		m->next = NULL;
+		l->ran = true;
+		l->stats.messages++;
+		m->run(m);
+	}
+}
+
+void
+loop_run_timers(struct loop *l)
+{
+	/* Timers set by the callbacks wait for the next turn, even with no delay. */
+	uint64_t limit = l->timers.seq;
+	for (struct loop_timer *t; (t = timer_heap_pop_due(&l->timers, l->now_ns, limit));) {
+		l->ran = true;
+		l->stats.timers_fired++;
+		t->fire(t);
+	}
+}
+
+static void
+run_defer(struct loop *l, struct list *n)
+{
+	struct loop_defer *d = container_of(n, struct loop_defer, link);
+	l->ran = true;
+	d->run(d);
+}
+
+void
+loop_run_next_turn(struct loop *l)
+{
+	struct list now;
+	list_init(&now);
+	list_splice_back(&now, &l->next_turn);
+	for (struct list *n; (n = list_pop_front(&now));)
+		run_defer(l, n);
+}
+
+static struct loop_msg *
+take_self_msgs(struct loop *l)
+{
+	struct loop_msg *first = l->self_first;
+	l->self_first = l->self_last = NULL;
+	return first;
+}
+
+static void
+run_deferred(struct loop *l)
+{
+	for (unsigned n = 0; n < DEFERRED_PER_TURN_MAX; n++) {
+		if (l->self_first)
+			loop_run_msgs(l, take_self_msgs(l));
+		struct list *d = list_pop_front(&l->deferred);
+		if (d)
+			run_defer(l, d);
+		else if (!l->self_first)
+			break;
+	}
+}
+
+static void
+run_hooks(struct loop *l)
+{
+	/* Each moves to the end before it runs: it and all others may be removed meanwhile. */
+	struct list hooks;
+	list_init(&hooks);
+	list_splice_back(&hooks, &l->hooks);
+	l->ran = false;
+	for (struct list *n; (n = list_pop_front(&hooks));) {
+		list_push_back(&l->hooks, n);
+		struct loop_hook *h = container_of(n, struct loop_hook, link);
+		h->run(h);
+	}
+}
+
+static bool
+has_deferred(const struct loop *l)
+{
+	return l->self_first || !list_empty(&l->deferred);
+}
+
+static bool
+has_retries(const struct loop *l)
+{
+	return l->buf_returned && !list_empty(&l->bufwaits);
+}
+
+void
+loop_turn_end(struct loop *l)
+{
+	for (unsigned round = 0; round < ROUNDS_PER_TURN_MAX; round++) {
+		run_deferred(l);
+		loop_run_bufwaits(l);
+		if (has_deferred(l))
+			run_deferred(l);
+		if (!l->ran)
+			break;
+		run_hooks(l);
+		if (!has_deferred(l) && !has_retries(l))
+			break;
+	}
+	free_dead_polls(l);
+}
+
+bool
+loop_has_work(const struct loop *l)
+{
+	return has_deferred(l) || has_retries(l) || l->ran || !list_empty(&l->next_turn) ||
+	       !list_empty(&l->ready) || !list_empty(&l->op_done);
+}
+
+static void
+turn(struct loop *l)
+{
+	l->stats.turns++;
+	l->ops->reap(l);
+	l->now_ns = l->ops->clock_ns(l);
+	loop_run_ready(l);
+	loop_run_msgs(l, mailbox_take(&l->mailbox));
+	loop_run_timers(l);
+	loop_run_next_turn(l);
+	loop_turn_end(l);
+}
+
+/* ---- waiting ---- */
+
+/* A gap this many times the cap may still end within the cap once we spin: the wake-up from sleep
+ * of this thread and, where the peer waits for us, of the peer's is part of it. */
+#define GAP_FACTOR 4u
+/* After misses the spin is left out 1, 3, 7 … this many times. */
+#define SPIN_SKIP_MAX 63u
+#define SPIN_CHECKS_PER_CLOCK 16u
+
+static bool
+want_spin(struct loop *l)
+{
+	if (l->spin_ns_max == 0 || l->last_gap_ns / GAP_FACTOR >= l->spin_ns_max)
+		return false;
+	if (l->spin_skip > 0) {
+		l->spin_skip--;
+		return false;
+	}
+	return true;
+}
+
+static inline void
+cpu_relax(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+/* Looks for arrivals without a system call. True when the next turn is due. */
+static bool
+spin(struct loop *l, uint64_t from_ns)
+{
+	uint64_t timer_ns = timer_heap_next_ns(&l->timers);
+	uint64_t until_ns = from_ns + l->spin_ns_max;
+	for (;;) {
+		for (unsigned i = 0; i < SPIN_CHECKS_PER_CLOCK; i++) {
+			if (mailbox_waiting(&l->mailbox) || l->ops->peek(l)) {
+				l->stats.spins_hit++;
+				l->spin_skip_len = 0;
+				return true;
+			}
+			cpu_relax();
+		}
+		uint64_t now = l->ops->clock_ns(l);
+		if (now >= timer_ns)
+			return true;
+		if (now >= until_ns)
+			break;
+	}
+	l->stats.spins_missed++;
+	l->spin_skip_len = l->spin_skip_len * 2 + 1;
+	if (l->spin_skip_len > SPIN_SKIP_MAX)
+		l->spin_skip_len = SPIN_SKIP_MAX;
+	l->spin_skip = l->spin_skip_len;
+	return false;
+}
+
+/*
+ * Nothing is left to do. Spinning pays where the next arrival is nearer than a sleep and a wake-up
+ * cost, so it is tried when the last gap was short, and less often the more attempts were in vain.
+ * A loop at rest has long gaps: it sleeps at once, and for ever when no timer is armed.
+ */
+static void
+loop_wait(struct loop *l)
+{
+	uint64_t from_ns = l->ops->clock_ns(l);
+	if (want_spin(l)) {
+		l->ops->submit(l);
+		if (spin(l, from_ns)) {
+			l->last_gap_ns = l->ops->clock_ns(l) - from_ns;
+			return;
+		}
+	}
+	uint64_t timer_ns = timer_heap_next_ns(&l->timers);
+	uint64_t now = l->ops->clock_ns(l);
+	uint64_t timeout = UINT64_MAX;
+	if (timer_ns != UINT64_MAX)
+		timeout = timer_ns > now ? timer_ns - now : 0;
+	if (timeout == 0 || !mailbox_sleep_begin(&l->mailbox)) {
+		l->ops->submit(l);
+		return;
+	}
+	l->stats.sleeps++;
+	l->ops->sleep(l, timeout);
+	mailbox_sleep_end(&l->mailbox);
+	l->last_gap_ns = l->ops->clock_ns(l) - from_ns;
+}
+
+void
+loop_run(struct loop *l)
+{
+	ASSERT(!l->sim);
+	ASSERT(!current);
+	if (l->cpu >= 0) {
+		cpu_set_t set;
+		CPU_ZERO(&set);
+		CPU_SET((unsigned)l->cpu, &set);
+		/* Not ours to have under a narrower cpuset: then the loop runs unpinned. */
+		(void)pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+	}
+	l->running = true;
+	current = l;
+	l->ops->run_begin(l);
+	for (;;) {
+		turn(l);
+		if (mailbox_stopping(&l->mailbox))
+			break;
+		if (loop_has_work(l))
+			l->ops->submit(l);
+		else
+			loop_wait(l);
+	}
+	l->ops->submit(l);
+	l->ops->run_end(l);
+	mailbox_clear_stop(&l->mailbox);
+	current = NULL;
+	l->running = false;
+}
+
+static void *
+thread_main(void *arg)
+{
+	struct loop *l = arg;
+	char name[16];
+	snprintf(name, sizeof name, "loop-%u", l->id);
+	pthread_setname_np(pthread_self(), name);
+	loop_run(l);
+	return NULL;
+}
+
+int
+loop_start_thread(struct loop *l)
+{
+	ASSERT(!l->sim);
+	ASSERT(!l->running);
+	ASSERT(!l->has_thread);
+	/* Signals are the main thread's business. */
+	sigset_t all, old;
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &old);
+	l->running = true;
+	int r = pthread_create(&l->thread, NULL, thread_main, l);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (r != 0) {
+		l->running = false;
+		return -r;
+	}
+	l->has_thread = true;
+	return 0;
+}
+
+void
+loop_join(struct loop *l)
+{
+	if (!l->has_thread)
+		return;
+	ASSERT(current != l);
+	int r = pthread_join(l->thread, NULL);
+	ASSERT(r == 0);
+	l->has_thread = false;
+}
+
+void
+loop_stop(struct loop *l)
+{
+	mailbox_stop(&l->mailbox);
+}
+
+unsigned
+loop_id(const struct loop *l)
+{
+	return l->id;
+}
+
+struct loop *
+loop_current(void)
+{
+	return current;
+}
+
+void
+loop_set_current(struct loop *l)
+{
+	current = l;
+}
+
+bool
+loop_is_uring(const struct loop *l)
+{
+	return l->ops == &loop_uring_ops;
+}
+
+void
+loop_get_stats(const struct loop *l, struct loop_stats *ret)
+{
+	loop_assert_owner(l);
+	*ret = l->stats;
+}
+
+/* ---- time and randomness ---- */
+
+uint64_t
+loop_now_ns(const struct loop *l)
+{
+	/* Before it runs the loop has no turns that would refresh it. */
+	return l->running ? l->now_ns : l->ops->clock_ns(l);
+}
+
+uint64_t
+loop_clock_ns(const struct loop *l)
+{
+	return l->ops->clock_ns(l);
+}
+
+int64_t
+loop_wall_s(const struct loop *l)
+{
+	return l->ops->wall_s(l);
+}
+
+void
+loop_seed_rand(struct loop *l, const uint64_t seed[2])
+{
+	l->rand_state[0] = seed[0];
+	l->rand_state[1] = seed[1] | 1; /* not both zero */
+}
+
+uint64_t
+loop_rand(struct loop *l)
+{
+	/* xorshift128+ */
+	uint64_t a = l->rand_state[0], b = l->rand_state[1];
+	l->rand_state[0] = b;
+	a ^= a << 23;
+	l->rand_state[1] = a ^ b ^ (a >> 17) ^ (b >> 26);
+	return l->rand_state[1] + b;
+}
+
+void
+loop_random_bytes(struct loop *l, void *buf, size_t len)
+{
+	l->ops->random_bytes(l, buf, len);
+}
+
+/* ---- work within a loop and between loops ---- */
+
+void
+loop_defer(struct loop *l, struct loop_defer *d)
+{
+	loop_assert_owner(l);
+	ASSERT(list_empty(&d->link));
+	list_push_back(&l->deferred, &d->link);
+}
+
+void
+loop_defer_cancel(struct loop_defer *d)
+{
+	list_remove(&d->link);
+}
+
+void
+loop_next_turn(struct loop *l, struct loop_defer *d)
+{
+	loop_assert_owner(l);
+	ASSERT(list_empty(&d->link));
+	list_push_back(&l->next_turn, &d->link);
+}
+
+void
+loop_hook_add(struct loop *l, struct loop_hook *h)
+{
+	loop_assert_owner(l);
+	list_push_back(&l->hooks, &h->link);
+}
+
+void
+loop_hook_remove(struct loop_hook *h)
+{
+	list_remove(&h->link);
+}
+
+void
+loop_send(struct loop *dst, struct loop_msg *m)
+{
+	ASSERT(m->run);
+	if (dst != current) {
+		dst->ops->send(dst, m);
+		return;
+	}
+	m->next = NULL;
+	if (dst->self_last)
+		dst->self_last->next = m;
+	else
+		dst->self_first = m;
+	dst->self_last = m;
+}
+
+void
+loop_job_submit(struct loop *l, struct loop_job *j)
+{
+	loop_assert_owner(l);
+	ASSERT(j->work);
+	ASSERT(j->done);
+	j->loop = l;
+	l->ops->job_submit(l, j);
+}
+
+/* ---- watches on descriptors ---- */
+
+int
+loop_poll_start(struct loop *l, int fd, uint32_t mask,
+    void (*fn)(struct loop_poll *p, uint32_t events), void *ctx, struct loop_poll **ret)
+{
+	struct loop_poll *p = malloc(sizeof *p);
+	if (!p)
+		return -ENOMEM;
+	*p = (struct loop_poll){.loop = l, .fd = fd, .mask = mask, .fn = fn, .ctx = ctx};
+	list_init(&p->ready);
+	list_init(&p->link);
+	list_push_back(&l->polls, &p->all);
+	int r = l->ops->poll_start(p);
+	if (r < 0) {
+		list_remove(&p->all);
+		free(p);
+		return r;
+	}
+	*ret = p;
+	return 0;
+}
+
+void
+loop_poll_stop(struct loop_poll *p)
+{
+	ASSERT(!p->stopped);
+	p->stopped = true;
+	list_remove(&p->ready);
+	p->loop->ops->poll_stop(p);
+}
+
+void
+loop_poll_event(struct loop_poll *p, uint32_t events)
+{
+	if (p->stopped)
+		return;
+	p->events |= events;
+	if (list_empty(&p->ready))
+		list_push_back(&p->loop->ready, &p->ready);
+}
+
+void
+loop_poll_free(struct loop_poll *p)
+{
+	ASSERT(p->stopped);
+	list_remove(&p->link);
+	list_remove(&p->all);
+	list_push_back(&p->loop->dead, &p->all);
+}
+
+uint32_t
+loop_poll_now(int fd, uint32_t mask)
+{
+	/* The low bits of EPOLL… and POLL… are the same on Linux. */
+	struct pollfd pfd = {.fd = fd, .events = (short)mask};
+	int r = poll(&pfd, 1, 0);
+	return r > 0 ? (uint32_t)(unsigned short)pfd.revents : 0;
+}
