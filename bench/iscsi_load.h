@@ -178,6 +178,7 @@ struct load_engine {
 	uint32_t pattern_crc[2];
 	bool issuing;
 	bool measuring;
+	uint64_t measure_start_ns; /* latency of commands begun before it doesn't count */
 	uint64_t pace_interval_ns;
 	uint64_t pace_due_ns;
 	uint64_t busy_count; /* commands in flight */

@@ -127,11 +127,11 @@ measure(struct load_engine *e)
 	int r = read_cpu(e, &e->cpu_before);
 	if (r)
 		return r;
-	uint64_t start_ns = load_now_ns();
+	e->measure_start_ns = load_now_ns();
 	e->measuring = true;
 	run_for(e, e->opt->seconds);
 	e->measuring = false;
-	e->measured_ns = load_now_ns() - start_ns;
+	e->measured_ns = load_now_ns() - e->measure_start_ns;
 	r = read_cpu(e, &e->cpu_after);
 	if (r || !e->opt->target_pid)
 		return r;

@@ -61,7 +61,8 @@ complete(
 		    t->is_write ? "write" : "read", t->block_count, (unsigned long long)t->lba,
 		    status, t->is_write ? t->len : t->received, t->len);
 	if (e->measuring && good) {
-		histogram_record(&e->latency, e->now_ns - t->start_ns);
+		if (t->start_ns >= e->measure_start_ns)
+			histogram_record(&e->latency, e->now_ns - t->start_ns);
 		e->bytes += t->len;
 		if (t->is_write)
 			e->writes++;
