@@ -162,7 +162,6 @@ struct iscsi_session_info {
 	char address[64];
 	char user[256];
 	unsigned loop;
-	uint32_t commands;        /* under way */
 };
 uint32_t iscsi_server_session_count(const struct iscsi_server *s);
 /* Up to `cap` sessions that the registry knows; returns the number written. */

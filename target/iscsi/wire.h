@@ -59,15 +59,15 @@ struct iscsi_scsi_cmd {
 	uint8_t opcode;
 	uint8_t flags;
 	uint8_t reserved2;
-	uint8_t priority;       /*  3  RFC 7144 §8: low 4 bits */
+	uint8_t priority; /*  3  RFC 7144 §8: low 4 bits */
 	uint8_t total_ahs_len;
 	be24 data_len;
 	uint8_t lun[8];
 	be32 itt;
-	be32 edtl;              /* 20  expected data transfer length */
-	be32 cmd_sn;            /* 24 */
-	be32 exp_stat_sn;       /* 28 */
-	uint8_t cdb[16];        /* 32 */
+	be32 edtl;        /* 20  expected data transfer length */
+	be32 cmd_sn;      /* 24 */
+	be32 exp_stat_sn; /* 28 */
+	uint8_t cdb[16];  /* 32 */
 };
 
 /* §11.4. */
@@ -78,19 +78,19 @@ struct iscsi_scsi_cmd {
 struct iscsi_scsi_rsp {
 	uint8_t opcode;
 	uint8_t flags;
-	uint8_t response;       /*  2  0: completed at target, 1: target failure */
-	uint8_t status;         /*  3 */
+	uint8_t response; /*  2  0: completed at target, 1: target failure */
+	uint8_t status;   /*  3 */
 	uint8_t total_ahs_len;
 	be24 data_len;
-	uint8_t reserved8[8];   /*  8  status qualifier in bytes 2–3 of it, RFC 7144 */
+	uint8_t reserved8[8]; /*  8  status qualifier in bytes 2–3 of it, RFC 7144 */
 	be32 itt;
-	be32 snack_tag;         /* 20 */
-	be32 stat_sn;           /* 24 */
-	be32 exp_cmd_sn;        /* 28 */
-	be32 max_cmd_sn;        /* 32 */
-	be32 exp_data_sn;       /* 36 */
-	be32 bidi_residual;     /* 40 */
-	be32 residual;          /* 44 */
+	be32 snack_tag;     /* 20 */
+	be32 stat_sn;       /* 24 */
+	be32 exp_cmd_sn;    /* 28 */
+	be32 max_cmd_sn;    /* 32 */
+	be32 exp_data_sn;   /* 36 */
+	be32 bidi_residual; /* 40 */
+	be32 residual;      /* 44 */
 };
 
 /* §11.5. */
@@ -103,24 +103,24 @@ enum iscsi_tmf_function {
 	ISCSI_TMF_TARGET_WARM_RESET = 6,
 	ISCSI_TMF_TARGET_COLD_RESET = 7,
 	ISCSI_TMF_TASK_REASSIGN = 8,
-	ISCSI_TMF_QUERY_TASK = 9,        /* RFC 7144 §4 */
+	ISCSI_TMF_QUERY_TASK = 9, /* RFC 7144 §4 */
 	ISCSI_TMF_QUERY_TASK_SET = 10,
 	ISCSI_TMF_I_T_NEXUS_RESET = 11,
 	ISCSI_TMF_QUERY_ASYNC_EVENT = 12,
 };
 struct iscsi_tmf_req {
 	uint8_t opcode;
-	uint8_t function;       /*  1  0x80 | function */
+	uint8_t function; /*  1  0x80 | function */
 	uint8_t reserved2[2];
 	uint8_t total_ahs_len;
 	be24 data_len;
 	uint8_t lun[8];
 	be32 itt;
-	be32 ref_task_tag;      /* 20 */
-	be32 cmd_sn;            /* 24 */
-	be32 exp_stat_sn;       /* 28 */
-	be32 ref_cmd_sn;        /* 32 */
-	be32 exp_data_sn;       /* 36 */
+	be32 ref_task_tag; /* 20 */
+	be32 cmd_sn;       /* 24 */
+	be32 exp_stat_sn;  /* 28 */
+	be32 ref_cmd_sn;   /* 32 */
+	be32 exp_data_sn;  /* 36 */
 	uint8_t reserved40[8];
 };
 
@@ -133,22 +133,22 @@ enum iscsi_tmf_response {
 	ISCSI_TMF_RSP_NO_REASSIGN = 4,
 	ISCSI_TMF_RSP_NOT_SUPPORTED = 5,
 	ISCSI_TMF_RSP_AUTH_FAILED = 6,
-	ISCSI_TMF_RSP_SUCCEEDED = 7,     /* RFC 7144 §4.2 */
+	ISCSI_TMF_RSP_SUCCEEDED = 7, /* RFC 7144 §4.2 */
 	ISCSI_TMF_RSP_REJECTED = 255,
 };
 struct iscsi_tmf_rsp {
 	uint8_t opcode;
 	uint8_t flags;
-	uint8_t response;       /*  2 */
+	uint8_t response; /*  2 */
 	uint8_t reserved3;
 	uint8_t total_ahs_len;
 	be24 data_len;
-	uint8_t reserved8[8];   /*  8  RFC 7144: additional response information in 9..11 */
+	uint8_t reserved8[8]; /*  8  RFC 7144: additional response information in 9..11 */
 	be32 itt;
 	uint8_t reserved20[4];
-	be32 stat_sn;           /* 24 */
-	be32 exp_cmd_sn;        /* 28 */
-	be32 max_cmd_sn;        /* 32 */
+	be32 stat_sn;    /* 24 */
+	be32 exp_cmd_sn; /* 28 */
+	be32 max_cmd_sn; /* 32 */
 	uint8_t reserved36[12];
 };
 
@@ -161,32 +161,32 @@ struct iscsi_data_out {
 	be24 data_len;
 	uint8_t lun[8];
 	be32 itt;
-	be32 ttt;               /* 20  target transfer tag */
+	be32 ttt; /* 20  target transfer tag */
 	uint8_t reserved24[4];
-	be32 exp_stat_sn;       /* 28 */
+	be32 exp_stat_sn; /* 28 */
 	uint8_t reserved32[4];
-	be32 data_sn;           /* 36 */
-	be32 buffer_offset;     /* 40 */
+	be32 data_sn;       /* 36 */
+	be32 buffer_offset; /* 40 */
 	uint8_t reserved44[4];
 };
 #define ISCSI_DATA_IN_ACK 0x40u
 #define ISCSI_DATA_IN_STATUS 0x01u
 struct iscsi_data_in {
 	uint8_t opcode;
-	uint8_t flags;          /*  1  F A 0 0 0 O U S */
+	uint8_t flags; /*  1  F A 0 0 0 O U S */
 	uint8_t reserved2;
-	uint8_t status;         /*  3  with S */
+	uint8_t status; /*  3  with S */
 	uint8_t total_ahs_len;
 	be24 data_len;
 	uint8_t lun[8];
 	be32 itt;
-	be32 ttt;               /* 20 */
-	be32 stat_sn;           /* 24  with S */
-	be32 exp_cmd_sn;        /* 28 */
-	be32 max_cmd_sn;        /* 32 */
-	be32 data_sn;           /* 36 */
-	be32 buffer_offset;     /* 40 */
-	be32 residual;          /* 44  with S */
+	be32 ttt;           /* 20 */
+	be32 stat_sn;       /* 24  with S */
+	be32 exp_cmd_sn;    /* 28 */
+	be32 max_cmd_sn;    /* 32 */
+	be32 data_sn;       /* 36 */
+	be32 buffer_offset; /* 40 */
+	be32 residual;      /* 44  with S */
 };
 
 /* §11.8. */
@@ -198,13 +198,13 @@ struct iscsi_r2t {
 	be24 data_len;
 	uint8_t lun[8];
 	be32 itt;
-	be32 ttt;               /* 20 */
-	be32 stat_sn;           /* 24  next StatSN, not advanced */
-	be32 exp_cmd_sn;        /* 28 */
-	be32 max_cmd_sn;        /* 32 */
-	be32 r2t_sn;            /* 36 */
-	be32 buffer_offset;     /* 40 */
-	be32 desired_len;       /* 44 */
+	be32 ttt;           /* 20 */
+	be32 stat_sn;       /* 24  next StatSN, not advanced */
+	be32 exp_cmd_sn;    /* 28 */
+	be32 max_cmd_sn;    /* 32 */
+	be32 r2t_sn;        /* 36 */
+	be32 buffer_offset; /* 40 */
+	be32 desired_len;   /* 44 */
 };
 
 /* §11.9. */
@@ -223,16 +223,16 @@ struct iscsi_async {
 	uint8_t total_ahs_len;
 	be24 data_len;
 	uint8_t lun[8];
-	be32 itt;               /* 16  0xffffffff */
+	be32 itt; /* 16  0xffffffff */
 	uint8_t reserved20[4];
-	be32 stat_sn;           /* 24 */
-	be32 exp_cmd_sn;        /* 28 */
-	be32 max_cmd_sn;        /* 32 */
-	uint8_t event;          /* 36 */
-	uint8_t vendor_code;    /* 37 */
-	be16 parameter1;        /* 38 */
-	be16 parameter2;        /* 40 */
-	be16 parameter3;        /* 42 */
+	be32 stat_sn;        /* 24 */
+	be32 exp_cmd_sn;     /* 28 */
+	be32 max_cmd_sn;     /* 32 */
+	uint8_t event;       /* 36 */
+	uint8_t vendor_code; /* 37 */
+	be16 parameter1;     /* 38 */
+	be16 parameter2;     /* 40 */
+	be16 parameter3;     /* 42 */
 	uint8_t reserved44[4];
 };
 
@@ -246,9 +246,9 @@ struct iscsi_text_req {
 	be24 data_len;
 	uint8_t lun[8];
 	be32 itt;
-	be32 ttt;               /* 20 */
-	be32 cmd_sn;            /* 24 */
-	be32 exp_stat_sn;       /* 28 */
+	be32 ttt;         /* 20 */
+	be32 cmd_sn;      /* 24 */
+	be32 exp_stat_sn; /* 28 */
 	uint8_t reserved32[16];
 };
 struct iscsi_text_rsp {
@@ -259,10 +259,10 @@ struct iscsi_text_rsp {
 	be24 data_len;
 	uint8_t lun[8];
 	be32 itt;
-	be32 ttt;               /* 20 */
-	be32 stat_sn;           /* 24 */
-	be32 exp_cmd_sn;        /* 28 */
-	be32 max_cmd_sn;        /* 32 */
+	be32 ttt;        /* 20 */
+	be32 stat_sn;    /* 24 */
+	be32 exp_cmd_sn; /* 28 */
+	be32 max_cmd_sn; /* 32 */
 	uint8_t reserved36[12];
 };
 
@@ -270,22 +270,22 @@ struct iscsi_text_rsp {
 #define ISCSI_LOGIN_TRANSIT 0x80u
 #define ISCSI_LOGIN_CONTINUE 0x40u
 #define ISCSI_LOGIN_CSG(flags) (((flags) >> 2) & 3u)
-#define ISCSI_LOGIN_NSG(flags) ((flags) & 3u)
+#define ISCSI_LOGIN_NSG(flags) ((flags)&3u)
 enum iscsi_stage { ISCSI_STAGE_SECURITY = 0, ISCSI_STAGE_OPERATIONAL = 1, ISCSI_STAGE_FULL = 3 };
 struct iscsi_login_req {
 	uint8_t opcode;
-	uint8_t flags;          /*  1  T C 0 0 CSG NSG */
+	uint8_t flags; /*  1  T C 0 0 CSG NSG */
 	uint8_t version_max;
 	uint8_t version_min;
 	uint8_t total_ahs_len;
 	be24 data_len;
-	uint8_t isid[6];        /*  8 */
-	be16 tsih;              /* 14 */
+	uint8_t isid[6]; /*  8 */
+	be16 tsih;       /* 14 */
 	be32 itt;
-	be16 cid;               /* 20 */
+	be16 cid; /* 20 */
 	uint8_t reserved22[2];
-	be32 cmd_sn;            /* 24 */
-	be32 exp_stat_sn;       /* 28 */
+	be32 cmd_sn;      /* 24 */
+	be32 exp_stat_sn; /* 28 */
 	uint8_t reserved32[16];
 };
 struct iscsi_login_rsp {
@@ -295,15 +295,15 @@ struct iscsi_login_rsp {
 	uint8_t version_active;
 	uint8_t total_ahs_len;
 	be24 data_len;
-	uint8_t isid[6];        /*  8 */
-	be16 tsih;              /* 14 */
+	uint8_t isid[6]; /*  8 */
+	be16 tsih;       /* 14 */
 	be32 itt;
 	uint8_t reserved20[4];
-	be32 stat_sn;           /* 24 */
-	be32 exp_cmd_sn;        /* 28 */
-	be32 max_cmd_sn;        /* 32 */
-	uint8_t status_class;   /* 36 */
-	uint8_t status_detail;  /* 37 */
+	be32 stat_sn;          /* 24 */
+	be32 exp_cmd_sn;       /* 28 */
+	be32 max_cmd_sn;       /* 32 */
+	uint8_t status_class;  /* 36 */
+	uint8_t status_detail; /* 37 */
 	uint8_t reserved38[10];
 };
 /* §11.13.5, class << 8 | detail. */
@@ -336,34 +336,34 @@ enum iscsi_logout_reason {
 };
 struct iscsi_logout_req {
 	uint8_t opcode;
-	uint8_t reason;         /*  1  0x80 | reason */
+	uint8_t reason; /*  1  0x80 | reason */
 	uint8_t reserved2[2];
 	uint8_t total_ahs_len;
 	be24 data_len;
 	uint8_t reserved8[8];
 	be32 itt;
-	be16 cid;               /* 20 */
+	be16 cid; /* 20 */
 	uint8_t reserved22[2];
-	be32 cmd_sn;            /* 24 */
-	be32 exp_stat_sn;       /* 28 */
+	be32 cmd_sn;      /* 24 */
+	be32 exp_stat_sn; /* 28 */
 	uint8_t reserved32[16];
 };
 struct iscsi_logout_rsp {
 	uint8_t opcode;
 	uint8_t flags;
-	uint8_t response;       /*  2  0 closed, 1 CID not found, 2 no recovery, 3 cleanup failed */
+	uint8_t response; /*  2  0 closed, 1 CID not found, 2 no recovery, 3 cleanup failed */
 	uint8_t reserved3;
 	uint8_t total_ahs_len;
 	be24 data_len;
 	uint8_t reserved8[8];
 	be32 itt;
 	uint8_t reserved20[4];
-	be32 stat_sn;           /* 24 */
-	be32 exp_cmd_sn;        /* 28 */
-	be32 max_cmd_sn;        /* 32 */
+	be32 stat_sn;    /* 24 */
+	be32 exp_cmd_sn; /* 28 */
+	be32 max_cmd_sn; /* 32 */
 	uint8_t reserved36[4];
-	be16 time2wait;         /* 40  seconds */
-	be16 time2retain;       /* 42 */
+	be16 time2wait;   /* 40  seconds */
+	be16 time2retain; /* 42 */
 	uint8_t reserved44[4];
 };
 
@@ -383,17 +383,17 @@ enum iscsi_reject_reason {
 struct iscsi_reject {
 	uint8_t opcode;
 	uint8_t flags;
-	uint8_t reason;         /*  2 */
+	uint8_t reason; /*  2 */
 	uint8_t reserved3;
 	uint8_t total_ahs_len;
 	be24 data_len;
 	uint8_t reserved8[8];
-	be32 itt;               /* 16  0xffffffff */
+	be32 itt; /* 16  0xffffffff */
 	uint8_t reserved20[4];
-	be32 stat_sn;           /* 24 */
-	be32 exp_cmd_sn;        /* 28 */
-	be32 max_cmd_sn;        /* 32 */
-	be32 data_sn;           /* 36 */
+	be32 stat_sn;    /* 24 */
+	be32 exp_cmd_sn; /* 28 */
+	be32 max_cmd_sn; /* 32 */
+	be32 data_sn;    /* 36 */
 	uint8_t reserved40[8];
 };
 
@@ -406,9 +406,9 @@ struct iscsi_nop_out {
 	be24 data_len;
 	uint8_t lun[8];
 	be32 itt;
-	be32 ttt;               /* 20 */
-	be32 cmd_sn;            /* 24 */
-	be32 exp_stat_sn;       /* 28 */
+	be32 ttt;         /* 20 */
+	be32 cmd_sn;      /* 24 */
+	be32 exp_stat_sn; /* 28 */
 	uint8_t reserved32[16];
 };
 struct iscsi_nop_in {
@@ -419,10 +419,10 @@ struct iscsi_nop_in {
 	be24 data_len;
 	uint8_t lun[8];
 	be32 itt;
-	be32 ttt;               /* 20 */
-	be32 stat_sn;           /* 24 */
-	be32 exp_cmd_sn;        /* 28 */
-	be32 max_cmd_sn;        /* 32 */
+	be32 ttt;        /* 20 */
+	be32 stat_sn;    /* 24 */
+	be32 exp_cmd_sn; /* 28 */
+	be32 max_cmd_sn; /* 32 */
 	uint8_t reserved36[12];
 };
 
@@ -430,9 +430,9 @@ struct iscsi_nop_in {
 #define ISCSI_AHS_EXTENDED_CDB 1u
 #define ISCSI_AHS_BIDI_LENGTH 2u
 struct iscsi_ahs {
-	be16 len;               /*  0  bytes after `type`, without padding */
-	uint8_t type;           /*  2 */
-	uint8_t specific;       /*  3  first byte of the type's own */
+	be16 len;         /*  0  bytes after `type`, without padding */
+	uint8_t type;     /*  2 */
+	uint8_t specific; /*  3  first byte of the type's own */
 };
 
 #define ISCSI_WIRE_BHS(type) _Static_assert(sizeof(struct type) == ISCSI_BHS_BYTES, #type)
@@ -454,8 +454,8 @@ ISCSI_WIRE_BHS(iscsi_logout_rsp);
 ISCSI_WIRE_BHS(iscsi_reject);
 ISCSI_WIRE_BHS(iscsi_nop_out);
 ISCSI_WIRE_BHS(iscsi_nop_in);
-_Static_assert(offsetof(struct iscsi_bhs, lun) == 8 && offsetof(struct iscsi_bhs, itt) == 16,
-    "bhs");
+_Static_assert(
+    offsetof(struct iscsi_bhs, lun) == 8 && offsetof(struct iscsi_bhs, itt) == 16, "bhs");
 _Static_assert(offsetof(struct iscsi_scsi_cmd, edtl) == 20, "scsi_cmd");
 _Static_assert(offsetof(struct iscsi_scsi_cmd, cdb) == 32, "scsi_cmd");
 _Static_assert(offsetof(struct iscsi_data_in, residual) == 44, "data_in");

@@ -1,0 +1,267 @@
+/* The frontend as a whole: creation, portals, per-loop parts, stop. */
+#include "iscsi/conn.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bufpool.h"
+
+#define TASKS_PER_LOOP (128u * 1024u) /* address space; memory is touched when used */
+#define OUTS_PER_LOOP (256u * 1024u)
+
+struct listener {
+	struct list link;
+	struct iscsi_server *server;
+	struct sock_listener *sl;
+	uint16_t tag;
+};
+
+void
+iscsi_limits_default(struct iscsi_limits *l)
+{
+	*l = (struct iscsi_limits){
+	    .login_timeout_ms = 15000,
+	    .half_open_max = 64,
+	    .half_open_per_addr_max = 8,
+	    .sessions_max = 1024,
+	    .sessions_per_initiator_max = 8,
+	    .sessions_per_addr_max = 64,
+	    .login_keys_max = 64,
+	    .login_text_max_bytes = 16384,
+	    .chap_value_max_bytes = 1024,
+	    .auth_failures_max = 10,
+	    .nop_data_max_bytes = 4096,
+	    .ahs_max_bytes = 64,
+	    .immediate_max = 8,
+	    .tmf_max = 16,
+	    .depth_max = 128,
+	    .send_queue_max_bytes = 4u << 20,
+	    .send_stall_ms = 30000,
+	    .nop_interval_ms = 15000,
+	    .nop_timeout_ms = 15000,
+	};
+}
+
+void
+iscsi_offer_default(struct iscsi_offer *o)
+{
+	*o = (struct iscsi_offer){
+	    .header_digest = ISCSI_DIGEST_NONE | ISCSI_DIGEST_CRC32C,
+	    .data_digest = ISCSI_DIGEST_NONE | ISCSI_DIGEST_CRC32C,
+	    .initial_r2t = false,
+	    .immediate_data = true,
+	    .max_recv_bytes = 256u << 10,
+	    .max_burst_bytes = 1u << 20,
+	    .first_burst_bytes = 256u << 10,
+	    .max_outstanding_r2t = ISCSI_R2T_MAX,
+	};
+}
+
+/* ---- per loop ---------------------------------------------------------------------------------- */
+
+/* End of a turn: everything that waits is sent, once per connection. */
+static void
+flush_dirty(struct loop_hook *h)
+{
+	struct iscsi_loop *il = container_of(h, struct iscsi_loop, hook);
+	struct list now = LIST_INIT(now);
+
+	il->busy_last_turn = il->dirty_count;
+	list_splice_back(&now, &il->dirty);
+	for (struct list *l; (l = list_pop_front(&now)) != NULL;) {
+		struct iscsi_conn *c = container_of(l, struct iscsi_conn, dirty_link);
+		c->dirty = false;
+		il->dirty_count--;
+		if (!iscsi_conn_alive(c))
+			continue;
+		iscsi_tx_flush(c);
+		if (iscsi_conn_alive(c) && !iscsi_tx_empty(c))
+			iscsi_tx_mark(c); /* the PDU pool was dry */
+	}
+}
+
+static int
+loop_part_init(struct iscsi_server *s, unsigned idx, struct loop *l)
+{
+	struct iscsi_loop *il = &s->il[idx];
+	il->server = s;
+	il->loop = l;
+	il->idx = idx;
+	list_init(&il->conns);
+	list_init(&il->dirty);
+	il->window_bytes_max = bufpool_total_bytes(loop_bufpool(l)) / 2;
+	il->rx_buf = aligned_alloc(4096, ISCSI_RX_BUF_BYTES);
+	if (il->rx_buf == NULL)
+		return -ENOMEM;
+	if (pool_init(&il->tasks, "iscsi tasks", sizeof(struct iscsi_task), TASKS_PER_LOOP) < 0)
+		return -ENOMEM;
+	if (pool_init(&il->outs, "iscsi pdus", sizeof(struct iscsi_out), OUTS_PER_LOOP) < 0)
+		return -ENOMEM;
+	il->hook.run = flush_dirty;
+	list_init(&il->hook.link);
+	loop_hook_add(l, &il->hook);
+	return 0;
+}
+
+static void
+loop_part_fini(struct iscsi_loop *il)
+{
+	if (il->loop == NULL)
+		return;
+	ASSERT(list_empty(&il->conns));
+	if (il->hook.run != NULL)
+		loop_hook_remove(&il->hook);
+	pool_fini(&il->tasks);
+	pool_fini(&il->outs);
+	free(il->rx_buf);
+}
+
+/* ---- life cycle ---------------------------------------------------------------------------------- */
+
+int
+iscsi_server_create(const struct iscsi_server_args *args, struct iscsi_server **ret)
+{
+	struct iscsi_server *s = calloc(1, sizeof *s);
+	if (s == NULL)
+		return -ENOMEM;
+	s->core = args->core;
+	s->limits = args->limits;
+	s->config = args->config;
+	s->event = args->event;
+	s->event_ctx = args->event_ctx;
+	s->loop_count = args->loop_count;
+	s->home = args->loops[0];
+	s->next_tsih = 1;
+	list_init(&s->listeners);
+	list_init(&s->logins);
+	if (s->limits.ahs_max_bytes > 64)
+		s->limits.ahs_max_bytes = 64;
+	s->il = calloc(args->loop_count, sizeof *s->il);
+	if (s->il == NULL || iscsi_registry_init(s) < 0)
+		goto err;
+	for (unsigned i = 0; i < args->loop_count; i++)
+		if (loop_part_init(s, i, args->loops[i]) < 0)
+			goto err;
+	*ret = s;
+	return 0;
+err:
+	iscsi_server_destroy(s);
+	return -ENOMEM;
+}
+
+static void
+on_accept(void *ctx, struct sock *sock)
+{
+	struct listener *l = ctx;
+	iscsi_login_conn_accept(l->server, sock, l->tag);
+}
+
+int
+iscsi_server_listen(
+    struct iscsi_server *s, const struct sockaddr *addr, socklen_t addr_len, uint16_t tag)
+{
+	struct listener *l = calloc(1, sizeof *l);
+	struct iscsi_portal_addr *p =
+	    realloc(s->portals, (s->portal_count + 1) * sizeof *s->portals);
+	if (p != NULL)
+		s->portals = p;
+	if (l == NULL || p == NULL) {
+		free(l);
+		return -ENOMEM;
+	}
+	l->server = s;
+	l->tag = tag;
+	int rc = sock_listen(s->home, addr, addr_len, on_accept, l, &l->sl);
+	if (rc < 0) {
+		free(l);
+		return rc;
+	}
+	list_push_back(&s->listeners, &l->link);
+	struct iscsi_portal_addr *pa = &s->portals[s->portal_count++];
+	pa->tag = tag;
+	sock_listener_addr(l->sl, &pa->addr);
+	return 0;
+}
+
+bool
+iscsi_server_portal(const struct iscsi_server *s, unsigned i, struct sockaddr_storage *ret)
+{
+	if (i >= s->portal_count)
+		return false;
+	*ret = s->portals[i].addr;
+	return true;
+}
+
+static void
+close_listeners(struct iscsi_server *s)
+{
+	for (struct list *l; (l = list_pop_front(&s->listeners)) != NULL;) {
+		struct listener *li = container_of(l, struct listener, link);
+		sock_listener_close(li->sl);
+		free(li);
+	}
+}
+
+static void
+kill_all(struct iscsi_server *s, bool logout_first)
+{
+	LIST_FOREACH (l, &s->sessions)
+		iscsi_registry_kill(s, container_of(l, struct iscsi_conn, reg.link),
+		    "the target stops", logout_first);
+}
+
+static void
+on_stop_timer(struct loop_timer *t)
+{
+	struct iscsi_server *s = container_of(t, struct iscsi_server, stop_timer);
+	kill_all(s, false);
+	loop_timer_set(&s->stop_timer, 100 * 1000000ull);
+}
+
+void
+iscsi_server_maybe_stopped(struct iscsi_server *s)
+{
+	if (!s->stopping || s->session_count > 0 || s->login_count > 0 || s->stopped == NULL)
+		return;
+	loop_timer_cancel(&s->stop_timer);
+	void (*stopped)(void *ctx) = s->stopped;
+	s->stopped = NULL;
+	stopped(s->stopped_ctx);
+}
+
+static void
+on_stop_check(struct loop_msg *m)
+{
+	iscsi_server_maybe_stopped(container_of(m, struct iscsi_server, stop_msg));
+}
+
+void
+iscsi_server_stop(struct iscsi_server *s, uint32_t grace_ms, void (*done)(void *ctx), void *ctx)
+{
+	ASSERT(!s->stopping);
+	s->stopping = true;
+	s->stopped = done;
+	s->stopped_ctx = ctx;
+	close_listeners(s);
+	iscsi_login_conn_end_all(s);
+	loop_timer_init(&s->stop_timer, s->home, on_stop_timer);
+	kill_all(s, grace_ms > 0);
+	loop_timer_set(&s->stop_timer, (grace_ms > 0 ? grace_ms : 1) * 1000000ull);
+	s->stop_msg.run = on_stop_check;
+	loop_send(s->home, &s->stop_msg);
+}
+
+void
+iscsi_server_destroy(struct iscsi_server *s)
+{
+	if (s == NULL)
+		return;
+	close_listeners(s);
+	for (unsigned i = 0; s->il != NULL && i < s->loop_count; i++)
+		loop_part_fini(&s->il[i]);
+	iscsi_registry_fini(s);
+	free(s->portals);
+	free(s->il);
+	free(s);
+}
