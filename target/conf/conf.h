@@ -1,0 +1,164 @@
+/*
+ * The configuration: text → tree (with file, line and column on every node) → typed objects, with
+ * every error reported at once. It opens no store and listens on nothing: daemon/ does.
+ *
+ * Blocking; used by main before the loops run, and by tools.
+ */
+#ifndef CONF_CONF_H
+#define CONF_CONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- tree ------------------------------------------------------------------------------------ */
+
+struct conf_pos {
+	const char *file;        /* owned by the conf_tree */
+	unsigned line, column;   /* from 1; column counts bytes */
+};
+
+/* A statement: words, perhaps a block. `lun 0 vmfs1 ;`  `group esx { … }` */
+struct conf_node {
+	struct conf_pos pos;
+	char **words;            /* words[0] is the key; quotes and escapes are resolved */
+	struct conf_pos *word_pos;
+	unsigned word_count;
+	bool has_block;
+	struct conf_node **children;
+	unsigned child_count;
+};
+
+struct conf_tree;
+
+/* Errors are collected; each one with its position and one sentence that says the cure. */
+struct conf_error {
+	struct conf_pos pos;
+	char *text;
+};
+struct conf_errors {
+	struct conf_error *list;
+	unsigned count;
+	unsigned dropped;        /* over CONF_ERRORS_MAX */
+};
+#define CONF_ERRORS_MAX 100u
+void conf_errors_fini(struct conf_errors *e);
+void conf_errors_add(struct conf_errors *e, const struct conf_pos *pos, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/*
+ * Parses `text` (hostile: bounded depth, size, includes). `include PATH;` reads files relative to
+ * the including one; glob patterns are sorted; cycles are errors. 0, or -EINVAL with errors added;
+ * *ret is set in both cases (what could be parsed) and must be destroyed.
+ */
+int conf_parse_text(const char *file, const char *text, size_t len, struct conf_errors *errors,
+    struct conf_tree **ret);
+int conf_parse_file(const char *path, struct conf_errors *errors, struct conf_tree **ret);
+const struct conf_node *conf_tree_root(const struct conf_tree *t); /* children: the statements */
+void conf_tree_destroy(struct conf_tree *t); /* accepts NULL */
+
+/* ---- typed objects ------------------------------------------------------------------------------- */
+
+enum conf_mode { CONF_MODE_DEFAULT, CONF_MODE_WRITETHROUGH, CONF_MODE_VOLATILE };
+
+struct conf_lun {
+	struct conf_pos pos;
+	char *name;
+	char *store;             /* blk spec: "file:PATH", "block:PATH", "lvm:VG/LV", "ram:", "null:" */
+	uint64_t size_bytes;     /* 0: the store's own */
+	enum conf_mode mode;
+	char *uuid, *naa, *eui64, *serial, *t10_id, *vendor, *product, *revision; /* NULL: default */
+	uint32_t block_size;     /* 512 or 4096 */
+	int physical_exponent;   /* -1: the store's */
+	bool read_only, removable, rotational, sanitize;
+	bool rotational_set;
+	int thin;                /* -1: as the store can, 0, 1 */
+};
+
+struct conf_portal {
+	struct conf_pos pos;
+	char *name;
+	char **listen;           /* "ADDR:PORT", "[ADDR6]:PORT", ADDR alone: port 3260 */
+	unsigned listen_count;
+};
+
+struct conf_chap {
+	struct conf_pos pos;
+	char *name;              /* of the object, what `user` refers to */
+	char *user;              /* CHAP_N; defaults to name */
+	char *secret;            /* from `secret` or `secret_file`, without the line end */
+	char *mutual_user, *mutual_secret;
+};
+
+struct conf_group_lun {
+	struct conf_pos pos;
+	unsigned number;
+	char *lun;               /* name of a conf_lun */
+	bool read_only;
+};
+
+struct conf_group {
+	struct conf_pos pos;
+	char *name;
+	char **initiators;
+	unsigned initiator_count;
+	char **users;            /* names of conf_chap of the target */
+	unsigned user_count;
+	struct conf_group_lun *luns;
+	unsigned lun_count;
+};
+
+struct conf_target {
+	struct conf_pos pos;
+	char *name, *alias;
+	char **portals;          /* names of conf_portal */
+	unsigned portal_count;
+	struct conf_chap *chaps;
+	unsigned chap_count;
+	struct conf_group *groups;
+	unsigned group_count;
+	bool open;               /* `open yes`: who matches no group gets `luns` */
+	struct conf_group_lun *luns; /* the target's own, for `open` */
+	unsigned lun_count;
+	char **allow, **deny;    /* addresses */
+	unsigned allow_count, deny_count;
+	bool header_digest_required, data_digest_required;
+};
+
+/* Everything that a configuration says. Lists are in order of appearance. */
+struct conf {
+	struct conf_lun *luns;
+	unsigned lun_count;
+	struct conf_portal *portals;
+	unsigned portal_count;
+	struct conf_target *targets;
+	unsigned target_count;
+	struct conf_chap *discovery_chaps; /* `discovery { chap … }` */
+	unsigned discovery_chap_count;
+	char **allow, **deny;    /* `initiators { allow … ; deny … }` */
+	unsigned allow_count, deny_count;
+	unsigned loops;          /* 0: default */
+	uint64_t buffer_bytes;   /* of all loops; 0: default */
+	char *state_dir;         /* NULL: default */
+	char *control;           /* NULL: default */
+};
+
+/*
+ * Tree → objects: unknown and duplicate keys and names, wrong values, dangling references, two LUNs
+ * with one store or identity, secrets whose file others may read: all are errors with a "did you
+ * mean" where something is near. 0 or -EINVAL. *ret is owned by the caller (conf_destroy).
+ */
+int conf_build(const struct conf_tree *t, struct conf_errors *errors, struct conf **ret);
+void conf_destroy(struct conf *c); /* wipes secrets; accepts NULL */
+
+/* The options as a table, for terrace.conf(5) and `config --effective`. */
+struct conf_option {
+	const char *object;      /* "lun", "portal", "target", "group", "chap", "" = top level */
+	const char *key;
+	const char *argument;    /* "SIZE", "yes|no", … */
+	const char *fallback;    /* default, as text */
+	const char *help;
+};
+const struct conf_option *conf_options(unsigned *ret_count);
+
+#endif
