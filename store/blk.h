@@ -20,7 +20,8 @@
 
 struct blk;
 
-#define BLK_IO_MAX_BYTES (4u * 1024u * 1024u) /* READ and WRITE; the other operations are unlimited */
+#define BLK_IO_MAX_BYTES                                                                           \
+	(4u * 1024u * 1024u) /* READ and WRITE; the other operations are unlimited */
 
 /* ---- capabilities: asked once, constant while open (but for size_bytes and state) --------- */
 
@@ -29,18 +30,19 @@ struct blk;
 #define BLK_CAP_EXTENTS (1u << 2)      /* BLK_EXTENTS tells mapped from unmapped */
 #define BLK_CAP_VOLATILE (1u << 3)     /* a write without BLK_FUA may be lost until BLK_FLUSH */
 #define BLK_CAP_READ_ONLY (1u << 4)
-#define BLK_CAP_SANITIZE (1u << 5)     /* overwriting reaches every copy of the data */
+#define BLK_CAP_SANITIZE (1u << 5) /* overwriting reaches every copy of the data */
 #define BLK_CAP_ROTATIONAL (1u << 6)
-#define BLK_CAP_THIN (1u << 7)         /* space is allocated on demand */
+#define BLK_CAP_THIN (1u << 7) /* space is allocated on demand */
 
 struct blk_info {
-	const char *driver;           /* "file", "block", "ram", … */
+	const char *driver; /* "file", "block", "ram", … */
 	uint64_t size_bytes;
-	uint32_t block_bytes;         /* smallest unit of a READ or WRITE: 512 or 4096 */
-	uint32_t physical_bytes;      /* writes below this are read-modify-write inside; ≥ block_bytes */
-	uint32_t optimal_bytes;       /* preferred transfer, a stripe where known; 0: unknown */
+	uint32_t block_bytes;    /* smallest unit of a READ or WRITE: 512 or 4096 */
+	uint32_t physical_bytes; /* writes below this are read-modify-write inside; ≥ block_bytes */
+	uint32_t optimal_bytes;           /* preferred transfer, a stripe where known; 0: unknown */
 	uint32_t unmap_granularity_bytes; /* 0 without BLK_CAP_UNMAP */
-	uint32_t atomic_max_bytes;    /* a WRITE up to this is all or nothing, also over power loss; 0: none */
+	uint32_t
+	    atomic_max_bytes; /* a WRITE up to this is all or nothing, also over power loss; 0: none */
 	uint32_t caps;
 };
 
@@ -71,12 +73,12 @@ enum blk_op {
 struct blk_sg {
 	struct iovec *iov;
 	uint32_t iovcnt;
-	uint32_t iovcap;      /* size of iov when it isn't inline_iov (bufpool memory), else 0 */
+	uint32_t iovcap; /* size of iov when it isn't inline_iov (bufpool memory), else 0 */
 	uint64_t len_bytes;
 	void (*release)(struct blk_sg *sg); /* how the segments go back; NULL: nothing to return */
-	struct loop *loop;    /* on which it was got and will be put */
-	void *owner;          /* the driver's */
-	uint64_t priv[2];     /* the driver's */
+	struct loop *loop;                  /* on which it was got and will be put */
+	void *owner;                        /* the driver's */
+	uint64_t priv[2];                   /* the driver's */
 	struct iovec inline_iov[BLK_SG_INLINE];
 };
 
@@ -92,13 +94,13 @@ struct blk_io {
 	uint32_t flags;
 	uint64_t offset_bytes;
 	uint64_t len_bytes;
-	struct blk_sg *sg;           /* READ: from blk_sg_get(READ), filled by the driver; WRITE: the data */
-	struct blk_extent *extents;  /* EXTENTS: room for extent_cap of them */
+	struct blk_sg *sg; /* READ: from blk_sg_get(READ), filled by the driver; WRITE: the data */
+	struct blk_extent *extents; /* EXTENTS: room for extent_cap of them */
 	uint32_t extent_cap;
-	uint32_t extent_count;       /* out; they cover the range from its start, maybe not to its end */
+	uint32_t extent_count; /* out; they cover the range from its start, maybe not to its end */
 	void (*done)(struct blk_io *io);
 	/* set by the blk */
-	int result;                  /* 0 or -errno, valid in done */
+	int result; /* 0 or -errno, valid in done */
 	struct blk *blk;
 	struct loop *loop;
 	uint64_t submit_ns;
@@ -120,11 +122,13 @@ void blk_submit(struct blk *b, struct blk_io *io);
 /*
  * Buffers for `len_bytes` (1..BLK_IO_MAX_BYTES) of READ or WRITE at `offset_bytes`. For WRITE the
  * memory is where the driver would like the data to land (it may be its own frames: then nothing is
- * copied later). For READ it may stay empty: the driver lends its frames at completion.
+ * copied later), and it isn't written to any more once submitted. For READ it may stay empty: the
+ * driver lends its frames at completion of a READ of just this range. Segments aren't changed by the
+ * caller.
  * 0, or -ENOBUFS: wait with loop_bufwait and try again. On failure *sg is untouched.
  */
-int blk_sg_get(struct blk *b, struct blk_sg *sg, enum blk_op op, uint64_t offset_bytes,
-    uint64_t len_bytes);
+int blk_sg_get(
+    struct blk *b, struct blk_sg *sg, enum blk_op op, uint64_t offset_bytes, uint64_t len_bytes);
 /* Plain memory from the loop's pool, for whoever needs scratch. 0 or -ENOBUFS. */
 int blk_sg_get_plain(struct loop *l, struct blk_sg *sg, uint64_t len_bytes);
 /* Returns what the list holds and empties it. On the loop of the get. Accepts an empty list. */
@@ -136,23 +140,24 @@ void blk_sg_copy_in(const struct blk_sg *sg, uint64_t at, const void *src, size_
 void blk_sg_copy_out(const struct blk_sg *sg, uint64_t at, void *dst, size_t len);
 void blk_sg_fill(const struct blk_sg *sg, uint64_t at, uint8_t byte, size_t len);
 /* Offset of the first differing byte, or UINT64_MAX when equal over `len`. */
-uint64_t blk_sg_compare(const struct blk_sg *a, uint64_t at_a, const struct blk_sg *b,
-    uint64_t at_b, uint64_t len);
+uint64_t blk_sg_compare(
+    const struct blk_sg *a, uint64_t at_a, const struct blk_sg *b, uint64_t at_b, uint64_t len);
 
 /* ---- open and close ---------------------------------------------------------------------- */
 
 #define BLK_OPEN_READ_ONLY (1u << 0)
-#define BLK_OPEN_VOLATILE (1u << 1)  /* through the page cache, BLK_CAP_VOLATILE; default: every
+#define BLK_OPEN_VOLATILE                                                                          \
+	(1u << 1)                    /* through the page cache, BLK_CAP_VOLATILE; default: every
                                         WRITE is durable at done (O_DIRECT where possible, DSYNC) */
 #define BLK_OPEN_CREATE (1u << 2)    /* file: create with size_bytes if it doesn't exist */
 #define BLK_OPEN_UNSAFE_FS (1u << 3) /* file on tmpfs, /dev, … allowed (tests) */
 
 struct blk_open_args {
-	const char *spec;             /* see below */
-	uint64_t size_bytes;          /* ram, null and BLK_OPEN_CREATE; 0: the object's own */
+	const char *spec;    /* see below */
+	uint64_t size_bytes; /* ram, null and BLK_OPEN_CREATE; 0: the object's own */
 	uint32_t flags;
-	uint32_t block_bytes;         /* logical block size above: 512 or 4096; 0: 512 */
-	struct loop *const *loops;    /* the loops that will submit; loops[0] is the home loop */
+	uint32_t block_bytes;      /* logical block size above: 512 or 4096; 0: 512 */
+	struct loop *const *loops; /* the loops that will submit; loops[0] is the home loop */
 	unsigned loop_count;
 };
 

@@ -23,16 +23,18 @@ struct blk {
 	struct blk_info info;
 	enum blk_state state;
 	char *name;
-	struct loop *const *loops;   /* copied by blk_init() */
+	struct loop *const *loops; /* copied by blk_init() */
 	unsigned loop_count;
 	void (*event)(void *ctx, enum blk_event ev);
 	void *event_ctx;
 	struct blk_loop_stats *stats; /* one per loop, cache-line aligned */
+	uint64_t size_max_bytes; /* largest size so far: a range beyond it is the caller's bug */
+	uint8_t loop_idx[LOOP_COUNT_MAX]; /* loop_id() → index in loops; 0xff: not ours */
 };
 
 /* info and loops are copied, name duplicated. 0 or -ENOMEM. */
-int blk_init(struct blk *b, const struct blk_ops *ops, const struct blk_info *info, const char *name,
-    const struct blk_open_args *args);
+int blk_init(struct blk *b, const struct blk_ops *ops, const struct blk_info *info,
+    const char *name, const struct blk_open_args *args);
 void blk_fini(struct blk *b);
 
 /* On io->loop, from the loop (never inside submit). result: 0 or -errno. */
@@ -41,5 +43,30 @@ void blk_complete(struct blk_io *io, int result);
 void blk_complete_later(struct blk_io *io, int result);
 /* On loops[0]. */
 void blk_raise(struct blk *b, enum blk_event ev);
+/* On loops[0]: what the other loops see from their next submit on. No event is raised. */
+void blk_set_size(struct blk *b, uint64_t size_bytes);
+void blk_set_state(struct blk *b, enum blk_state state);
+
+/* Index in b->loops of `l`, which is one of them (asserted). */
+unsigned blk_loop_idx(const struct blk *b, const struct loop *l);
+/* The whole range as one mapped extent: EXTENTS of a driver that can't tell. */
+void blk_extents_all_mapped(struct blk_io *io);
+
+/* ---- scatter lists of drivers ------------------------------------------------------------ */
+
+/* Makes room for `count` segments in an empty list. 0 or -ENOBUFS. */
+int blk_sg_reserve(struct loop *l, struct blk_sg *sg, uint32_t count);
+/* Adds a segment, merged with the last one where they are adjacent. Room is asserted. */
+void blk_sg_append(struct blk_sg *sg, const void *p, size_t len);
+
+/* A position within a list that moves on with each copy. */
+struct blk_sg_cursor {
+	const struct iovec *iov;
+	uint32_t left; /* segments from iov on */
+	size_t at;     /* within *iov */
+};
+void blk_sg_cursor_init(struct blk_sg_cursor *c, const struct blk_sg *sg, uint64_t at);
+void blk_sg_cursor_out(struct blk_sg_cursor *c, void *dst, size_t len);
+void blk_sg_cursor_in(struct blk_sg_cursor *c, const void *src, size_t len);
 
 #endif

@@ -1,0 +1,205 @@
+/*
+ * The watch over a file or device. Once a second a worker looks whether the object is still there;
+ * home decides:
+ *
+ *   there ── lost ──▶ gone, listener told; loops stop, each answers when its ios have ended
+ *   gone  ── found ─▶ loops get the descriptor; when all have it: there, listener told
+ *
+ * One look or one round of messages is under way at a time.
+ */
+#include <errno.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "store/raw_priv.h"
+
+static void round_answer(struct loop_msg *m);
+
+static bool
+is_busy(const struct raw *r)
+{
+	return r->probing || r->answers_due > 0;
+}
+
+static void
+free_if_closed(struct raw *r)
+{
+	if (r->closing && !is_busy(r))
+		raw_free(r);
+}
+
+/* ---- rounds over the loops --------------------------------------------------------------- */
+
+static void
+answer(struct raw_loop *rl)
+{
+	rl->msg.run = round_answer;
+	loop_send(rl->raw->b.loops[0], &rl->msg);
+}
+
+void
+raw_loop_drained(struct raw_loop *rl)
+{
+	ASSERT(rl->in_flight == 0);
+	rl->draining = false;
+	answer(rl);
+}
+
+/* On each loop: the new descriptor, or none. */
+static void
+round_question(struct loop_msg *m)
+{
+	struct raw_loop *rl = container_of(m, struct raw_loop, msg);
+	rl->fd = rl->raw->next_fd; /* constant during the round */
+	if (rl->fd < 0 && rl->in_flight > 0)
+		rl->draining = true;
+	else
+		answer(rl);
+}
+
+static void
+round_start(struct raw *r, int fd)
+{
+	ASSERT(!is_busy(r));
+	r->next_fd = fd;
+	r->answers_due = r->b.loop_count;
+	for (unsigned i = 0; i < r->b.loop_count; i++) {
+		r->loops[i].msg.run = round_question;
+		loop_send(r->loops[i].loop, &r->loops[i].msg);
+	}
+}
+
+static void
+became_back(struct raw *r)
+{
+	bool resized = r->next_size_bytes != r->b.info.size_bytes;
+	if (r->fd >= 0 && r->fd != r->next_fd)
+		close(r->fd);
+	r->fd = r->next_fd;
+	blk_set_size(&r->b, r->next_size_bytes);
+	blk_set_state(&r->b, BLK_OK);
+	blk_raise(&r->b, BLK_EVENT_BACK);
+	if (resized)
+		blk_raise(&r->b, BLK_EVENT_SIZE);
+}
+
+static void
+round_answer(struct loop_msg *m)
+{
+	struct raw *r = container_of(m, struct raw_loop, msg)->raw;
+	ASSERT(r->answers_due > 0);
+	if (--r->answers_due > 0)
+		return;
+	if (r->closing) {
+		if (r->next_fd >= 0)
+			close(r->next_fd);
+		free_if_closed(r);
+		return;
+	}
+	loop_timer_set(&r->timer, RAW_WATCH_NS);
+	if (r->next_fd >= 0) {
+		became_back(r);
+	} else if (r->kind->close_lost && r->fd >= 0) {
+		close(r->fd);
+		r->fd = -1;
+	}
+}
+
+/* ---- looking ----------------------------------------------------------------------------- */
+
+static int
+probe_work(struct loop_job *j)
+{
+	struct raw_probe *p = container_of(j, struct raw_probe, job);
+	const struct raw_kind *kind = p->raw->kind;
+	return (int)(p->gone ? kind->reopen(p) : kind->check(p));
+}
+
+/* The store was closed while the worker looked: what it opened goes, too. */
+static void
+probe_orphaned(struct raw *r, enum raw_verdict v)
+{
+	if (v == RAW_FOUND && r->probe.ret_fd != r->probe.fd)
+		close(r->probe.ret_fd);
+	free_if_closed(r);
+}
+
+static void
+probe_done(struct loop_job *j, int result)
+{
+	struct raw *r = container_of(j, struct raw, probe.job);
+	const struct raw_probe *p = &r->probe;
+	enum raw_verdict v = (enum raw_verdict)result;
+	r->probing = false;
+	if (r->closing) {
+		probe_orphaned(r, v);
+		return;
+	}
+	switch (v) {
+	case RAW_SIZE:
+		blk_set_size(&r->b, p->ret_size_bytes);
+		blk_raise(&r->b, BLK_EVENT_SIZE);
+		break;
+	case RAW_LOST:
+		if (p->gone)
+			break;
+		blk_set_state(&r->b, BLK_GONE);
+		round_start(r, -1);
+		blk_raise(&r->b, BLK_EVENT_GONE);
+		return; /* the timer goes on when the loops have stopped */
+	case RAW_FOUND:
+		ASSERT(p->gone);
+		r->next_size_bytes = p->ret_size_bytes;
+		round_start(r, p->ret_fd);
+		return;
+	case RAW_SAME:
+		break;
+	}
+	loop_timer_set(&r->timer, RAW_WATCH_NS);
+}
+
+static void
+probe_start(struct raw *r)
+{
+	ASSERT(!is_busy(r));
+	r->probing = true;
+	r->probe = (struct raw_probe){
+	    .job = {.work = probe_work, .done = probe_done},
+	    .raw = r,
+	    .fd = r->fd,
+	    .gone = r->b.state == BLK_GONE,
+	    .size_bytes = r->b.info.size_bytes,
+	    .ret_fd = -1,
+	};
+	loop_job_submit(r->b.loops[0], &r->probe.job);
+}
+
+static void
+watch_fired(struct loop_timer *t)
+{
+	probe_start(container_of(t, struct raw, timer));
+}
+
+void
+raw_watch_start(struct raw *r)
+{
+	loop_timer_init(&r->timer, r->b.loops[0], watch_fired);
+	loop_timer_set(&r->timer, RAW_WATCH_NS);
+}
+
+void
+raw_watch_hint(struct raw *r)
+{
+	if (!loop_is_current(r->b.loops[0]) || is_busy(r) || r->b.state == BLK_GONE)
+		return;
+	loop_timer_cancel(&r->timer);
+	probe_start(r);
+}
+
+bool
+raw_watch_stop(struct raw *r)
+{
+	loop_timer_cancel(&r->timer);
+	r->closing = true;
+	return !is_busy(r);
+}
