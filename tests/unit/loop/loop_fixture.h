@@ -81,10 +81,15 @@ fixture_run(struct fixture *f)
 	assert_false(f->timed_out);
 }
 
-/* Runs the group on both backends. */
+/* Runs the group on both backends; the number of failed tests. */
 #define RUN_ON_BOTH_BACKENDS(tests)                                                                \
-	(fixture_epoll = false, cmocka_run_group_tests_name("io_uring", tests, NULL, NULL)) +      \
-	    (fixture_epoll = true, cmocka_run_group_tests_name("epoll", tests, NULL, NULL))
+	({                                                                                         \
+		fixture_epoll = false;                                                             \
+		int failed_ = cmocka_run_group_tests_name("io_uring", tests, NULL, NULL);          \
+		fixture_epoll = true;                                                              \
+		failed_ += cmocka_run_group_tests_name("epoll", tests, NULL, NULL);                \
+		failed_;                                                                           \
+	})
 
 #define LOOP_TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
 
