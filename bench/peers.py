@@ -120,6 +120,7 @@ class Terraced(Target):
             raise Unavailable(f"{program} is not there: build the release preset first")
 
     def start(self):
+        os.mkdir(os.path.join(self.folder, "state"), 0o700)
         self.spawn([
             os.path.abspath(self.program), "--lun", "ram:1GiB",
             "--listen", f"127.0.0.1:{self.port}",
