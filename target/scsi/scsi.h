@@ -237,6 +237,7 @@ struct scsi_task {
 	uint64_t blocks;
 	struct blk_io io;
 	struct blk_sg sg2;            /* a second buffer (compare, verify, copy) */
+	uint64_t sg2_bytes;           /* wanted, while it waits for sg2 */
 	uint64_t at;                  /* progress of handlers that work in pieces */
 	void *priv;                   /* handler's, e.g. a range lock or a copy job */
 	void (*resume)(struct scsi_task *t);

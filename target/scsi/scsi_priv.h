@@ -45,6 +45,7 @@ enum scsi_sense {
 	SENSE_WRITE_ERROR,                   /* 3/0c/00 */
 	SENSE_SANITIZE_FAILED,               /* 3/31/03 */
 	SENSE_INTERNAL_FAILURE,              /* 4/44/00 */
+	SENSE_OPERATION_IN_PROGRESS,         /* 5/00/16 */
 	SENSE_PARAM_LIST_LENGTH,             /* 5/1a/00 */
 	SENSE_INVALID_OPCODE,                /* 5/20/00 */
 	SENSE_LBA_OUT_OF_RANGE,              /* 5/21/00 */
@@ -64,6 +65,7 @@ enum scsi_sense {
 	SENSE_WRITE_PROTECTED,               /* 7/27/00 */
 	SENSE_WRITE_PROTECTED_SOFTWARE,      /* 7/27/02 */
 	SENSE_SPACE_ALLOC_FAILED,            /* 7/27/07 */
+	SENSE_COPY_ABORTED,                  /* a/00/00 */
 	SENSE_COPY_TARGET_UNREACHABLE,       /* a/0d/02 */
 	SENSE_COPY_TARGET_FAILED,            /* a/0d/01 third party device failure */
 	SENSE_DATA_PHASE_ERROR,              /* b/4b/00 */
@@ -91,6 +93,11 @@ bool scsi_sense_progress(struct scsi_task *t, enum scsi_sense s, uint16_t progre
 bool scsi_sense_errno(struct scsi_task *t, int err, enum blk_op op, uint64_t lba);
 /* Plain sense data for REQUEST SENSE; returns its length. */
 size_t scsi_sense_build(enum scsi_sense s, bool descriptor, uint8_t buf[SCSI_SENSE_MAX_BYTES]);
+size_t scsi_sense_build_progress(enum scsi_sense s, uint16_t progress, bool descriptor,
+    uint8_t buf[SCSI_SENSE_MAX_BYTES]);
+/* Codes that aren't in enum scsi_sense (unit attentions). */
+size_t scsi_sense_build_code(uint8_t key, uint8_t asc, uint8_t ascq, bool descriptor,
+    uint8_t buf[SCSI_SENSE_MAX_BYTES]);
 
 /* ---- ua.c: unit attentions ------------------------------------------------------------------ */
 
@@ -157,6 +164,7 @@ struct scsi_lu_state {
 	bool formatting;
 	bool sanitizing;
 	bool sanitize_failed;
+	bool sanitize_restricted;  /* …with AUSE=0: EXIT FAILURE MODE doesn't end it */
 	uint16_t progress;         /* of formatting/sanitizing, /65536 */
 	uint32_t prevent_count;    /* nexuses that prevent medium removal */
 };
@@ -182,9 +190,11 @@ struct scsi_lu_loop {
 	uint32_t drain_left;       /* tasks that a change waits for */
 	struct scsi_change_part *draining; /* whose; at most one change is in force */
 	struct list abort_waits;   /* scsi_abort_wait.link: resets (tmf.c) */
+	struct list guests;        /* scsi_guest.link: copies' I/O in the store (copy.c) */
 	struct scsi_lu_stats stats;
-};
+} __attribute__((aligned(64)));
 
+struct scsi_lu_events;
 struct scsi_lu {
 	struct scsi_core *core;
 	struct list link;
@@ -202,8 +212,7 @@ struct scsi_lu {
 	bool destroying;           /* a job stops at its next step and calls scsi_lu_job_ended() */
 	void (*destroyed)(void *ctx);
 	void *destroyed_ctx;
-	struct scsi_change *event; /* of the store: size, gone, back (lu.c) */
-	bool event_busy, event_again;
+	struct scsi_lu_events *events; /* lu.c */
 };
 
 /* The current loop's copy of the unit's state changed: recomputes ll->special. */
@@ -271,6 +280,41 @@ struct scsi_nexus_lu {
 	struct list lu_link;
 };
 
+/*
+ * I/O on a unit by a copy that was addressed to another one: in no task set of the unit, but a change
+ * with `drain` waits for it as for the unit's own tasks.
+ */
+struct scsi_guest {
+	struct list link;          /* ll->guests while in the store */
+	bool drain;                /* counted in ll->drain_left */
+};
+
+#define SCSI_COPIES_MAX 8u
+enum scsi_copy_state { SCSI_COPY_FREE, SCSI_COPY_ACTIVE, SCSI_COPY_ENDED };
+
+/* One EXTENDED COPY of a nexus: while it works, and what RECEIVE COPY RESULTS tells of it later. */
+struct scsi_copy {
+	uint8_t state;             /* enum scsi_copy_state */
+	uint8_t list_id;
+	bool has_list_id;
+	bool keep;                 /* the results stay when it ends */
+	const struct scsi_lu *lu;  /* to which it was addressed */
+	uint64_t serial;           /* order of start */
+	uint32_t segments_done;
+	uint64_t bytes_done;
+	uint8_t status, sense_len; /* ended */
+	uint8_t sense[SCSI_SENSE_MAX_BYTES];
+	/* the segment that it is in, in blocks */
+	struct scsi_task *task;
+	struct scsi_nexus_lu *src, *dst;
+	uint64_t src_lba, dst_lba;
+	uint32_t blocks, done, piece;
+	bool backward;             /* overlapping: from the end */
+	struct scsi_lock *lock;    /* of the piece; NULL between pieces */
+	struct scsi_guest guest;
+	struct loop_defer yield;
+};
+
 struct scsi_nexus {
 	struct scsi_core *core;
 	struct loop *loop;
@@ -289,6 +333,8 @@ struct scsi_nexus {
 	bool dying;
 	uint32_t nlu_count;
 	struct scsi_nexus_lu *nlus; /* sorted by lun; binary search, [lun] direct when dense */
+	struct scsi_copy copies[SCSI_COPIES_MAX];
+	uint64_t copy_serial;
 	void (*gone)(void *ctx);
 	void *gone_ctx;
 };
@@ -370,7 +416,7 @@ extern const struct scsi_opcode scsi_ops_block[];    /* sbc_table.c: reads, writ
 extern const struct scsi_opcode scsi_ops_primary[];  /* spc_table.c: inquiry, mode, log, rsoc… */
 extern const struct scsi_opcode scsi_ops_reserve[];  /* pr_table.c: PR IN/OUT, RESERVE, RELEASE */
 extern const struct scsi_opcode scsi_ops_copy[];     /* copy_table.c: EXTENDED COPY, RECEIVE COPY RESULTS */
-extern const struct scsi_opcode *const scsi_op_families[]; /* NULL-terminated; opcode.c */
+extern const struct scsi_opcode *const scsi_op_families[]; /* NULL-terminated; families.c */
 
 /*
  * The row for a CDB. NULL with *ret_bad_sa: false → 5/20/00; true → the opcode exists, the service
@@ -379,6 +425,8 @@ extern const struct scsi_opcode *const scsi_op_families[]; /* NULL-terminated; o
 const struct scsi_opcode *scsi_opcode_find(const uint8_t *cdb, unsigned cdb_len, bool *ret_bad_sa);
 /* SPC-4 6.35: is it supported by this unit (lu may be NULL). */
 bool scsi_opcode_supported(const struct scsi_opcode *op, const struct scsi_lu *lu);
+/* Sorts and checks the families' rows; scsi_core_create() does it first of all. */
+void scsi_opcode_build(void);
 
 /* ---- task.c: what handlers call ------------------------------------------------------------------ */
 
@@ -428,6 +476,7 @@ void scsi_task_abort(struct scsi_task *t, bool send_task_aborted_status);
 
 /* Lets blocked tasks of this unit on this loop try again (after a task ended, a lock went). */
 void scsi_unblock(struct scsi_lu_loop *ll);
+void scsi_unblock_now(struct scsi_lu_loop *ll); /* what it defers */
 
 static inline struct scsi_lu *
 scsi_task_lu(const struct scsi_task *t)
@@ -548,12 +597,21 @@ void scsi_abort_waits_task_done(struct list *waits, const struct scsi_nexus_lu *
     uint64_t seq);
 /* nexus.c: a task or function ended; frees a dying nexus after the last one. */
 void scsi_nexus_check_gone(struct scsi_nexus *n);
+void scsi_nexus_abort_all(struct scsi_nexus *n);
+/* What a nexus loss does to the units: SPC-2 reservations and prevention of removal go. */
+void scsi_nexus_lose_lus(struct scsi_nexus *n);
 /* TASK ABORTED status is wanted for tasks of other nexuses. */
 static inline bool
 scsi_lu_tas(const struct scsi_lu_loop *ll)
 {
 	return ll->st.mode.tas;
 }
+
+/* ---- copy.c: EXTENDED COPY ------------------------------------------------------------------------ */
+
+void scsi_guest_enter(struct scsi_lu_loop *ll, struct scsi_guest *g);
+/* Lets a change that drains go on when it was the last. */
+void scsi_guest_leave(struct scsi_lu_loop *ll, struct scsi_guest *g);
 
 /* ---- pr.c: persistent reservations and RESERVE/RELEASE ---------------------------------------------------------- */
 

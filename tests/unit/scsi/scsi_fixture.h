@@ -109,6 +109,8 @@ void fx_down(struct fx *f);
 struct fx_cmd *fx_cmd(struct fx_nexus *n, uint16_t lun, const void *cdb, size_t cdb_len,
     const void *out, size_t out_len, size_t in_cap);
 void fx_start(struct fx_cmd *c);
+/* From a callback on the nexus's loop already. */
+void fx_start_here(struct fx_cmd *c);
 void fx_give_data(struct fx_cmd *c);
 void fx_release(struct fx_cmd *c);
 /* Runs until the world has nothing left to do (at most `steps_max` of fx_run_steps). */
@@ -119,6 +121,15 @@ struct fx_cmd *fx_exec(struct fx_nexus *n, uint16_t lun, const void *cdb, size_t
     const void *out, size_t out_len, size_t in_cap);
 void fx_cmd_free(struct fx_cmd *c);
 
+/* A task management function, started: t->done tells. */
+struct fx_tmf {
+	struct scsi_tmf_req req;
+	struct fx_nexus *nexus;
+	bool done;
+	uint64_t done_at_step; /* in one order with fx_cmd's */
+};
+void fx_tmf_start(struct fx_tmf *t, struct fx_nexus *n, enum scsi_tmf function, uint16_t lun,
+    uint64_t tag);
 /* Runs a task management function to its end. *ret_found may be NULL. */
 enum scsi_tmf_response fx_tmf(struct fx_nexus *n, enum scsi_tmf function, uint16_t lun,
     uint64_t tag, bool *ret_found);
@@ -143,6 +154,8 @@ bool fx_sense_info(const struct fx_cmd *c, uint64_t *ret);
 size_t fx_iscsi_transport_id(const char *name, uint8_t buf[SCSI_TRANSPORT_ID_MAX]);
 /* Commands that nearly every test needs. */
 struct fx_cmd *fx_tur(struct fx_nexus *n, uint16_t lun);
+struct fx_cmd *fx_rw16_cmd(struct fx_nexus *n, uint16_t lun, bool write, uint64_t lba,
+    uint32_t blocks, const void *data); /* not started */
 struct fx_cmd *fx_read16(struct fx_nexus *n, uint16_t lun, uint64_t lba, uint32_t blocks);
 struct fx_cmd *fx_write16(struct fx_nexus *n, uint16_t lun, uint64_t lba, uint32_t blocks,
     const void *data);

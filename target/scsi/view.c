@@ -1,0 +1,99 @@
+/* Views: which unit has which number. Immutable, so that every loop may read them. */
+#include "scsi/scsi_priv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int
+entry_cmp(const void *a, const void *b)
+{
+	const struct scsi_view_entry *x = a, *y = b;
+	return x->lun < y->lun ? -1 : x->lun > y->lun;
+}
+
+static bool
+has_doubles(const struct scsi_view_entry *e, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		for (uint32_t j = i + 1; j < count; j++) {
+			if (e[i].lun == e[j].lun || e[i].lu == e[j].lu)
+				return true;
+		}
+	}
+	return false;
+}
+
+int
+scsi_view_create(struct scsi_core *c, const struct scsi_view_entry *entries, uint32_t count,
+    struct scsi_view **ret)
+{
+	ASSERT(scsi_loop_index(c) == 0 && count <= SCSI_LUN_MAX + 1u);
+	for (uint32_t i = 0; i < count; i++)
+		ASSERT(entries[i].lun <= SCSI_LUN_MAX && entries[i].lu->core == c);
+	if (has_doubles(entries, count))
+		return -EEXIST;
+	struct scsi_view *v = calloc(1, sizeof *v + count * sizeof v->entries[0]);
+	if (v == NULL)
+		return -ENOMEM;
+	v->core = c;
+	v->count = count;
+	if (count > 0) {
+		memcpy(v->entries, entries, count * sizeof v->entries[0]);
+		qsort(v->entries, count, sizeof v->entries[0], entry_cmp);
+	}
+	*ret = v;
+	return 0;
+}
+
+void
+scsi_view_destroy(struct scsi_view *v)
+{
+	if (v == NULL)
+		return;
+	/* The nexuses' ends have come to this loop by messages, later than what they counted. */
+	for (unsigned i = 0; i < v->core->loop_count; i++)
+		ASSERT(v->users[i] == 0);
+	free(v);
+}
+
+uint32_t
+scsi_view_count(const struct scsi_view *v)
+{
+	return v->count;
+}
+
+bool
+scsi_lun_decode(const uint8_t lun[8], uint16_t *ret)
+{
+	/* One level only: the rest is zero (SAM-5 4.7.6.1). */
+	if ((lun[2] | lun[3] | lun[4] | lun[5] | lun[6] | lun[7]) != 0)
+		return false;
+	switch (lun[0] >> 6) {
+	case 0: /* peripheral device addressing, bus 0 (SAM-5 4.7.6.2) */
+		if ((lun[0] & 0x3f) != 0)
+			return false;
+		*ret = lun[1];
+		return true;
+	case 1: /* flat space addressing (SAM-5 4.7.6.4) */
+		*ret = (uint16_t)((lun[0] & 0x3fu) << 8 | lun[1]);
+		return true;
+	default:
+		return false;
+	}
+}
+
+void
+scsi_lun_encode(uint16_t lun, uint8_t ret[8])
+{
+	ASSERT(lun <= SCSI_LUN_MAX);
+	memset(ret, 0, 8);
+	store_be16(ret, lun <= 255 ? lun : (uint16_t)(0x4000u | lun));
+}
+
+bool
+scsi_lun_is_report_luns(const uint8_t lun[8])
+{
+	static const uint8_t wlun[8] = {0xc1, 0x01}; /* SAM-5 4.7.7.5.2 */
+	return memcmp(lun, wlun, 8) == 0;
+}
