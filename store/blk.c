@@ -356,6 +356,7 @@ static const struct {
     {"lvm:", lvm_open},
     {"ram:", ram_open},
     {"null:", null_open},
+    {"fault:", fault_open},
 };
 
 int
