@@ -233,7 +233,8 @@ int sock_listen(struct loop *l, const struct sockaddr *addr, socklen_t addr_len,
 void sock_listener_addr(const struct sock_listener *sl, struct sockaddr_storage *ret);
 void sock_listener_close(struct sock_listener *sl); /* accepts NULL */
 
-/* Takes over a connected stream socket (tests, tools, socketpair). 0 or -errno; then fd is ours. */
+/* Takes over a connected stream socket (tests, tools, socketpair). 0: the loop owns fd; -errno: the
+ * caller still does. */
 int sock_from_fd(struct loop *l, int fd, struct sock **ret);
 /* Starts a non-blocking connect; the first event tells: sock_error() is 0 or -errno. */
 int sock_connect(
@@ -287,8 +288,9 @@ void loop_file_submit(struct loop *l, struct loop_op *op);
  * A world of simulated loops in one thread. Same calls as above; time passes only as the world
  * steps. From the seed come: order of messages between loops, delays of socket bytes and of
  * completions, sizes of partial receives and sends, and (when asked) connection resets.
- * Sockets connect within the world by address; files are real ones, executed at once and completed
- * later.
+ * Sockets connect within the world by address (sock_from_fd() and loop_watch_start() answer
+ * -EOPNOTSUPP); files are real ones, executed at once and completed later. loop_stop() does nothing:
+ * whoever steps the world stops.
  */
 struct loop_sim;
 struct loop_sim_cfg {
@@ -306,7 +308,10 @@ struct loop *loop_sim_loop(struct loop_sim *w, unsigned id);
 void loop_sim_call(struct loop *l, void (*fn)(void *ctx), void *ctx);
 /* Performs one event. False when nothing is left to do. */
 bool loop_sim_step(struct loop_sim *w);
-/* Steps until nothing is left, `until_ns` of simulated time, or `steps_max` steps. Returns steps. */
+/*
+ * Steps until nothing is left, until loop_sim_now_ns() is `until_ns`, or `steps_max` steps. Returns
+ * the steps taken.
+ */
 uint64_t loop_sim_run(struct loop_sim *w, uint64_t until_ns, uint64_t steps_max);
 uint64_t loop_sim_now_ns(const struct loop_sim *w);
 /* The world's own random stream, for the test's decisions. */
