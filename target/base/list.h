@@ -9,7 +9,10 @@ struct list {
 	struct list *next, *prev;
 };
 
-#define LIST_INIT(name) {&(name), &(name)}
+#define LIST_INIT(name)                                                                            \
+	{                                                                                          \
+		&(name), &(name)                                                                   \
+	}
 #define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 static inline void
@@ -78,7 +81,8 @@ list_splice_back(struct list *to, struct list *from)
 	list_init(from);
 }
 
-#define LIST_FOREACH(pos, head) for (struct list *pos = (head)->next; pos != (head); pos = pos->next)
+#define LIST_FOREACH(pos, head)                                                                    \
+	for (struct list *pos = (head)->next; pos != (head); pos = pos->next)
 /* `pos` may be removed (and freed) in the body; no other node may. */
 #define LIST_FOREACH_SAFE(pos, head)                                                               \
 	for (struct list *pos = (head)->next, *pos##_next = pos->next; pos != (head);              \

@@ -11,13 +11,13 @@
 
 struct pool {
 	const char *name;
-	char *base;           /* reserved region */
+	char *base; /* reserved region */
 	size_t map_bytes;
-	size_t obj_bytes;     /* rounded up to 64 */
+	size_t obj_bytes; /* rounded up to 64 */
 	uint32_t count_max;
-	uint32_t fresh;       /* objects below this index have been handed out at least once */
+	uint32_t fresh; /* objects below this index have been handed out at least once */
 	uint32_t used;
-	void *free;           /* LIFO, linked through the first word */
+	void *free; /* LIFO, linked through the first word */
 };
 
 /* 0, or -ENOMEM when the address space can't be reserved. `name` must outlive the pool. */

@@ -12,18 +12,19 @@
 
 struct step {
 	const char *name;
-	int (*action)(void *ctx);  /* 0, -errno, or STEPS_PENDING */
-	void (*undo)(void *ctx);   /* may be NULL; synchronous */
+	int (*action)(void *ctx); /* 0, -errno, or STEPS_PENDING */
+	void (*undo)(void *ctx);  /* may be NULL; synchronous */
 };
 
 struct steps {
 	const struct step *table;
 	size_t count;
-	size_t at;                 /* index of the step that runs, or number of steps done */
+	size_t at; /* index of the step that runs, or number of steps done */
 	bool running;
 	int result;
 	void *ctx;
-	void (*finished)(struct steps *s, int result); /* 0, or -errno after all undo ran; may be NULL */
+	void (*finished)(
+	    struct steps *s, int result); /* 0, or -errno after all undo ran; may be NULL */
 };
 
 /*

@@ -8,7 +8,6 @@
 #include "loop/loop.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -317,96 +316,7 @@ turn(struct loop *l)
 	loop_turn_end(l);
 }
 
-/* ---- waiting ---- */
-
-/* A gap this many times the cap may still end within the cap once we spin: the wake-up from sleep
- * of this thread and, where the peer waits for us, of the peer's is part of it. */
-#define GAP_FACTOR 4u
-/* After misses the spin is left out 1, 3, 7 … this many times. */
-#define SPIN_SKIP_MAX 63u
-#define SPIN_CHECKS_PER_CLOCK 16u
-
-static bool
-want_spin(struct loop *l)
-{
-	if (l->spin_ns_max == 0 || l->last_gap_ns / GAP_FACTOR >= l->spin_ns_max)
-		return false;
-	if (l->spin_skip > 0) {
-		l->spin_skip--;
-		return false;
-	}
-	return true;
-}
-
-static inline void
-cpu_relax(void)
-{
-#if defined(__x86_64__)
-	__builtin_ia32_pause();
-#elif defined(__aarch64__)
-	__asm__ volatile("yield");
-#endif
-}
-
-/* Looks for arrivals without a system call. True when the next turn is due. */
-static bool
-spin(struct loop *l, uint64_t from_ns)
-{
-	uint64_t timer_ns = timer_heap_next_ns(&l->timers);
-	uint64_t until_ns = from_ns + l->spin_ns_max;
-	for (;;) {
-		for (unsigned i = 0; i < SPIN_CHECKS_PER_CLOCK; i++) {
-			if (mailbox_waiting(&l->mailbox) || l->ops->peek(l)) {
-				l->stats.spins_hit++;
-				l->spin_skip_len = 0;
-				return true;
-			}
-			cpu_relax();
-		}
-		uint64_t now = l->ops->clock_ns(l);
-		if (now >= timer_ns)
-			return true;
-		if (now >= until_ns)
-			break;
-	}
-	l->stats.spins_missed++;
-	l->spin_skip_len = l->spin_skip_len * 2 + 1;
-	if (l->spin_skip_len > SPIN_SKIP_MAX)
-		l->spin_skip_len = SPIN_SKIP_MAX;
-	l->spin_skip = l->spin_skip_len;
-	return false;
-}
-
-/*
- * Nothing is left to do. Spinning pays where the next arrival is nearer than a sleep and a wake-up
- * cost, so it is tried when the last gap was short, and less often the more attempts were in vain.
- * A loop at rest has long gaps: it sleeps at once, and for ever when no timer is armed.
- */
-static void
-loop_wait(struct loop *l)
-{
-	uint64_t from_ns = l->ops->clock_ns(l);
-	if (want_spin(l)) {
-		l->ops->submit(l);
-		if (spin(l, from_ns)) {
-			l->last_gap_ns = l->ops->clock_ns(l) - from_ns;
-			return;
-		}
-	}
-	uint64_t timer_ns = timer_heap_next_ns(&l->timers);
-	uint64_t now = l->ops->clock_ns(l);
-	uint64_t timeout = UINT64_MAX;
-	if (timer_ns != UINT64_MAX)
-		timeout = timer_ns > now ? timer_ns - now : 0;
-	if (timeout == 0 || !mailbox_sleep_begin(&l->mailbox)) {
-		l->ops->submit(l);
-		return;
-	}
-	l->stats.sleeps++;
-	l->ops->sleep(l, timeout);
-	mailbox_sleep_end(&l->mailbox);
-	l->last_gap_ns = l->ops->clock_ns(l) - from_ns;
-}
+/* ---- running ---- */
 
 void
 loop_run(struct loop *l)
@@ -625,64 +535,4 @@ loop_job_submit(struct loop *l, struct loop_job *j)
 	ASSERT(j->done);
 	j->loop = l;
 	l->ops->job_submit(l, j);
-}
-
-/* ---- watches on descriptors ---- */
-
-int
-loop_poll_start(struct loop *l, int fd, uint32_t mask,
-    void (*fn)(struct loop_poll *p, uint32_t events), void *ctx, struct loop_poll **ret)
-{
-	struct loop_poll *p = malloc(sizeof *p);
-	if (!p)
-		return -ENOMEM;
-	*p = (struct loop_poll){.loop = l, .fd = fd, .mask = mask, .fn = fn, .ctx = ctx};
-	list_init(&p->ready);
-	list_init(&p->link);
-	list_push_back(&l->polls, &p->all);
-	int r = l->ops->poll_start(p);
-	if (r < 0) {
-		list_remove(&p->all);
-		free(p);
-		return r;
-	}
-	*ret = p;
-	return 0;
-}
-
-void
-loop_poll_stop(struct loop_poll *p)
-{
-	ASSERT(!p->stopped);
-	p->stopped = true;
-	list_remove(&p->ready);
-	p->loop->ops->poll_stop(p);
-}
-
-void
-loop_poll_event(struct loop_poll *p, uint32_t events)
-{
-	if (p->stopped)
-		return;
-	p->events |= events;
-	if (list_empty(&p->ready))
-		list_push_back(&p->loop->ready, &p->ready);
-}
-
-void
-loop_poll_free(struct loop_poll *p)
-{
-	ASSERT(p->stopped);
-	list_remove(&p->link);
-	list_remove(&p->all);
-	list_push_back(&p->loop->dead, &p->all);
-}
-
-uint32_t
-loop_poll_now(int fd, uint32_t mask)
-{
-	/* The low bits of EPOLL… and POLL… are the same on Linux. */
-	struct pollfd pfd = {.fd = fd, .events = (short)mask};
-	int r = poll(&pfd, 1, 0);
-	return r > 0 ? (uint32_t)(unsigned short)pfd.revents : 0;
 }

@@ -188,7 +188,10 @@ uint64_t timer_heap_next_ns(const struct timer_heap *h);
 /* Takes a timer that is due at `now_ns` and was set before `seq_limit` off the heap, or NULL. */
 struct loop_timer *timer_heap_pop_due(struct timer_heap *h, uint64_t now_ns, uint64_t seq_limit);
 
-/* loop.c: watches. start: 0 or -errno; stop is allowed within fn. */
+/* wait.c: called when a turn left no work; returns when the next is due. */
+void loop_wait(struct loop *l);
+
+/* poll.c: watches. start: 0 or -errno; stop is allowed within fn. */
 int loop_poll_start(struct loop *l, int fd, uint32_t mask,
     void (*fn)(struct loop_poll *p, uint32_t events), void *ctx, struct loop_poll **ret);
 void loop_poll_stop(struct loop_poll *p);

@@ -1,0 +1,91 @@
+/* Between turns: the adaptive spin, then sleep. */
+#include "loop/loop_priv.h"
+
+/* A gap this many times the cap may still end within the cap once we spin: the wake-up from sleep
+ * of this thread and, where the peer waits for us, of the peer's is part of it. */
+#define GAP_FACTOR 4u
+/* After misses the spin is left out 1, 3, 7 … this many times. */
+#define SPIN_SKIP_MAX 63u
+#define SPIN_CHECKS_PER_CLOCK 16u
+
+static bool
+want_spin(struct loop *l)
+{
+	if (l->spin_ns_max == 0 || l->last_gap_ns / GAP_FACTOR >= l->spin_ns_max)
+		return false;
+	if (l->spin_skip > 0) {
+		l->spin_skip--;
+		return false;
+	}
+	return true;
+}
+
+static inline void
+cpu_relax(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+/* Looks for arrivals without a system call. True when the next turn is due. */
+static bool
+spin(struct loop *l, uint64_t from_ns)
+{
+	uint64_t timer_ns = timer_heap_next_ns(&l->timers);
+	uint64_t until_ns = from_ns + l->spin_ns_max;
+	for (;;) {
+		for (unsigned i = 0; i < SPIN_CHECKS_PER_CLOCK; i++) {
+			if (mailbox_waiting(&l->mailbox) || l->ops->peek(l)) {
+				l->stats.spins_hit++;
+				l->spin_skip_len = 0;
+				return true;
+			}
+			cpu_relax();
+		}
+		uint64_t now = l->ops->clock_ns(l);
+		if (now >= timer_ns)
+			return true;
+		if (now >= until_ns)
+			break;
+	}
+	l->stats.spins_missed++;
+	l->spin_skip_len = l->spin_skip_len * 2 + 1;
+	if (l->spin_skip_len > SPIN_SKIP_MAX)
+		l->spin_skip_len = SPIN_SKIP_MAX;
+	l->spin_skip = l->spin_skip_len;
+	return false;
+}
+
+/*
+ * Nothing is left to do. Spinning pays where the next arrival is nearer than a sleep and a wake-up
+ * cost, so it is tried when the last gap was short, and less often the more attempts were in vain.
+ * A loop at rest has long gaps: it sleeps at once, and for ever when no timer is armed.
+ */
+void
+loop_wait(struct loop *l)
+{
+	uint64_t from_ns = l->ops->clock_ns(l);
+	if (want_spin(l)) {
+		l->ops->submit(l);
+		if (spin(l, from_ns)) {
+			l->last_gap_ns = l->ops->clock_ns(l) - from_ns;
+			return;
+		}
+	}
+	uint64_t timer_ns = timer_heap_next_ns(&l->timers);
+	uint64_t now = l->ops->clock_ns(l);
+	uint64_t timeout = UINT64_MAX;
+	if (timer_ns != UINT64_MAX)
+		timeout = timer_ns > now ? timer_ns - now : 0;
+	if (timeout == 0 || !mailbox_sleep_begin(&l->mailbox)) {
+		l->ops->submit(l);
+		return;
+	}
+	l->stats.sleeps++;
+	l->ops->sleep(l, timeout);
+	mailbox_sleep_end(&l->mailbox);
+	l->last_gap_ns = l->ops->clock_ns(l) - from_ns;
+}
