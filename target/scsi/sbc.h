@@ -14,15 +14,15 @@ struct scsi_lu;
 
 /* All lengths in logical blocks. Zero in an unmap_* or atomic_* field: not supported. */
 struct scsi_sbc_limits {
-	uint32_t caw_blocks_max;           /* COMPARE AND WRITE, 1..255 */
-	uint32_t xfer_blocks_max;          /* every command with a block buffer: SCSI_XFER_MAX_BYTES */
-	uint32_t xfer_blocks_optimal;      /* a stripe where the store knows one */
-	uint32_t unmap_blocks_max;         /* per UNMAP command, sum of all descriptors */
+	uint32_t caw_blocks_max;      /* COMPARE AND WRITE, 1..255 */
+	uint32_t xfer_blocks_max;     /* every command with a block buffer: SCSI_XFER_MAX_BYTES */
+	uint32_t xfer_blocks_optimal; /* a stripe where the store knows one */
+	uint32_t unmap_blocks_max;    /* per UNMAP command, sum of all descriptors */
 	uint32_t unmap_descs_max;
 	uint32_t unmap_granularity_blocks; /* divides 1 MiB */
 	uint32_t unmap_alignment_blocks;   /* offset of the first granule; valid with granularity */
 	uint64_t write_same_blocks_max;
-	uint32_t atomic_blocks_max;        /* WRITE ATOMIC(16) */
+	uint32_t atomic_blocks_max; /* WRITE ATOMIC(16) */
 	uint32_t atomic_align_blocks;
 	uint32_t atomic_granularity_blocks;
 	bool lbpu;    /* UNMAP */
