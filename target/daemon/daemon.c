@@ -1,0 +1,309 @@
+#include "daemon/daemon.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+#define STOP_GRACE_MS 2000u
+#define DEFAULT_LOOPS_MAX 4u
+
+/* ---- steps --------------------------------------------------------------------------------------- */
+
+static int
+open_state(void *ctx)
+{
+	struct daemon *d = ctx;
+	struct statedir_args args = {
+	    .dir = d->options->state_dir != NULL ? d->options->state_dir : d->conf->state_dir,
+	    .flags = d->options->state_dir_moved ? STATEDIR_MOVED : 0,
+	};
+	int rc = statedir_open(&args, &d->statedir, d->reason, sizeof d->reason);
+	if (rc < 0)
+		return rc;
+	rc = catalog_open(statedir_path(d->statedir), statedir_machine_id(d->statedir), &d->catalog,
+	    d->reason, sizeof d->reason);
+	if (rc < 0) {
+		statedir_close(d->statedir);
+		d->statedir = NULL;
+	}
+	return rc;
+}
+
+static void
+close_state(void *ctx)
+{
+	struct daemon *d = ctx;
+	catalog_close(d->catalog);
+	statedir_close(d->statedir);
+}
+
+static unsigned
+default_loops(void)
+{
+	cpu_set_t set;
+	if (sched_getaffinity(0, sizeof set, &set) < 0)
+		return 1;
+	unsigned n = (unsigned)CPU_COUNT(&set);
+	return n < DEFAULT_LOOPS_MAX ? n : DEFAULT_LOOPS_MAX;
+}
+
+/* The n-th CPU that this process may run on, or -1. */
+static int
+nth_cpu(unsigned n)
+{
+	cpu_set_t set;
+	if (sched_getaffinity(0, sizeof set, &set) < 0)
+		return -1;
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET(cpu, &set) && n-- == 0)
+			return cpu;
+	return -1;
+}
+
+static uint64_t
+default_buffers(void)
+{
+	uint64_t ram = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 16;
+	if (ram < (64ull << 20))
+		ram = 64ull << 20;
+	return ram > (1ull << 30) ? 1ull << 30 : ram;
+}
+
+static void
+destroy_loops(void *ctx)
+{
+	struct daemon *d = ctx;
+	for (unsigned i = 0; i < d->loop_count; i++)
+		loop_destroy(d->loops[i]);
+	d->loop_count = 0;
+}
+
+static int
+create_loops(void *ctx)
+{
+	struct daemon *d = ctx;
+	unsigned count = d->options->loops != 0 ? d->options->loops : d->conf->loops;
+	uint64_t buffers = d->conf->buffer_bytes != 0 ? d->conf->buffer_bytes : default_buffers();
+
+	if (count == 0)
+		count = default_loops();
+	for (unsigned i = 0; i < count; i++) {
+		struct loop_cfg cfg;
+		loop_cfg_default(&cfg);
+		cfg.id = i;
+		cfg.buf_bytes = buffers / count;
+		if (d->options->spin_set)
+			cfg.spin_us_max = d->options->spin_us;
+		if (d->options->pin)
+			cfg.cpu = nth_cpu(i);
+		int rc = loop_create(&cfg, &d->loops[i]);
+		if (rc < 0) {
+			snprintf(d->reason, sizeof d->reason, "can't create event loop %u: %s", i,
+			    strerror(-rc));
+			destroy_loops(d);
+			return rc;
+		}
+		d->loop_count++;
+	}
+	return 0;
+}
+
+static int
+create_core(void *ctx)
+{
+	struct daemon *d = ctx;
+	struct scsi_core_args args = {
+	    .loops = d->loops,
+	    .loop_count = d->loop_count,
+	    .tasks_per_loop = 4096,
+	    .persist = catalog_persist_ops(d->catalog, d->loops[0]),
+	};
+	return scsi_core_create(&args, &d->core);
+}
+
+static void
+destroy_core(void *ctx)
+{
+	struct daemon *d = ctx;
+	scsi_core_destroy(d->core);
+}
+
+/* A unit is destroyed by its loops; when none runs (any more), the home loop is run for it. */
+static void
+on_unit_destroyed(void *ctx)
+{
+	struct daemon *d = ctx;
+	if (--d->lus_left == 0)
+		for (unsigned i = 0; i < d->loop_count; i++)
+			loop_stop(d->loops[i]);
+}
+
+struct destroy_msg {
+	struct loop_msg msg;
+	struct daemon *d;
+};
+
+static void
+destroy_units_on_home(struct loop_msg *m)
+{
+	struct daemon *d = container_of(m, struct destroy_msg, msg)->d;
+	for (unsigned i = 0; i < d->conf->lun_count; i++) {
+		struct scsi_lu *lu = d->luns[i].lu;
+		d->luns[i].lu = NULL;
+		if (lu != NULL)
+			scsi_lu_destroy(lu, on_unit_destroyed, d);
+	}
+	on_unit_destroyed(d); /* its own count, so that none is no special case */
+}
+
+static void
+run_loops(struct daemon *d)
+{
+	for (unsigned i = 1; i < d->loop_count; i++) {
+		int rc = loop_start_thread(d->loops[i]);
+		if (rc < 0) {
+			log_err("daemon", "can't start a thread: %s", strerror(-rc));
+			abort(); /* nothing is served yet, but other loops may run already */
+		}
+	}
+	loop_run(d->loops[0]);
+	for (unsigned i = 1; i < d->loop_count; i++)
+		loop_join(d->loops[i]);
+}
+
+static void
+destroy_units(void *ctx)
+{
+	struct daemon *d = ctx;
+	struct destroy_msg m = {.msg = {.run = destroy_units_on_home}, .d = d};
+
+	d->lus_left = 1;
+	for (unsigned i = 0; i < d->conf->lun_count; i++)
+		d->lus_left += d->luns[i].lu != NULL;
+	loop_send(d->loops[0], &m.msg);
+	run_loops(d);
+}
+
+static int
+create_units(void *ctx)
+{
+	int rc = daemon_create_units(ctx);
+	if (rc < 0)
+		destroy_units(ctx);
+	return rc;
+}
+
+/* ---- signals ----------------------------------------------------------------------------------------- */
+
+static void
+on_server_stopped(void *ctx)
+{
+	struct daemon *d = ctx;
+	for (unsigned i = 0; i < d->loop_count; i++)
+		loop_stop(d->loops[i]);
+}
+
+static void
+on_signal(struct loop_watch *w)
+{
+	struct daemon *d = w->priv;
+	struct signalfd_siginfo si;
+
+	while (read(d->signal_fd, &si, sizeof si) == (ssize_t)sizeof si) {
+		if (d->stopping) {
+			log_warn("daemon", "second signal: ending at once");
+			_exit(EXIT_FAILED);
+		}
+		log_info("daemon", "signal %u: asking initiators to log out", si.ssi_signo);
+		d->stopping = true;
+		iscsi_server_stop(d->iscsi,
+		    iscsi_server_session_count(d->iscsi) > 0 ? STOP_GRACE_MS : 0, on_server_stopped,
+		    d);
+	}
+}
+
+static int
+watch_signals(void *ctx)
+{
+	struct daemon *d = ctx;
+	sigset_t set;
+
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL); /* before any thread: all of them inherit it */
+	d->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	if (d->signal_fd < 0)
+		return -errno;
+	d->signals.priv = d;
+	return loop_watch_start(d->loops[0], &d->signals, d->signal_fd, on_signal);
+}
+
+static void
+unwatch_signals(void *ctx)
+{
+	struct daemon *d = ctx;
+	loop_watch_stop(&d->signals);
+	close(d->signal_fd);
+}
+
+/* ---- run ------------------------------------------------------------------------------------------------ */
+
+static const struct step start_steps[] = {
+    {"open the state directory", open_state, close_state},
+    {"create the event loops", create_loops, destroy_loops},
+    {"watch signals", watch_signals, unwatch_signals},
+    {"open the stores", daemon_open_stores, daemon_close_stores},
+    {"create the SCSI core", create_core, destroy_core},
+    {"create the logical units", create_units, destroy_units},
+    {"create the targets", daemon_create_targets, daemon_destroy_targets},
+    {"listen", daemon_listen, NULL},
+};
+
+static void
+raise_file_limit(void)
+{
+	struct rlimit rl;
+	if (getrlimit(RLIMIT_NOFILE, &rl) == 0 && rl.rlim_cur < rl.rlim_max) {
+		rl.rlim_cur = rl.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &rl);
+	}
+}
+
+int
+daemon_run(const struct options *o, const struct conf *conf)
+{
+	struct daemon *d = calloc(1, sizeof *d);
+	if (d == NULL)
+		return EXIT_FAILED;
+	d->options = o;
+	d->conf = conf;
+	raise_file_limit();
+	int rc = steps_start(
+	    &d->steps, start_steps, sizeof start_steps / sizeof start_steps[0], d, NULL);
+	if (rc < 0) {
+		if (d->reason[0] != '\0')
+			fprintf(stderr, "terraced: %s\n", d->reason);
+		else
+			fprintf(stderr, "terraced: can't %s: %s\n", steps_name(&d->steps),
+			    strerror(-rc));
+		free(d);
+		return EXIT_FAILED;
+	}
+	if (!o->quiet)
+		daemon_announce(d);
+	run_loops(d);
+	steps_undo(&d->steps);
+	log_info("daemon", "ended");
+	free(d);
+	return EXIT_DONE;
+}

@@ -1,0 +1,56 @@
+/* terraced: command line or configuration file, then daemon_run(). */
+#include <stdio.h>
+
+#include "base/log.h"
+#include "conf/conf.h"
+#include "daemon/daemon.h"
+#include "daemon/options.h"
+
+static void
+print_errors(const struct conf_errors *e)
+{
+	for (unsigned i = 0; i < e->count; i++)
+		fprintf(stderr, "%s:%u:%u: %s\n", e->list[i].pos.file, e->list[i].pos.line,
+		    e->list[i].pos.column, e->list[i].text);
+	if (e->dropped > 0)
+		fprintf(stderr, "and %u more\n", e->dropped);
+}
+
+static int
+run_config(const struct options *o)
+{
+	struct conf_errors errors = {0};
+	struct conf_tree *tree = NULL;
+	struct conf *conf = NULL;
+	int status = EXIT_FAILED;
+
+	int parsed = conf_parse_file(o->config_file, &errors, &tree);
+	int built = tree != NULL ? conf_build(tree, &errors, &conf) : parsed;
+	if (parsed < 0 || built < 0) {
+		print_errors(&errors);
+	} else if (o->check_only) {
+		printf("%s: %u LUNs, %u portals, %u targets, no errors\n", o->config_file,
+		    conf->lun_count, conf->portal_count, conf->target_count);
+		status = EXIT_DONE;
+	} else {
+		status = daemon_run(o, conf);
+	}
+	conf_destroy(conf);
+	conf_tree_destroy(tree);
+	conf_errors_fini(&errors);
+	return status;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct options o;
+
+	log_set_level(LOG_LEVEL_INFO);
+	int status = options_parse(argc, argv, &o);
+	if (status >= 0)
+		return status;
+	status = o.config_file != NULL ? run_config(&o) : daemon_run(&o, o.conf);
+	options_fini(&o);
+	return status;
+}
