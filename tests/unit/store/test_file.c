@@ -321,12 +321,18 @@ expect_event(enum blk_event ev, unsigned count)
 	assert_int_equal(__atomic_load_n(&events[ev], __ATOMIC_ACQUIRE), count);
 }
 
+static void
+listen_run(void *ctx)
+{
+	memset(events, 0, sizeof events);
+	blk_set_events(ctx, count_event, NULL);
+}
+
 static struct blk *
 open_watched(void)
 {
 	struct blk *b = world_open(rw, fresh_path(), SIZE, BLK_OPEN_CREATE, 512);
-	memset(events, 0, sizeof events);
-	blk_set_events(b, count_event, NULL);
+	world_call(rw, 0, listen_run, b);
 	return b;
 }
 
