@@ -146,8 +146,9 @@ bool fx_sense_info(const struct fx_cmd *c, uint64_t *ret);
 #define fx_assert_good(c) assert_int_equal((c)->status, SCSI_GOOD)
 #define fx_assert_sense(c, key, asc, ascq)                                                         \
 	do {                                                                                       \
-		assert_int_equal((c)->status, SCSI_CHECK_CONDITION);                               \
-		assert_int_equal(fx_sense(c), FX_SENSE(key, asc, ascq));                           \
+		const struct fx_cmd *fx_c = (c);                                                   \
+		assert_int_equal(fx_c->status, SCSI_CHECK_CONDITION);                              \
+		assert_int_equal(fx_sense(fx_c), FX_SENSE(key, asc, ascq));                        \
 	} while (0)
 
 /* TransportID of an iSCSI initiator name (format 00b), SPC-4 7.6.4.6. Returns its length. */
