@@ -15,6 +15,7 @@
 #include <strings.h>
 
 #include "base/text.h"
+#include "iscsi/login.h"
 
 static const uint8_t v4_mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
@@ -159,4 +160,26 @@ iscsi_access_group(const struct iscsi_target *t, const char *initiator)
 			if (text_match(t->groups[g].initiators[i], initiator))
 				return &t->groups[g];
 	return NULL;
+}
+
+bool
+iscsi_access_admits(const struct iscsi_login_env *env, const struct iscsi_target *t,
+    const char *initiator, const struct iscsi_group **ret_group)
+{
+	const struct iscsi_group *g = iscsi_access_group(t, initiator);
+	if (!iscsi_target_on_tag(t, env->portal_tag) ||
+	    !iscsi_acl_allows(&env->config->acl, &env->peer) ||
+	    !iscsi_acl_allows(&t->acl, &env->peer) || (!g && !t->open_view))
+		return false;
+	*ret_group = g;
+	return true;
+}
+
+bool
+iscsi_group_has_user(const struct iscsi_group *g, const char *user)
+{
+	for (unsigned i = 0; i < g->user_count; i++)
+		if (strcmp(g->users[i]->name, user) == 0)
+			return true;
+	return false;
 }

@@ -18,20 +18,6 @@
 #define LENGTH_MIN 512u /* §13.12–13.14 */
 #define LENGTH_MAX 0xffffffu
 
-void
-iscsi_offer_default(struct iscsi_offer *o)
-{
-	*o = (struct iscsi_offer){
-	    .header_digest = ISCSI_DIGEST_NONE | ISCSI_DIGEST_CRC32C,
-	    .data_digest = ISCSI_DIGEST_NONE | ISCSI_DIGEST_CRC32C,
-	    .immediate_data = true,
-	    .max_recv_bytes = 256u * 1024u,
-	    .max_burst_bytes = 1024u * 1024u,
-	    .first_burst_bytes = 256u * 1024u,
-	    .max_outstanding_r2t = 8,
-	};
-}
-
 static int __attribute__((format(printf, 4, 5)))
 refuse(char *reason, size_t cap, int error, const char *fmt, ...)
 {

@@ -149,6 +149,11 @@ struct iscsi_login_env {
 	void (*random)(void *ctx, void *buf, size_t len);
 	/* Is this challenge one of ours that is outstanding on another login? (reflection) */
 	bool (*challenge_known)(void *ctx, const uint8_t *challenge, size_t len);
+	/*
+	 * Does this initiator port have a session of this TSIH with the target? For logins that want
+	 * to join one. May be NULL: none has.
+	 */
+	bool (*session_known)(void *ctx, const char *initiator, const uint8_t isid[6], uint16_t tsih);
 	/* Counts a failed authentication of the peer's address. */
 	void (*auth_failed)(void *ctx);
 	void *ctx;
@@ -212,6 +217,9 @@ struct iscsi_text_session {         /* per session; zero-initialised; fini frees
 	size_t in_len;
 	uint32_t itt, ttt;
 	bool active;
+	uint64_t seen;              /* keys of this exchange, enum iscsi_key */
+	unsigned key_count;
+	uint32_t max_xmit_next;     /* declared in this exchange, in force at its end; 0: not */
 };
 void iscsi_text_session_fini(struct iscsi_text_session *ts);
 

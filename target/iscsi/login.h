@@ -74,10 +74,9 @@ enum iscsi_key_kind {
 #define KEY_AT_OPERATIONAL 4u
 #define KEY_AT_FULL 8u /* full feature phase */
 
-#define KEY_LEADING 1u /* only for a new session, "LO" */
-#define KEY_NORMAL 2u  /* "Irrelevant" in a discovery session */
-#define KEY_LATE 4u    /* looked at after the other keys of the request */
-#define KEY_EARLY 8u   /* looked at before them */
+#define KEY_NORMAL 1u /* "Irrelevant" in a discovery session */
+#define KEY_LATE 2u   /* looked at after the other keys of the request */
+#define KEY_EARLY 4u  /* looked at before them */
 
 struct iscsi_key_row {
 	const char *name;
@@ -101,7 +100,7 @@ const struct iscsi_key_row *iscsi_key_row(enum iscsi_key key);
 struct iscsi_negotiation {
 	uint32_t mine[ISCSI_KEY_COUNT], theirs[ISCSI_KEY_COUNT], active[ISCSI_KEY_COUNT];
 	uint64_t seen; /* bit per key that was received */
-	bool discovery, leading;
+	bool discovery;
 	bool prefer_digests;
 	char reason[160]; /* of the last NEGOTIATE_ERROR */
 };
@@ -132,12 +131,101 @@ unsigned iscsi_key_rank(const char *name);
 /* Splits text into pairs: their number, -EINVAL (malformed), -E2BIG (over cap). */
 int iscsi_text_pairs(char *text, size_t len, struct iscsi_pair *pairs, unsigned cap);
 
-/* ---- config.c ----------------------------------------------------------------------------------- */
+/* ---- config.c, access.c ------------------------------------------------------------------------- */
 
 /*
  * Checks an iSCSI name and writes it in lower case (RFC 3722). `strict` also checks the date and
  * the digits (RFC 7143 §4.2.7): for names that we give; peers have many that aren't quite right.
  */
 bool iscsi_name_normalise(const char *name, bool strict, char ret[ISCSI_NAME_MAX + 1]);
+
+/*
+ * May this initiator, from this address and on this portal, log in to the target? *ret_group is its
+ * group, NULL for the open view. CHAP comes on top: iscsi_group_has_user().
+ */
+bool iscsi_access_admits(const struct iscsi_login_env *env, const struct iscsi_target *t,
+    const char *initiator, const struct iscsi_group **ret_group);
+bool iscsi_group_has_user(const struct iscsi_group *g, const char *user);
+
+/* ---- login_table.c: stages, RFC 7143 §6.3 ------------------------------------------------------------- */
+
+enum login_state {
+	LS_FIRST, /* nothing received */
+	LS_SECURITY,
+	LS_OPERATIONAL,
+	LS_PLACE, /* all agreed, waits for iscsi_login_finish() */
+	LS_FULL,
+	LS_ENDED,
+	LS_COUNT
+};
+enum login_event {
+	/* a request, by its T, C, CSG, NSG */
+	LE_SECURITY,
+	LE_SECURITY_TO_OPERATIONAL,
+	LE_SECURITY_TO_FULL,
+	LE_OPERATIONAL,
+	LE_OPERATIONAL_TO_FULL,
+	LE_MALFORMED, /* T with C, reserved stages, backwards */
+	/* our own */
+	LE_AGREED_OPERATIONAL,
+	LE_AGREED_FULL,
+	LE_PLACED,
+	LE_FAILED,
+	LE_COUNT
+};
+enum login_event login_event_of(uint8_t flags);
+/* The state after `event`, LS_COUNT where the event has no place. */
+enum login_state login_next_state(enum login_state state, enum login_event event);
+const char *login_state_to_string(enum login_state state);
+
+/* ---- login.c -------------------------------------------------------------------------------------------- */
+
+enum login_chap_state { CHAP_OFF, CHAP_WANT_ALGORITHM, CHAP_WANT_RESPONSE, CHAP_DONE };
+
+struct login_chap {
+	enum login_chap_state state;
+	enum iscsi_chap_alg alg;
+	uint8_t id;
+	uint8_t challenge[ISCSI_CHAP_CHALLENGE_BYTES];
+	/* Values of this request; NULL: not in it. */
+	const char *in_a, *in_i, *in_c, *in_n, *in_r;
+};
+
+struct iscsi_login {
+	struct iscsi_login_env env;
+	enum login_state state;
+	bool identified; /* a first complete request said who and where */
+	bool needs_auth;
+	bool method_agreed; /* AuthMethod was answered */
+	bool declared;      /* our operational declarations are out */
+	uint8_t isid[6];
+	uint16_t tsih, cid;
+	uint32_t itt, stat_sn, cmd_sn;
+	struct iscsi_negotiation neg;
+	struct login_chap chap;
+	const char *in_initiator, *in_target, *in_session_type, *in_auth; /* of this request */
+	char initiator[ISCSI_NAME_MAX + 1], target[ISCSI_NAME_MAX + 1];
+	char reason[160];
+	uint8_t final_flags;
+	struct iscsi_login_result result;
+	struct iscsi_text_out out;
+	unsigned key_count;
+	struct iscsi_pair *pairs; /* limits.login_keys_max */
+	char *in;                 /* limits.login_text_max_bytes, collected over C bits */
+	size_t in_len;
+};
+/* Sets the reason; returns false, so that checks can end with it. */
+bool login_reason(struct iscsi_login *lg, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* ---- login_chap.c ------------------------------------------------------------------------------------------ */
+
+enum login_chap_verdict {
+	CHAP_GO_ON,
+	CHAP_FAILED,    /* "Authentication failure", whatever was wrong */
+	CHAP_REFLECTED, /* our own challenge came back: not even an answer */
+};
+/* The CHAP keys of this request; called for every request that has any. */
+enum login_chap_verdict login_chap_step(struct iscsi_login *lg);
 
 #endif

@@ -13,7 +13,10 @@
 static const char *const digests[] = {"None", "CRC32C", NULL};
 static const char *const reportings[] = {"RFC3720", "ResponseFence", "FastAbort", NULL};
 
-/* RFC 7143 §12, §13; RFC 7144 §7. */
+/*
+ * RFC 7143 §12, §13; RFC 7144 §7. "Leading only" isn't told from "initialize only": with
+ * MaxConnections=1 every login that gets to the operational stage is a leading one.
+ */
 /* clang-format off */
 static const struct iscsi_key_row rows[ISCSI_KEY_COUNT] = {
 /*  key                                  name                        kind              at                   flags                                 min   max        preset  choices */
@@ -25,7 +28,7 @@ static const struct iscsi_key_row rows[ISCSI_KEY_COUNT] = {
 [ISCSI_KEY_CHAP_R]                   = {"CHAP_R",                  KEY_SECURITY,     KEY_AT_SECURITY,     0,                                    0,    0,         0,      NULL},
 [ISCSI_KEY_HEADER_DIGEST]            = {"HeaderDigest",            KEY_LIST,         KEY_AT_OPERATIONAL,  0,                                    0,    0,         1,      digests},
 [ISCSI_KEY_DATA_DIGEST]              = {"DataDigest",              KEY_LIST,         KEY_AT_OPERATIONAL,  0,                                    0,    0,         1,      digests},
-[ISCSI_KEY_MAX_CONNECTIONS]          = {"MaxConnections",          KEY_MIN,          KEY_AT_OPERATIONAL,  KEY_LEADING | KEY_NORMAL,             1,    65535,     1,      NULL},
+[ISCSI_KEY_MAX_CONNECTIONS]          = {"MaxConnections",          KEY_MIN,          KEY_AT_OPERATIONAL,  KEY_NORMAL,             1,    65535,     1,      NULL},
 [ISCSI_KEY_SEND_TARGETS]             = {"SendTargets",             KEY_TEXT,         KEY_AT_FULL,         0,                                    0,    0,         0,      NULL},
 [ISCSI_KEY_TARGET_NAME]              = {"TargetName",              KEY_TEXT,         KEY_AT_FIRST,        KEY_EARLY,                            0,    0,         0,      NULL},
 [ISCSI_KEY_INITIATOR_NAME]           = {"InitiatorName",           KEY_TEXT,         KEY_AT_FIRST,        KEY_EARLY,                            0,    0,         0,      NULL},
@@ -33,21 +36,21 @@ static const struct iscsi_key_row rows[ISCSI_KEY_COUNT] = {
 [ISCSI_KEY_INITIATOR_ALIAS]          = {"InitiatorAlias",          KEY_TEXT,         AT_ANY,              0,                                    0,    0,         0,      NULL},
 [ISCSI_KEY_TARGET_ADDRESS]           = {"TargetAddress",           KEY_TARGET_SENDS, AT_ANY,              0,                                    0,    0,         0,      NULL},
 [ISCSI_KEY_TARGET_PORTAL_GROUP_TAG]  = {"TargetPortalGroupTag",    KEY_TARGET_SENDS, AT_LOGIN,            0,                                    0,    0,         0,      NULL},
-[ISCSI_KEY_INITIAL_R2T]              = {"InitialR2T",              KEY_OR,           KEY_AT_OPERATIONAL,  KEY_LEADING | KEY_NORMAL,             0,    1,         1,      NULL},
-[ISCSI_KEY_IMMEDIATE_DATA]           = {"ImmediateData",           KEY_AND,          KEY_AT_OPERATIONAL,  KEY_LEADING | KEY_NORMAL,             0,    1,         1,      NULL},
+[ISCSI_KEY_INITIAL_R2T]              = {"InitialR2T",              KEY_OR,           KEY_AT_OPERATIONAL,  KEY_NORMAL,             0,    1,         1,      NULL},
+[ISCSI_KEY_IMMEDIATE_DATA]           = {"ImmediateData",           KEY_AND,          KEY_AT_OPERATIONAL,  KEY_NORMAL,             0,    1,         1,      NULL},
 [ISCSI_KEY_MAX_RECV]                 = {"MaxRecvDataSegmentLength",KEY_DECLARE,      KEY_AT_OPERATIONAL | KEY_AT_FULL, 0,                       512,  BYTES_MAX, ISCSI_RECV_PRESET, NULL},
-[ISCSI_KEY_MAX_BURST]                = {"MaxBurstLength",          KEY_MIN,          KEY_AT_OPERATIONAL,  KEY_LEADING | KEY_NORMAL,             512,  BYTES_MAX, 262144, NULL},
-[ISCSI_KEY_FIRST_BURST]              = {"FirstBurstLength",        KEY_MIN,          KEY_AT_OPERATIONAL,  KEY_LEADING | KEY_NORMAL | KEY_LATE,  512,  BYTES_MAX, 65536,  NULL},
-[ISCSI_KEY_TIME2WAIT]                = {"DefaultTime2Wait",        KEY_MAX,          KEY_AT_OPERATIONAL,  KEY_LEADING,                          0,    3600,      2,      NULL},
-[ISCSI_KEY_TIME2RETAIN]              = {"DefaultTime2Retain",      KEY_MIN,          KEY_AT_OPERATIONAL,  KEY_LEADING,                          0,    3600,      20,     NULL},
-[ISCSI_KEY_MAX_R2T]                  = {"MaxOutstandingR2T",       KEY_MIN,          KEY_AT_OPERATIONAL,  KEY_LEADING | KEY_NORMAL,             1,    65535,     1,      NULL},
-[ISCSI_KEY_PDU_IN_ORDER]             = {"DataPDUInOrder",          KEY_OR,           KEY_AT_OPERATIONAL,  KEY_LEADING | KEY_NORMAL,             0,    1,         1,      NULL},
-[ISCSI_KEY_SEQUENCE_IN_ORDER]        = {"DataSequenceInOrder",     KEY_OR,           KEY_AT_OPERATIONAL,  KEY_LEADING | KEY_NORMAL,             0,    1,         1,      NULL},
-[ISCSI_KEY_ERL]                      = {"ErrorRecoveryLevel",      KEY_MIN,          KEY_AT_OPERATIONAL,  KEY_LEADING,                          0,    2,         0,      NULL},
-[ISCSI_KEY_SESSION_TYPE]             = {"SessionType",             KEY_TEXT,         KEY_AT_FIRST,        KEY_LEADING | KEY_EARLY,              0,    0,         0,      NULL},
+[ISCSI_KEY_MAX_BURST]                = {"MaxBurstLength",          KEY_MIN,          KEY_AT_OPERATIONAL,  KEY_NORMAL,             512,  BYTES_MAX, 262144, NULL},
+[ISCSI_KEY_FIRST_BURST]              = {"FirstBurstLength",        KEY_MIN,          KEY_AT_OPERATIONAL,  KEY_NORMAL | KEY_LATE,  512,  BYTES_MAX, 65536,  NULL},
+[ISCSI_KEY_TIME2WAIT]                = {"DefaultTime2Wait",        KEY_MAX,          KEY_AT_OPERATIONAL,  0,                                    0,    3600,      2,      NULL},
+[ISCSI_KEY_TIME2RETAIN]              = {"DefaultTime2Retain",      KEY_MIN,          KEY_AT_OPERATIONAL,  0,                                    0,    3600,      20,     NULL},
+[ISCSI_KEY_MAX_R2T]                  = {"MaxOutstandingR2T",       KEY_MIN,          KEY_AT_OPERATIONAL,  KEY_NORMAL,             1,    65535,     1,      NULL},
+[ISCSI_KEY_PDU_IN_ORDER]             = {"DataPDUInOrder",          KEY_OR,           KEY_AT_OPERATIONAL,  KEY_NORMAL,             0,    1,         1,      NULL},
+[ISCSI_KEY_SEQUENCE_IN_ORDER]        = {"DataSequenceInOrder",     KEY_OR,           KEY_AT_OPERATIONAL,  KEY_NORMAL,             0,    1,         1,      NULL},
+[ISCSI_KEY_ERL]                      = {"ErrorRecoveryLevel",      KEY_MIN,          KEY_AT_OPERATIONAL,  0,                                    0,    2,         0,      NULL},
+[ISCSI_KEY_SESSION_TYPE]             = {"SessionType",             KEY_TEXT,         KEY_AT_FIRST,        KEY_EARLY,              0,    0,         0,      NULL},
 [ISCSI_KEY_NODE_ARCHITECTURE]        = {"X#NodeArchitecture",      KEY_TEXT,         AT_ANY,              0,                                    0,    0,         0,      NULL},
-[ISCSI_KEY_TASK_REPORTING]           = {"TaskReporting",           KEY_LIST,         KEY_AT_OPERATIONAL,  KEY_LEADING | KEY_NORMAL,             0,    0,         ISCSI_TASK_REPORTING_RFC3720, reportings},
-[ISCSI_KEY_PROTOCOL_LEVEL]           = {"iSCSIProtocolLevel",      KEY_MIN,          KEY_AT_OPERATIONAL,  KEY_LEADING | KEY_NORMAL,             0,    31,        1,      NULL},
+[ISCSI_KEY_TASK_REPORTING]           = {"TaskReporting",           KEY_LIST,         KEY_AT_OPERATIONAL,  KEY_NORMAL,             0,    0,         ISCSI_TASK_REPORTING_RFC3720, reportings},
+[ISCSI_KEY_PROTOCOL_LEVEL]           = {"iSCSIProtocolLevel",      KEY_MIN,          KEY_AT_OPERATIONAL,  KEY_NORMAL,             0,    31,        1,      NULL},
 [ISCSI_KEY_OF_MARKER]                = {"OFMarker",                KEY_MARKER,       KEY_AT_OPERATIONAL,  0,                                    0,    0,         0,      NULL},
 [ISCSI_KEY_IF_MARKER]                = {"IFMarker",                KEY_MARKER,       KEY_AT_OPERATIONAL,  0,                                    0,    0,         0,      NULL},
 [ISCSI_KEY_OF_MARK_INT]              = {"OFMarkInt",               KEY_MARKER_INT,   KEY_AT_OPERATIONAL,  0,                                    0,    0,         0,      NULL},
@@ -118,6 +121,17 @@ iscsi_params_default(struct iscsi_params *p)
 	};
 }
 
+/* What matters without commands; the burst keys are irrelevant. */
+static const struct iscsi_offer discovery_offer = {
+    .header_digest = ISCSI_DIGEST_NONE | ISCSI_DIGEST_CRC32C,
+    .data_digest = ISCSI_DIGEST_NONE | ISCSI_DIGEST_CRC32C,
+    .initial_r2t = true,
+    .max_recv_bytes = ISCSI_RECV_PRESET,
+    .max_burst_bytes = 262144,
+    .first_burst_bytes = 65536,
+    .max_outstanding_r2t = 1,
+};
+
 void
 iscsi_negotiation_offer(struct iscsi_negotiation *n, const struct iscsi_offer *offer)
 {
@@ -136,13 +150,11 @@ iscsi_negotiation_offer(struct iscsi_negotiation *n, const struct iscsi_offer *o
 void
 iscsi_negotiation_init(struct iscsi_negotiation *n, const struct iscsi_offer *offer)
 {
-	*n = (struct iscsi_negotiation){.leading = true};
+	*n = (struct iscsi_negotiation){0};
 	for (unsigned k = 0; k < ISCSI_KEY_COUNT; k++)
 		n->mine[k] = n->theirs[k] = n->active[k] = rows[k].preset;
 
-	struct iscsi_offer preset;
-	iscsi_offer_default(&preset);
-	iscsi_negotiation_offer(n, offer ? offer : &preset);
+	iscsi_negotiation_offer(n, offer ? offer : &discovery_offer);
 	/* ErrorRecoveryLevel 0: no task outlives its connection, nothing is retained. */
 	n->mine[ISCSI_KEY_TIME2RETAIN] = 0;
 	n->mine[ISCSI_KEY_PROTOCOL_LEVEL] = ISCSI_PROTOCOL_LEVEL;
@@ -283,8 +295,6 @@ check_place(struct iscsi_negotiation *n, enum iscsi_key key, unsigned at, const 
 		return fail(n, "%s is not for initiators to send", row->name);
 	if (!(row->at & at))
 		return fail(n, "%s is out of place", row->name);
-	if ((row->flags & KEY_LEADING) && !n->leading)
-		return fail(n, "%s is only for a session's first login", row->name);
 	/* §6.3: no key is negotiated twice in a login. */
 	if (n->seen & 1ull << key)
 		return fail(n, "%s was sent twice", row->name);

@@ -9,6 +9,15 @@
 
 #define NAME "iqn.2024-01.com.example:disk"
 #define LEN(a) (unsigned)(sizeof(a) / sizeof((a)[0]))
+static const struct iscsi_offer good_offer = {
+    .header_digest = ISCSI_DIGEST_NONE | ISCSI_DIGEST_CRC32C,
+    .data_digest = ISCSI_DIGEST_NONE | ISCSI_DIGEST_CRC32C,
+    .immediate_data = true,
+    .max_recv_bytes = 262144,
+    .max_burst_bytes = 1048576,
+    .first_burst_bytes = 262144,
+    .max_outstanding_r2t = 8,
+};
 static struct iscsi_config *config;
 static char reason[256];
 static int a_view;
@@ -34,7 +43,7 @@ static int
 add(struct iscsi_target_args args)
 {
 	if (args.offer.max_recv_bytes == 0)
-		iscsi_offer_default(&args.offer);
+		args.offer = good_offer;
 	reason[0] = '\0';
 	int r = iscsi_config_add_target(config, &args, reason, sizeof reason);
 	assert_true(r == 0 || reason[0] != '\0');
@@ -189,8 +198,7 @@ static void
 offers_and_tags_are_checked(void **state)
 {
 	(void)state;
-	struct iscsi_offer good;
-	iscsi_offer_default(&good);
+	const struct iscsi_offer good = good_offer;
 	struct iscsi_target_args t = {.name = NAME};
 #define BAD(field, value)                                                                          \
 	t.offer = good;                                                                            \
