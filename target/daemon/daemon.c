@@ -136,32 +136,36 @@ destroy_core(void *ctx)
 	scsi_core_destroy(d->core);
 }
 
-/* A unit is destroyed by its loops; when none runs (any more), the home loop is run for it. */
+static void
+stop_loops(struct daemon *d)
+{
+	for (unsigned i = 0; i < d->loop_count; i++)
+		loop_stop(d->loops[i]);
+}
+
 static void
 on_unit_destroyed(void *ctx)
 {
 	struct daemon *d = ctx;
 	if (--d->lus_left == 0)
-		for (unsigned i = 0; i < d->loop_count; i++)
-			loop_stop(d->loops[i]);
+		stop_loops(d);
 }
 
-struct destroy_msg {
-	struct loop_msg msg;
-	struct daemon *d;
-};
-
+/* On the home loop: units end on the loops, which stop when the last one is gone. */
 static void
-destroy_units_on_home(struct loop_msg *m)
+end_units(struct daemon *d)
 {
-	struct daemon *d = container_of(m, struct destroy_msg, msg)->d;
+	daemon_destroy_views(d);
+	d->lus_left = 1; /* a count of our own, so that no unit at all is no special case */
 	for (unsigned i = 0; i < d->conf->lun_count; i++) {
 		struct scsi_lu *lu = d->luns[i].lu;
 		d->luns[i].lu = NULL;
-		if (lu != NULL)
-			scsi_lu_destroy(lu, on_unit_destroyed, d);
+		if (lu == NULL)
+			continue;
+		d->lus_left++;
+		scsi_lu_destroy(lu, on_unit_destroyed, d);
 	}
-	on_unit_destroyed(d); /* its own count, so that none is no special case */
+	on_unit_destroyed(d);
 }
 
 static void
@@ -171,7 +175,7 @@ run_loops(struct daemon *d)
 		int rc = loop_start_thread(d->loops[i]);
 		if (rc < 0) {
 			log_err("daemon", "can't start a thread: %s", strerror(-rc));
-			abort(); /* nothing is served yet, but other loops may run already */
+			_exit(EXIT_FAILED); /* nothing was answered yet */
 		}
 	}
 	loop_run(d->loops[0]);
@@ -179,15 +183,29 @@ run_loops(struct daemon *d)
 		loop_join(d->loops[i]);
 }
 
+struct end_msg {
+	struct loop_msg msg;
+	struct daemon *d;
+};
+
+static void
+on_end_msg(struct loop_msg *m)
+{
+	end_units(container_of(m, struct end_msg, msg)->d);
+}
+
+/* After a failed start, when the loops have never run: they run for this. */
 static void
 destroy_units(void *ctx)
 {
 	struct daemon *d = ctx;
-	struct destroy_msg m = {.msg = {.run = destroy_units_on_home}, .d = d};
+	struct end_msg m = {.msg = {.run = on_end_msg}, .d = d};
+	bool any = false;
 
-	d->lus_left = 1;
 	for (unsigned i = 0; i < d->conf->lun_count; i++)
-		d->lus_left += d->luns[i].lu != NULL;
+		any |= d->luns[i].lu != NULL;
+	if (!any)
+		return;
 	loop_send(d->loops[0], &m.msg);
 	run_loops(d);
 }
@@ -206,9 +224,7 @@ create_units(void *ctx)
 static void
 on_server_stopped(void *ctx)
 {
-	struct daemon *d = ctx;
-	for (unsigned i = 0; i < d->loop_count; i++)
-		loop_stop(d->loops[i]);
+	end_units(ctx);
 }
 
 static void

@@ -62,6 +62,8 @@ bool daemon_is_memory(const char *store);
 /* ---- frontend.c: views, targets, portals -------------------------------------------------------- */
 int daemon_create_targets(void *daemon);
 void daemon_destroy_targets(void *daemon);
+/* No session is left. */
+void daemon_destroy_views(struct daemon *d);
 int daemon_listen(void *daemon);
 /* Lines for the person who started it: what is served, how to connect. */
 void daemon_announce(const struct daemon *d);

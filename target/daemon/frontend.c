@@ -278,6 +278,12 @@ daemon_destroy_targets(void *ctx)
 	d->iscsi = NULL;
 	iscsi_config_destroy(d->iscsi_config);
 	d->iscsi_config = NULL;
+	daemon_destroy_views(d);
+}
+
+void
+daemon_destroy_views(struct daemon *d)
+{
 	for (unsigned i = 0; i < d->view_count; i++)
 		scsi_view_destroy(d->views[i]);
 	free(d->views);

@@ -356,7 +356,8 @@ iscsi_rx_event(struct iscsi_conn *c)
 		return;
 	/* A full receive leaves more in the socket: others first. A short one has emptied it, and
 	 * what comes later raises a new event. */
-	if (got == room && want_to_read(c) && !loop_defer_queued(&c->rx_again))
+	bool more = got == room || !sock_short_is_empty(c->sock);
+	if (more && want_to_read(c) && !loop_defer_queued(&c->rx_again))
 		loop_next_turn(c->il->loop, &c->rx_again);
 }
 

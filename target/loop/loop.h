@@ -200,6 +200,11 @@ void sock_set_callback(struct sock *s, sock_event_fn *event, void *ctx);
 
 /* > 0: bytes; 0: the peer closed; -EAGAIN; other -errno: the connection is dead. Non-blocking. */
 ssize_t sock_recv(struct sock *s, const struct iovec *iov, unsigned iovcnt);
+/*
+ * True if a receive that returned less than it had room for has emptied the socket, so that the next
+ * event is due when more arrives (kernel sockets). False: only -EAGAIN says so.
+ */
+bool sock_short_is_empty(const struct sock *s);
 /* ≥ 0: bytes taken (maybe fewer than offered); -EAGAIN; other -errno: dead. Never raises SIGPIPE. */
 ssize_t sock_send(struct sock *s, const struct iovec *iov, unsigned iovcnt);
 /* Ends the callbacks at once and frees `s`. */

@@ -45,6 +45,8 @@ struct loop_net_ops {
 	    struct loop *l, const struct sockaddr *addr, socklen_t addr_len, struct sock **ret);
 	int (*watch_start)(struct loop_watch *w);
 	void (*watch_stop)(struct loop_watch *w);
+	/* A receive that got less than it had room for has emptied the socket, as with TCP. */
+	bool short_is_empty;
 	/* One socket. `event` and `ctx` of the socket are set before set_callback(). */
 	void (*set_callback)(struct sock *s);
 	ssize_t (*recv)(struct sock *s, const struct iovec *iov, unsigned iovcnt);

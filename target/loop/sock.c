@@ -19,6 +19,12 @@ sock_recv(struct sock *s, const struct iovec *iov, unsigned iovcnt)
 	return s->ops->recv(s, iov, iovcnt);
 }
 
+bool
+sock_short_is_empty(const struct sock *s)
+{
+	return s->ops->short_is_empty;
+}
+
 ssize_t
 sock_send(struct sock *s, const struct iovec *iov, unsigned iovcnt)
 {

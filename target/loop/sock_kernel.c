@@ -426,6 +426,7 @@ kwatch_stop(struct loop_watch *w)
 }
 
 const struct loop_net_ops loop_kernel_net_ops = {
+    .short_is_empty = true,
     .listen = klistener_create,
     .listener_addr = klistener_addr,
     .listener_close = klistener_close,
