@@ -446,6 +446,8 @@ static void
 ram_close(struct blk *b)
 {
 	struct ram *r = ram_of(b);
+	for (unsigned i = 0; i < r->shard_count; i++)
+		ASSERT(__atomic_load_n(&r->shards[i].lists_out, __ATOMIC_RELAXED) == 0);
 	/* Lists that were put may still be on their way back between running loops. */
 	if (r->shard_count == 1 || loop_current() == NULL) {
 		ram_free(r);

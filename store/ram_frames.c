@@ -165,9 +165,17 @@ lease_release(struct blk_sg *sg, struct ram_lease *le)
 }
 
 static void
+count_list(struct ram *r, uint64_t change)
+{
+	uint64_t *n = &ram_own_shard(r)->lists_out;
+	__atomic_store_n(n, *n + change, __ATOMIC_RELAXED);
+}
+
+static void
 sg_release(struct blk_sg *sg)
 {
 	struct ram *r = sg->owner;
+	count_list(r, UINT64_MAX); /* one less */
 	if (sg->priv[0] <= SG_TAKEN)
 		unpin_own(ram_own_shard(r), sg->iov, sg->iovcnt);
 	else
@@ -196,6 +204,7 @@ is_local(struct ram *r, uint64_t offset_bytes, uint64_t len_bytes)
 static void
 sg_own(struct ram *r, struct blk_sg *sg, uint64_t kind, uint64_t offset_bytes)
 {
+	count_list(r, 1);
 	sg->release = sg_release;
 	sg->owner = r;
 	sg->priv[0] = kind;

@@ -52,6 +52,7 @@ struct ram_shard {
 	struct loop_defer wake;
 	bool draining; /* the head of `waiting` runs now; it queues itself at the front again */
 	bool stuck;    /* and did so */
+	uint64_t lists_out; /* of this loop: got and not put; relaxed stores, read at close */
 	/* of this loop as a reader of other shards */
 	struct ram_lease *leases; /* RAM_LEASES, reserved address space */
 	struct ram_lease *lease_free;
