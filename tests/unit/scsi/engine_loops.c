@@ -4,10 +4,14 @@
  */
 #include "tests/unit/scsi/engine_ops.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "store/blk_driver.h"
+#include "store/fault.h"
+
+/* Operations take different times, so that they overlap. */
+#define SLOW "fault:5:delay_us=0-300:ram:"
 
 static struct fx fx;
 
@@ -164,16 +168,14 @@ reset_and_changes_do_not_wait_for_each_other(void **state)
 static void
 shrink_store(void *ctx)
 {
-	struct blk *b = ctx;
-	blk_set_size(b, FX_LU_BYTES - 4096);
-	blk_raise(b, BLK_EVENT_SIZE);
+	fault_set_size(ctx, FX_LU_BYTES - 4096);
 }
 
 static void
 capacity_change_is_told_to_all(void **state)
 {
 	(void)state;
-	begin(2, 9, "ram:");
+	begin(2, 9, "fault:1::ram:");
 	struct fx_nexus *a = fx_login(&fx, 0, "iqn.a");
 	struct fx_nexus *b = fx_login(&fx, 1, "iqn.b");
 	fx_on_loop(&fx, 0, shrink_store, fx.blks[0]);
@@ -183,6 +185,101 @@ capacity_change_is_told_to_all(void **state)
 	fx_assert_good(fx_tur(b, 0));
 	assert_int_equal(fx.lus[0]->ll[1].st.blocks, FX_LU_BYTES / 512 - 8);
 	fx_assert_sense(fx_read16(b, 0, FX_LU_BYTES / 512 - 8, 1), 0x5, 0x21, 0x00);
+	fx_down(&fx);
+}
+
+static void
+store_goes(void *ctx)
+{
+	fault_set_gone(ctx, true);
+}
+
+static void
+store_returns(void *ctx)
+{
+	fault_set_gone(ctx, false);
+}
+
+static void
+store_that_is_gone_is_not_ready_until_it_is_back(void **state)
+{
+	(void)state;
+	begin(2, 9, "fault:1::ram:");
+	struct fx_nexus *b = fx_login(&fx, 1, "iqn.b");
+	fx_on_loop(&fx, 0, store_goes, fx.blks[0]);
+	fx_run(&fx);
+	fx_assert_sense(fx_read16(b, 0, 0, 1), 0x2, 0x04, 0x03);
+	fx_on_loop(&fx, 0, store_returns, fx.blks[0]);
+	/* Events while the change is under way are merged into one more. */
+	fx_on_loop(&fx, 0, store_goes, fx.blks[0]);
+	fx_on_loop(&fx, 0, store_returns, fx.blks[0]);
+	fx_run(&fx);
+	fx_assert_sense(fx_read16(b, 0, 0, 1), 0x6, 0x28, 0x00);
+	fx_assert_good(fx_read16(b, 0, 0, 1));
+	fx_on_loop(&fx, 0, store_goes, fx.blks[0]);
+	fx_on_loop(&fx, 0, store_returns, fx.blks[0]);
+	fx_on_loop(&fx, 0, store_goes, fx.blks[0]);
+	fx_run(&fx);
+	fx_tur(b, 0);
+	fx_assert_sense(fx_read16(b, 0, 0, 1), 0x2, 0x04, 0x03);
+	fx_down(&fx);
+}
+
+static void
+errors_of_the_store_become_sense(void **state)
+{
+	(void)state;
+	begin(1, 9, "fault:1::ram:");
+	struct fx_nexus *a = fx_login(&fx, 0, "iqn.a");
+	static const struct {
+		int err, read_sense, write_sense;
+	} rows[] = {
+	    {-EIO, 0x31100, 0x30c00},
+	    {-ENOSPC, 0x72707, 0x72707},
+	    {-ENODEV, 0x20403, 0x20403},
+	    {-EROFS, 0x72700, 0x72700},
+	    {-ENOTTY, 0x44400, 0x44400},
+	};
+	uint8_t data[512] = {0};
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		fault_fail(fx.blks[0], BLK_READ, 0, 1, rows[i].err);
+		struct fx_cmd *c = fx_read16(a, 0, 77, 1);
+		assert_int_equal(fx_sense(c), rows[i].read_sense);
+		assert_int_equal(c->in_len, 0);
+		fault_fail(fx.blks[0], BLK_WRITE, 0, 1, rows[i].err);
+		assert_int_equal(fx_sense(fx_write16(a, 0, 77, 1, data)), rows[i].write_sense);
+	}
+	fault_fail(fx.blks[0], BLK_READ, 0, 1, -EIO);
+	uint64_t info;
+	assert_true(fx_sense_info(fx_read16(a, 0, 77, 1), &info));
+	assert_int_equal(info, 77);
+	fault_fail(fx.blks[0], BLK_READ, 0, 1, -ENOMEM);
+	assert_int_equal(fx_read16(a, 0, 77, 1)->status, SCSI_BUSY);
+	fx_down(&fx);
+}
+
+/* A write in a store that doesn't answer: the abort waits for it (INV-5). */
+static void
+abort_waits_for_the_store(void **state)
+{
+	(void)state;
+	begin(2, 9, "fault:1::ram:");
+	struct fx_nexus *a = fx_login(&fx, 0, "iqn.a");
+	struct fx_nexus *b = fx_login(&fx, 1, "iqn.b");
+	fault_hold(fx.blks[0], 1u << BLK_WRITE);
+	uint8_t data[512] = {9};
+	struct fx_cmd *w = fx_rw16_cmd(b, 0, true, 5, 1, data);
+	fx_start(w);
+	fx_run(&fx);
+	struct fx_tmf t, r;
+	fx_tmf_start(&t, b, SCSI_TMF_ABORT_TASK, 0, w->task.tag);
+	fx_tmf_start(&r, a, SCSI_TMF_LU_RESET, 0, 0);
+	fx_logout_start(b);
+	fx_run(&fx);
+	assert_false(w->done || t.done || r.done || b->gone);
+	fault_hold(fx.blks[0], 0);
+	fx_run(&fx);
+	assert_true(w->aborted && t.done && r.done && b->gone);
 	fx_down(&fx);
 }
 
@@ -295,7 +392,7 @@ no_update_is_lost_on_one_loop(void **state)
 {
 	(void)state;
 	for (uint64_t seed = 1; seed <= 20; seed++)
-		one_load(1, seed, false, "ram:");
+		one_load(1, seed, false, SLOW);
 }
 
 static void
@@ -303,7 +400,7 @@ no_update_is_lost_on_several_loops(void **state)
 {
 	(void)state;
 	for (uint64_t seed = 1; seed <= 30; seed++)
-		one_load((unsigned)(2 + seed % 2), seed * 77, false, "ram:");
+		one_load((unsigned)(2 + seed % 2), seed * 77, false, SLOW);
 }
 
 static void
@@ -311,7 +408,7 @@ no_update_is_lost_when_tasks_are_aborted(void **state)
 {
 	(void)state;
 	for (uint64_t seed = 1; seed <= 40; seed++)
-		one_load((unsigned)(1 + seed % 3), seed * 1001, true, "ram:");
+		one_load((unsigned)(1 + seed % 3), seed * 1001, true, SLOW);
 }
 
 /* A write of the same block waits for the lock's holder, and the lock for a write that runs. */
@@ -347,13 +444,76 @@ lock_and_plain_writes_exclude_each_other(void **state)
 	fx_down(&fx);
 }
 
+static void
+never_granted(struct scsi_lock *k)
+{
+	(void)k;
+	fail();
+}
+
+static void
+acquire_and_release(void *ctx)
+{
+	(void)ctx;
+	struct scsi_task *t = engine_held[0];
+	for (unsigned i = 0; i < 3; i++) {
+		struct scsi_lock *k = scsi_lock_acquire(t, fx.lus[0], 2, 4, never_granted);
+		assert_non_null(k);
+		scsi_lock_release(k);
+	}
+}
+
+static void
+lock_released_while_it_waits_is_never_granted(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 1; seed <= 10; seed++) {
+		begin(3, seed, "ram:");
+		struct fx_nexus *a = fx_login(&fx, 1, "iqn.a");
+		struct fx_nexus *b = fx_login(&fx, 2, "iqn.b");
+		uint8_t hold[16] = {EO_HOLD, ORD_FLUSH};
+		fx_start(fx_cmd(a, 0, hold, 16, NULL, 0, 0));
+		fx_run(&fx);
+		struct fx_cmd *i = start_cdb(b, EO_INCREMENT, 3, 3);
+		fx_run_steps(&fx, loop_sim_rand(fx.world) % 12);
+		fx_on_loop(&fx, 1, acquire_and_release, NULL);
+		fx_run(&fx);
+		fx_assert_good(i);
+		i = start_cdb(b, EO_INCREMENT, 3, 3);
+		fx_run(&fx);
+		fx_assert_good(i);
+		unsigned nth = 0;
+		fx_on_loop(&fx, 1, let_go_nth, &nth);
+		fx_run(&fx);
+		fx_down(&fx);
+	}
+}
+
+/* The unit goes right after its last nexus, while the locks' messages are under way. */
+static void
+unit_ends_after_its_locks(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 1; seed <= 20; seed++) {
+		begin(3, seed, "ram:");
+		struct fx_nexus *b = fx_login(&fx, 2, "iqn.b");
+		for (unsigned k = 0; k < 3; k++)
+			start_cdb(b, EO_INCREMENT, k, k);
+		fx_logout_start(b);
+		while (!b->gone)
+			assert_true(loop_sim_step(fx.world));
+		fx_end_lu(&fx, 0);
+		fx_down(&fx);
+	}
+}
+
 /* Nexuses come and go, units are reset, stores are slow, while all of it runs. */
 static void
 nexuses_end_in_the_middle(void **state)
 {
 	(void)state;
 	for (uint64_t seed = 1; seed <= 30; seed++) {
-		begin((unsigned)(1 + seed % 3), seed * 31, "ram:");
+		begin((unsigned)(1 + seed % 3), seed * 31, SLOW);
 		unsigned loops = fx.loop_count;
 		static uint8_t data[512];
 		static struct fx_tmf tmf[32];
@@ -489,10 +649,15 @@ main(void)
 	    cmocka_unit_test(target_reset_reaches_all_units_and_loops),
 	    cmocka_unit_test(reset_and_changes_do_not_wait_for_each_other),
 	    cmocka_unit_test(capacity_change_is_told_to_all),
+	    cmocka_unit_test(store_that_is_gone_is_not_ready_until_it_is_back),
+	    cmocka_unit_test(errors_of_the_store_become_sense),
+	    cmocka_unit_test(abort_waits_for_the_store),
 	    cmocka_unit_test(lock_and_plain_writes_exclude_each_other),
 	    cmocka_unit_test(no_update_is_lost_on_one_loop),
 	    cmocka_unit_test(no_update_is_lost_on_several_loops),
 	    cmocka_unit_test(no_update_is_lost_when_tasks_are_aborted),
+	    cmocka_unit_test(lock_released_while_it_waits_is_never_granted),
+	    cmocka_unit_test(unit_ends_after_its_locks),
 	    cmocka_unit_test(nexuses_end_in_the_middle),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

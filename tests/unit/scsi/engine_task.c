@@ -78,6 +78,7 @@ reserved_bit_points_at_highest_bit_of_first_byte(void **state)
 	int bit;
 	assert_int_equal(fx_sense_field(c, &bit), 2);
 	assert_int_equal(bit, 5);
+	assert_int_equal(c->xfer_bytes, 0);
 	/* NACA in the control byte of the longest and the shortest. */
 	uint8_t rd[16] = {EO_READ, [15] = 0x04};
 	c = fx_exec(n, 0, rd, 16, NULL, 0, 0);
@@ -152,6 +153,7 @@ read_beyond_the_end_has_information(void **state)
 	struct fx_nexus *n = fx_login(*state, 0, "iqn.a");
 	struct fx_cmd *c = fx_read16(n, 0, FX_LU_BYTES / 512 - 1, 2);
 	fx_assert_sense(c, 0x5, 0x21, 0x00);
+	assert_int_equal(c->xfer_bytes, 0); /* nothing moved */
 	uint64_t info;
 	assert_true(fx_sense_info(c, &info));
 	assert_int_equal(info, FX_LU_BYTES / 512 - 1);
@@ -306,6 +308,22 @@ two_functions_for_one_task_are_both_answered(void **state)
 	let_go(0);
 	assert_true(a.done && b.done && l.done);
 	assert_true(h->done_at_step < a.done_at_step && h->done_at_step < l.done_at_step);
+}
+
+static void
+functions_wait_only_for_what_was_there(void **state)
+{
+	struct fx_nexus *n = fx_login(*state, 0, "iqn.a");
+	struct fx_tmf a, b;
+	hold(n, ORD_READ, 0, 1, SCSI_SIMPLE);
+	fx_tmf_start(&a, n, SCSI_TMF_ABORT_TASK_SET, 0, 0);
+	hold(n, ORD_READ, 0, 1, SCSI_SIMPLE);
+	fx_tmf_start(&b, n, SCSI_TMF_ABORT_TASK, 0, engine_held[1]->tag);
+	fx_run(&fx);
+	let_go(1); /* the younger one ends first */
+	assert_true(b.done && !a.done);
+	let_go(0);
+	assert_true(a.done);
 }
 
 static void
@@ -558,6 +576,7 @@ main(void)
 	    T(abort_task_in_every_state),
 	    T(done_task_is_not_aborted),
 	    T(two_functions_for_one_task_are_both_answered),
+	    T(functions_wait_only_for_what_was_there),
 	    T(abort_task_set_leaves_other_nexuses_alone),
 	    T(lu_reset_tells_others_by_tas),
 	    T(states_of_the_unit_refuse),

@@ -341,6 +341,23 @@ lu_destroy(void *ctx)
 }
 
 void
+fx_end_lu(struct fx *f, unsigned i)
+{
+	if (f->lus[i] == NULL)
+		return;
+	struct lu_end e = {.lu = f->lus[i], .blk = f->blks[i]};
+	struct scsi_lu_stats st;
+	scsi_lu_get_stats(e.lu, &st);
+	assert_int_equal(st.in_flight, 0);
+	fx_on_loop(f, 0, lu_destroy, &e);
+	fx_run(f);
+	assert_true(e.done);
+	blk_close(f->blks[i]);
+	f->lus[i] = NULL;
+	f->blks[i] = NULL;
+}
+
+void
 fx_down(struct fx *f)
 {
 	for (unsigned i = 0; i < f->nexus_count; i++) {
@@ -361,16 +378,8 @@ fx_down(struct fx *f)
 		assert_true(f->nexuses[i].gone);
 		fx_on_loop(f, 0, view_destroy, f->nexuses[i].view);
 	}
-	for (unsigned i = 0; i < f->lu_count; i++) {
-		struct lu_end e = {.lu = f->lus[i], .blk = f->blks[i]};
-		struct scsi_lu_stats st;
-		scsi_lu_get_stats(e.lu, &st);
-		assert_int_equal(st.in_flight, 0);
-		fx_on_loop(f, 0, lu_destroy, &e);
-		fx_run(f);
-		assert_true(e.done);
-		blk_close(f->blks[i]);
-	}
+	for (unsigned i = 0; i < f->lu_count; i++)
+		fx_end_lu(f, i);
 	scsi_core_destroy(f->core);
 	loop_sim_destroy(f->world);
 }

@@ -102,6 +102,8 @@ struct fx_nexus *fx_login_view(struct fx *f, unsigned loop, const char *initiato
 void fx_logout(struct fx_nexus *n);
 /* The same without running: n->gone tells. */
 void fx_logout_start(struct fx_nexus *n);
+/* Destroys a unit that no nexus sees any more, before fx_down() does. */
+void fx_end_lu(struct fx *f, unsigned lun);
 /* Logs everybody out, destroys all, checks that nothing is left. */
 void fx_down(struct fx *f);
 
