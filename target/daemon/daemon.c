@@ -230,7 +230,7 @@ on_server_stopped(void *ctx)
 static void
 on_signal(struct loop_watch *w)
 {
-	struct daemon *d = w->priv;
+	struct daemon *d = container_of(w, struct daemon, signals);
 	struct signalfd_siginfo si;
 
 	while (read(d->signal_fd, &si, sizeof si) == (ssize_t)sizeof si) {
@@ -260,7 +260,6 @@ watch_signals(void *ctx)
 	d->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 	if (d->signal_fd < 0)
 		return -errno;
-	d->signals.priv = d;
 	return loop_watch_start(d->loops[0], &d->signals, d->signal_fd, on_signal);
 }
 

@@ -251,7 +251,7 @@ struct loop_watch {
 	struct loop *loop;
 	int fd;
 	void (*readable)(struct loop_watch *w);
-	void *priv;
+	void *priv; /* the loop's */
 };
 int loop_watch_start(
     struct loop *l, struct loop_watch *w, int fd, void (*readable)(struct loop_watch *w));
