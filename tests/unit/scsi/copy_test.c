@@ -3,7 +3,9 @@
 
 #include "base/endian.h"
 #include "scsi/copy.h"
+#include "store/fault.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 static struct fx f;
@@ -685,6 +687,172 @@ compare_and_write_is_atomic_against_a_copy(void **state)
 	fx_down(&f);
 }
 
+/* ---- stores that fail or take their time --------------------------------------------------------- */
+
+/* Unit 0 over ram, unit 1 over a store whose faults the test throws. */
+static struct fx_nexus *
+up_fault(unsigned loops, struct params *l, uint8_t list_id)
+{
+	fx_up(&f, loops, 21);
+	fx_add_lu(&f, "ram:", NULL);
+	fx_add_lu(&f, "fault:1::ram:", NULL);
+	struct fx_nexus *n = fx_login(&f, 0, "iqn.test:a");
+	fill(n, 0, 0, 8);
+	list_start(l, list_id, COPY_LIST_ID_HOLD);
+	list_target(l, 0);
+	list_target(l, 1);
+	return n;
+}
+
+static void
+a_read_error_fails_the_copy_with_details(void **state)
+{
+	(void)state;
+	struct params l;
+	struct fx_nexus *n = up_fault(1, &l, 7);
+	list_segment(&l, 0, 1, 0, 100, 8);
+	list_segment(&l, 1, 0, 0, 100, 8);
+	fault_fail(f.blks[1], BLK_READ, 0, 1, -EIO);
+	struct fx_cmd *c = copy(n, 0, &l);
+	fx_assert_sense(c, 0xa, 0x0d, 0x01);
+	struct fx_cmd *s = results(n, 0x00, 7);
+	fx_assert_good(s);
+	assert_int_equal(s->in[4], 0x02);
+	assert_int_equal(load_be16(s->in + 5), 1); /* the first segment was done */
+	s = results(n, 0x04, 7);
+	fx_assert_good(s);
+	assert_int_equal(load_be32(s->in), s->in_len - 4);
+	assert_int_equal(s->in[56], SCSI_CHECK_CONDITION);
+	assert_int_equal(load_be16(s->in + 58), c->sense_len);
+	assert_memory_equal(s->in + 60, c->sense, c->sense_len);
+	s = results(n, 0x04, 7); /* told once */
+	fx_assert_sense(s, 5, 0x24, 0x00);
+	fx_down(&f);
+}
+
+static void
+a_full_destination_is_out_of_space(void **state)
+{
+	(void)state;
+	struct params l;
+	struct fx_nexus *n = up_fault(1, &l, 7);
+	list_segment(&l, 0, 1, 0, 100, 8);
+	fault_fail(f.blks[1], BLK_WRITE, 0, 1, -ENOSPC);
+	struct fx_cmd *c = copy(n, 0, &l);
+	fx_assert_sense(c, 7, 0x27, 0x07);
+	fx_down(&f);
+}
+
+static void
+a_destination_that_is_gone_fails_the_copy(void **state)
+{
+	(void)state;
+	struct params l;
+	struct fx_nexus *n = up_fault(1, &l, 7);
+	list_segment(&l, 0, 1, 0, 100, 8);
+	fault_fail(f.blks[1], BLK_WRITE, 0, 1, -ENODEV);
+	struct fx_cmd *c = copy(n, 0, &l);
+	fx_assert_sense(c, 0xa, 0x0d, 0x01);
+	fx_down(&f);
+}
+
+static void
+an_abort_waits_for_the_write_on_the_other_unit(void **state)
+{
+	(void)state;
+	struct params l;
+	struct fx_nexus *n = up_fault(1, &l, 7);
+	list_segment(&l, 0, 1, 0, 100, 8);
+	fault_hold(f.blks[1], 1u << BLK_WRITE);
+	struct fx_cmd *c = copy_cmd(n, 0, &l);
+	fx_start(c);
+	fx_run(&f);
+	assert_int_equal(fault_held(f.blks[1]), 1);
+	fx_logout_start(n);
+	fx_run(&f);
+	assert_false(c->done); /* its buffer is in the store's hands */
+	fault_hold(f.blks[1], 0);
+	fx_run(&f);
+	assert_true(c->done && c->aborted && n->gone);
+	fx_down(&f);
+}
+
+/* INV-3: the change of the destination that fences. */
+static struct {
+	struct scsi_change change;
+	bool done;
+} fence;
+
+static void
+fence_apply(struct scsi_change *c, struct scsi_lu_loop *ll)
+{
+	(void)c;
+	(void)ll;
+}
+
+static void
+fence_done(struct scsi_change *c)
+{
+	(void)c;
+	fence.done = true;
+}
+
+static void
+fence_submit(void *ctx)
+{
+	memset(&fence, 0, sizeof fence);
+	fence.change.lu = ctx;
+	fence.change.apply = fence_apply;
+	fence.change.done = fence_done;
+	fence.change.drain = true;
+	scsi_change_submit(&fence.change);
+}
+
+static void
+a_fencing_change_waits_for_guests(void **state)
+{
+	(void)state;
+	for (unsigned op = BLK_READ; op <= BLK_WRITE; op++) {
+		struct params l;
+		struct fx_nexus *n = up_fault(2, &l, 7);
+		list_segment(&l, op == BLK_READ ? 1 : 0, op == BLK_READ ? 0 : 1, 0, 100, 8);
+		fault_hold(f.blks[1], 1u << op);
+		struct fx_cmd *c = copy_cmd(n, 0, &l);
+		fx_start(c);
+		fx_run(&f);
+		assert_int_equal(fault_held(f.blks[1]), 1);
+		fx_on_loop(&f, 0, fence_submit, f.lus[1]);
+		fx_run(&f);
+		assert_false(fence.done);
+		fault_hold(f.blks[1], 0);
+		fx_run(&f);
+		assert_true(fence.done);
+		fx_assert_good(c);
+		fx_down(&f);
+	}
+}
+
+static void
+a_change_of_another_unit_does_not_wait(void **state)
+{
+	(void)state;
+	struct params l;
+	struct fx_nexus *n = up_fault(2, &l, 7);
+	fx_add_lu(&f, "ram:", NULL);
+	list_segment(&l, 0, 1, 0, 100, 8);
+	fault_hold(f.blks[1], 1u << BLK_WRITE);
+	struct fx_cmd *c = copy_cmd(n, 0, &l);
+	fx_start(c);
+	fx_run(&f);
+	fx_on_loop(&f, 0, fence_submit, f.lus[2]);
+	fx_run(&f);
+	assert_true(fence.done && !c->done);
+	fault_hold(f.blks[1], 0);
+	fx_run(&f);
+	fx_assert_good(c);
+	fx_down(&f);
+}
+
 /* ---- results ----------------------------------------------------------------------------------------- */
 
 static void
@@ -855,6 +1023,12 @@ main(void)
 	    cmocka_unit_test(a_fence_on_the_destination_stops_the_copy),
 	    cmocka_unit_test(a_nexus_loss_ends_its_copies),
 	    cmocka_unit_test(compare_and_write_is_atomic_against_a_copy),
+	    cmocka_unit_test(a_read_error_fails_the_copy_with_details),
+	    cmocka_unit_test(a_full_destination_is_out_of_space),
+	    cmocka_unit_test(a_destination_that_is_gone_fails_the_copy),
+	    cmocka_unit_test(an_abort_waits_for_the_write_on_the_other_unit),
+	    cmocka_unit_test(a_fencing_change_waits_for_guests),
+	    cmocka_unit_test(a_change_of_another_unit_does_not_wait),
 	    cmocka_unit_test(status_of_a_held_copy_is_remembered),
 	    cmocka_unit_test(results_are_of_the_nexus_that_copied),
 	    cmocka_unit_test(discarded_copies_leave_nothing),
