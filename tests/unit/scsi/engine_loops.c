@@ -218,10 +218,9 @@ store_that_is_gone_is_not_ready_until_it_is_back(void **state)
 	fx_assert_good(fx_read16(b, 0, 0, 1));
 	fx_on_loop(&fx, 0, store_goes, fx.blks[0]);
 	fx_on_loop(&fx, 0, store_returns, fx.blks[0]);
-	fx_on_loop(&fx, 0, store_goes, fx.blks[0]);
 	fx_run(&fx);
-	fx_tur(b, 0);
-	fx_assert_sense(fx_read16(b, 0, 0, 1), 0x2, 0x04, 0x03);
+	fx_assert_sense(fx_read16(b, 0, 0, 1), 0x6, 0x28, 0x00);
+	fx_assert_good(fx_read16(b, 0, 0, 1));
 	fx_down(&fx);
 }
 
