@@ -252,9 +252,14 @@ vpd_block_limits(const struct scsi_task *t, struct spc_buf *b)
 static void
 vpd_block_characteristics(const struct scsi_task *t, struct spc_buf *b)
 {
+	const struct scsi_lu *lu = t->nlu->lu;
 	uint8_t *d = spc_buf_add(b, 0x3c);
-	if (d)
-		store_be16(d, t->nlu->lu->id.rotational ? 0x0000 : 0x0001);
+	if (!d)
+		return;
+	store_be16(d, lu->id.rotational ? 0x0000 : 0x0001);
+	/* WABEREQ 01b: blocks can be read after SANITIZE BLOCK ERASE without a write before. */
+	if (lu->sanitize && lu->thin)
+		d[3] = 0x40;
 }
 
 /* SBC-3 6.6.4. No thresholds: the stores don't tell how much space is left. */

@@ -108,6 +108,20 @@ unmap_reads_as_zeros_with_ragged_edges_too(void **state)
 	}
 }
 
+/* The deviation in sbc_provision.c. */
+static void
+unmap_unmaps_whatever_the_data(void **state)
+{
+	(void)state;
+	fill(n, 0, 64, 0xff);
+	memset(buf, 0xff, BS);
+	fx_assert_good(run(n, cdb10(WS10, UNMAP_BIT, 8, 8), buf, BS, 0));
+	fx_assert_good(run(n, cdb16(WS16, UNMAP_BIT, 32, 8), buf, BS, 0));
+	assert_filled(n, 8, 8, 0);
+	assert_filled(n, 16, 16, 0xff);
+	assert_filled(n, 32, 8, 0);
+}
+
 static void
 ndob_needs_no_data(void **state)
 {
@@ -408,6 +422,7 @@ main(void)
 	    T(a_pattern_is_repeated),
 	    T(zeros_stay_allocated_without_unmap),
 	    T(unmap_reads_as_zeros_with_ragged_edges_too),
+	    T(unmap_unmaps_whatever_the_data),
 	    T(ndob_needs_no_data),
 	    T(zero_blocks_means_to_the_end),
 	    T(the_maximum_length_holds),

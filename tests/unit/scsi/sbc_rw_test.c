@@ -1,8 +1,7 @@
 /* READ, WRITE, VERIFY, WRITE AND VERIFY, PRE-FETCH, SYNCHRONIZE CACHE */
 #include <errno.h>
 
-#include "scsi/sbc.h"
-#include "scsi/scsi_priv.h"
+#include "scsi/sbc_priv.h"
 #include "store/fault.h"
 #include "tests/unit/scsi/sbc_test.h"
 
@@ -334,6 +333,22 @@ a_volatile_store_is_flushed_by_synchronize_cache_and_fua_reads(void **state)
 	assert_filled(n, 3, 2, 'v');
 }
 
+static void
+writes_are_durable_where_fua_or_wce_ask_for_it(void **state)
+{
+	(void)state;
+	struct scsi_lu_loop *ll = &f.lus[0]->ll[0];
+	struct scsi_nexus_lu nlu = {.lu = f.lus[0], .ll = ll};
+	const struct scsi_task t = {.nlu = &nlu};
+	assert_true(ll->st.mode.wce);
+	assert_int_equal(sbc_write_flags(&t, false), 0);
+	assert_int_equal(sbc_write_flags(&t, true), BLK_FUA);
+	ll->st.mode.wce = false; /* by MODE SELECT */
+	assert_int_equal(sbc_write_flags(&t, false), BLK_FUA);
+	f.lus[0]->caps &= ~BLK_CAP_VOLATILE;
+	assert_int_equal(sbc_write_flags(&t, true), 0);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, up, down)
 
 int
@@ -359,6 +374,8 @@ main(void)
 	    T(limits_are_consistent),
 	    cmocka_unit_test_setup_teardown(
 	        a_volatile_store_is_flushed_by_synchronize_cache_and_fua_reads, up_volatile, down),
+	    cmocka_unit_test_setup_teardown(
+	        writes_are_durable_where_fua_or_wce_ask_for_it, up_volatile, down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
