@@ -36,6 +36,11 @@ transport_id(const struct iscsi_conn *c, uint8_t buf[SCSI_TRANSPORT_ID_MAX])
 	return total;
 }
 
+/* RFC 7144 §4: what an initiator can ask for before iSCSIProtocolLevel 2. */
+#define TMFS_LEVEL_1                                                                               \
+	(1u << SCSI_TMF_ABORT_TASK | 1u << SCSI_TMF_ABORT_TASK_SET |                               \
+	    1u << SCSI_TMF_CLEAR_TASK_SET | 1u << SCSI_TMF_LU_RESET | 1u << SCSI_TMF_TARGET_RESET)
+
 static int
 create_nexus(struct iscsi_conn *c, const struct iscsi_login_result *r)
 {
@@ -52,6 +57,7 @@ create_nexus(struct iscsi_conn *c, const struct iscsi_login_result *r)
 	    .transport_id = tid,
 	    .transport_id_len = transport_id(c, tid),
 	    .initiator = c->reg.initiator,
+	    .tmfs = r->params.protocol_level < 2 ? TMFS_LEVEL_1 : 0,
 	};
 	return scsi_nexus_create(c->server->core, &args, &c->nexus);
 }

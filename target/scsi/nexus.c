@@ -44,6 +44,7 @@ scsi_nexus_create(struct scsi_core *c, const struct scsi_nexus_args *args, struc
 	n->loop = args->loop;
 	n->view = args->view;
 	n->rel_port_id = args->rel_port_id;
+	n->tmfs = args->tmfs != 0 ? args->tmfs : UINT32_MAX;
 	n->cl = &c->per_loop[idx];
 	n->id = ++n->cl->nexus_seq * LOOP_COUNT_MAX + idx;
 	memcpy(n->transport_id, args->transport_id, args->transport_id_len);

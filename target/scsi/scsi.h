@@ -149,6 +149,9 @@ struct scsi_nexus_args {
 	const uint8_t *transport_id;  /* SPC-4 7.6.4: identifies the initiator port; copied */
 	size_t transport_id_len;      /* 24..SCSI_TRANSPORT_ID_MAX, multiple of 4 */
 	const char *initiator;        /* for messages; copied */
+	/* Task management functions that this initiator can ask for, 1 << enum scsi_tmf, as REPORT
+	 * SUPPORTED TASK MANAGEMENT FUNCTIONS tells it. 0: all that the core has. */
+	uint32_t tmfs;
 };
 /*
  * Grows what the nexus needs for its view (this is not the data path). Every LU of the view gets

@@ -324,6 +324,7 @@ struct scsi_nexus {
 	uint8_t transport_id[SCSI_TRANSPORT_ID_MAX];
 	uint16_t transport_id_len;
 	char *initiator;
+	uint32_t tmfs;             /* 1 << enum scsi_tmf that its transport carries */
 	struct scsi_core_loop *cl;
 	uint32_t task_count;
 	uint32_t tmf_count;        /* task management functions not done */

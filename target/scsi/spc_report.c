@@ -217,15 +217,32 @@ spc_rstmf_prepare(struct scsi_task *t)
 	return true;
 }
 
-/* SPC-4 6.36.2 and 6.36.3: CLEAR ACA (there is no ACA) and WAKEUP are missing. */
+/* Where the functions stand in the parameter data. CLEAR ACA and WAKEUP don't exist here. */
+static const struct {
+	uint8_t function; /* enum scsi_tmf */
+	uint8_t byte, bit;
+} rstmf_bits[] = {
+    {SCSI_TMF_ABORT_TASK, 0, 0x80},
+    {SCSI_TMF_ABORT_TASK_SET, 0, 0x40},
+    {SCSI_TMF_CLEAR_TASK_SET, 0, 0x10},
+    {SCSI_TMF_LU_RESET, 0, 0x08},
+    {SCSI_TMF_QUERY_TASK, 0, 0x04},
+    {SCSI_TMF_TARGET_RESET, 0, 0x02},
+    {SCSI_TMF_QUERY_ASYNC_EVENT, 1, 0x04},
+    {SCSI_TMF_QUERY_TASK_SET, 1, 0x02},
+    {SCSI_TMF_I_T_NEXUS_RESET, 1, 0x01},
+};
+
+/* SPC-4 6.36.2 and 6.36.3. In the extended form no timeouts are given: TMFTMOV is zero. */
 void
 spc_rstmf(struct scsi_task *t)
 {
 	bool extended = t->cdb[2] & 0x80; /* REPD */
 	uint8_t d[16] = {0};
-	d[0] = 0x80 | 0x40 | 0x10 | 0x08 | 0x04 | 0x02; /* ATS ATSS CTSS LURS QTS TRS */
-	d[1] = 0x04 | 0x02 | 0x01;                      /* QAES QTSS ITNRS */
-	/* In the extended form no timeouts are given: TMFTMOV is zero. */
+	for (size_t i = 0; i < sizeof rstmf_bits / sizeof rstmf_bits[0]; i++) {
+		if (t->nexus->tmfs & (1u << rstmf_bits[i].function))
+			d[rstmf_bits[i].byte] |= rstmf_bits[i].bit;
+	}
 	d[3] = extended ? 12 : 0;
 	scsi_task_reply(t, d, extended ? 16 : 4);
 }

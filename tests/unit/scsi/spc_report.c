@@ -264,6 +264,18 @@ task_management_functions_are_listed(void **state)
 	fx_down(&f);
 }
 
+/* An initiator is told of what its transport can carry. */
+static void
+functions_that_the_transport_lacks_are_not_listed(void **state)
+{
+	(void)state;
+	struct fx_nexus *n = up();
+	n->n->tmfs = 1u << SCSI_TMF_ABORT_TASK | 1u << SCSI_TMF_LU_RESET;
+	static const uint8_t want[4] = {0x88, 0x00, 0x00, 0x00};
+	assert_bytes(in12(n, 0, 0xa3, 0x0d, 0x00, 0, 0, 255), want, sizeof want);
+	fx_down(&f);
+}
+
 /* ---- target port groups ------------------------------------------------------------------------- */
 
 static void
@@ -495,6 +507,7 @@ main(void)
 	    cmocka_unit_test(unknown_commands_are_not_supported),
 	    cmocka_unit_test(commands_of_thin_units_are_absent_elsewhere),
 	    cmocka_unit_test(task_management_functions_are_listed),
+	    cmocka_unit_test(functions_that_the_transport_lacks_are_not_listed),
 	    cmocka_unit_test(groups_list_their_ports),
 	    cmocka_unit_test(only_the_present_state_can_be_set),
 	    cmocka_unit_test(log_pages_and_subpages_are_listed),
