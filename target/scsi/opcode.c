@@ -34,7 +34,8 @@ check_row(const struct scsi_opcode *op)
 	ASSERT(op->usage[0] == 0xff || op->usage[0] == op->opcode);
 	ASSERT(op->dir <= SCSI_DIR_OUT_PLAIN && op->pr < PRC_COUNT && op->order < ORD_COUNT);
 	/* Without a unit there is no store and no state to serialize on. */
-	ASSERT((op->flags & OPF_NO_LUN) == 0 || op->dir == SCSI_DIR_NONE || op->dir == SCSI_DIR_IN);
+	ASSERT((op->flags & (OPF_NO_LUN | OPF_WLUN)) == 0 || op->dir == SCSI_DIR_NONE ||
+	       op->dir == SCSI_DIR_IN);
 }
 
 void

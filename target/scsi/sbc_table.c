@@ -62,7 +62,7 @@
 
 const struct scsi_opcode scsi_ops_block[] = {
 	{ .opcode = 0x00, .cdb_len = 6, .dir = SCSI_DIR_NONE, .pr = PRC_SPC2_ALLOWED,
-	  .order = ORD_NONE, .timeout_s = T_FAST, .name = "TEST UNIT READY",
+	  .order = ORD_NONE, .flags = OPF_WLUN, .timeout_s = T_FAST, .name = "TEST UNIT READY",
 	  .section = "SPC-4 6", .usage = { 0x00, 0, 0, 0, 0, 0 }, .execute = sbc_test_unit_ready },
 	{ .opcode = 0x04, .cdb_len = 6, .dir = SCSI_DIR_OUT, .pr = PRC_WRITE,
 	  .order = ORD_EXCLUSIVE, .flags = OPF_WRITES, .timeout_s = T_ERASE,

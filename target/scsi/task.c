@@ -167,13 +167,21 @@ task_find_lu(struct scsi_task *t)
 	SCSI_STAT_ADD(t->nlu->ll->stats.in_flight, 1);
 }
 
+/* Commands that work without a unit, or on the REPORT LUNS well known one (SPC-4 8.2). */
+static bool
+works_without_lu(const struct scsi_task *t)
+{
+	return (t->op->flags & OPF_NO_LUN) != 0 ||
+	       ((t->op->flags & OPF_WLUN) != 0 && scsi_lun_is_report_luns(t->lun));
+}
+
 static bool
 check_opcode(struct scsi_task *t)
 {
 	bool bad_sa;
 	t->op = scsi_opcode_find(t->cdb, t->cdb_len, &bad_sa);
 	if (t->nlu == NULL) {
-		if (t->op == NULL || (t->op->flags & OPF_NO_LUN) == 0) {
+		if (t->op == NULL || !works_without_lu(t)) {
 			t->op = NULL;
 			return scsi_sense(t, SENSE_LUN_NOT_SUPPORTED);
 		}

@@ -12,16 +12,26 @@ entry_cmp(const void *a, const void *b)
 	return x->lun < y->lun ? -1 : x->lun > y->lun;
 }
 
-static bool
-has_doubles(const struct scsi_view_entry *e, uint32_t count)
+static int
+lu_cmp(const void *a, const void *b)
 {
-	for (uint32_t i = 0; i < count; i++) {
-		for (uint32_t j = i + 1; j < count; j++) {
-			if (e[i].lun == e[j].lun || e[i].lu == e[j].lu)
-				return true;
-		}
-	}
-	return false;
+	uintptr_t x = (uintptr_t)((const struct scsi_view_entry *)a)->lu;
+	uintptr_t y = (uintptr_t)((const struct scsi_view_entry *)b)->lu;
+	return x < y ? -1 : x > y;
+}
+
+/* Sorts by unit, then by number, as it stays. */
+static bool
+sort_finds_doubles(struct scsi_view_entry *e, uint32_t count)
+{
+	bool found = false;
+	qsort(e, count, sizeof *e, lu_cmp);
+	for (uint32_t i = 1; i < count; i++)
+		found = found || e[i - 1].lu == e[i].lu;
+	qsort(e, count, sizeof *e, entry_cmp);
+	for (uint32_t i = 1; i < count; i++)
+		found = found || e[i - 1].lun == e[i].lun;
+	return found;
 }
 
 int
@@ -31,8 +41,6 @@ scsi_view_create(struct scsi_core *c, const struct scsi_view_entry *entries, uin
 	ASSERT(scsi_loop_index(c) == 0 && count <= SCSI_LUN_MAX + 1u);
 	for (uint32_t i = 0; i < count; i++)
 		ASSERT(entries[i].lun <= SCSI_LUN_MAX && entries[i].lu->core == c);
-	if (has_doubles(entries, count))
-		return -EEXIST;
 	struct scsi_view *v = calloc(1, sizeof *v + count * sizeof v->entries[0]);
 	if (v == NULL)
 		return -ENOMEM;
@@ -40,7 +48,10 @@ scsi_view_create(struct scsi_core *c, const struct scsi_view_entry *entries, uin
 	v->count = count;
 	if (count > 0) {
 		memcpy(v->entries, entries, count * sizeof v->entries[0]);
-		qsort(v->entries, count, sizeof v->entries[0], entry_cmp);
+		if (sort_finds_doubles(v->entries, count)) {
+			free(v);
+			return -EEXIST;
+		}
 	}
 	*ret = v;
 	return 0;
