@@ -281,6 +281,7 @@ static const struct step start_steps[] = {
     {"create the SCSI core", create_core, destroy_core},
     {"create the logical units", create_units, destroy_units},
     {"create the targets", daemon_create_targets, daemon_destroy_targets},
+    {"open the control socket", daemon_open_control, daemon_close_control},
     {"listen", daemon_listen, NULL},
 };
 

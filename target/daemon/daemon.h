@@ -41,6 +41,7 @@ struct daemon {
 	unsigned view_count;
 	struct iscsi_config *iscsi_config;
 	struct iscsi_server *iscsi;
+	struct ctl_server *ctl;
 	struct loop_watch signals;
 	int signal_fd;
 	bool stopping;
@@ -67,6 +68,10 @@ void daemon_destroy_views(struct daemon *d);
 int daemon_listen(void *daemon);
 /* Lines for the person who started it: what is served, how to connect. */
 void daemon_announce(const struct daemon *d);
+
+/* ---- control.c ---------------------------------------------------------------------------------- */
+int daemon_open_control(void *daemon);
+void daemon_close_control(void *daemon);
 
 /* ---- holder.c ------------------------------------------------------------------------------------- */
 
