@@ -179,8 +179,9 @@ finish(struct work *w, bool count_generation)
 	w->v->fences = takes_away(w, map);
 	for (uint32_t i = 0; i < w->old->count; i++)
 		w->v->fences |= w->v->preempted[i];
+	struct pr_state *fit = realloc(st, sizeof(*st) + n * sizeof(st->regs[0]));
 	w->v->changed = true;
-	w->v->next = st;
+	w->v->next = fit ? fit : st;
 	w->st = NULL;
 }
 
