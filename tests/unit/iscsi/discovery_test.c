@@ -444,7 +444,7 @@ login_keys_are_rejected(void **state)
 {
 	(void)state;
 	static const char *const rows[] = {"HeaderDigest=None", "ImmediateData=Yes", "CHAP_A=5",
-	    "InitiatorName=" INITIATOR, "AuthMethod=None", "MaxRecvDataSegmentLength=1",
+	    ("InitiatorName=" INITIATOR), "AuthMethod=None", "MaxRecvDataSegmentLength=1",
 	    "TargetAlias=x", "ErrorRecoveryLevel=0"};
 	for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++)
 		assert_int_equal(ask(rows[i]), ISCSI_REJECT_PROTOCOL);
