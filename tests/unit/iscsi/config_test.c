@@ -145,6 +145,13 @@ a_secret_serves_one_direction_only(void **state)
 	assert_int_equal(
 	    add((struct iscsi_target_args){.name = NAME, .users = crossed, .user_count = 2}),
 	    -EINVAL);
+	const struct iscsi_chap_user other_way[] = {
+	    {"a", "0123456789ab", 12, "t", SECRET12, 12},
+	    {"b", SECRET12, 12, "t", "ba9876543210", 12},
+	};
+	assert_int_equal(
+	    add((struct iscsi_target_args){.name = NAME, .users = other_way, .user_count = 2}),
+	    -EINVAL);
 	const struct iscsi_chap_user twice[] = {
 	    {"a", SECRET12, 12, NULL, NULL, 0},
 	    {"a", "0123456789ab", 12, NULL, NULL, 0},
