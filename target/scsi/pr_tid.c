@@ -74,7 +74,10 @@ parse_iscsi(const uint8_t *p, size_t avail, struct pr_tid *ret)
 	if ((p[0] & 0x30) || field < TID_FIXED_BYTES - 4 || field % 4 || total > avail ||
 	    total > sizeof(ret->b))
 		return 0;
-	/* The name ends at its first zero byte, 7.6.4.6; there has to be one. */
+	/*
+	 * The name ends at its first zero byte, 7.6.4.6; there has to be one. Format 00b, which stands
+	 * for all ports of a device, may be rejected.
+	 */
 	size_t len = strnlen((const char *)p + 4, field);
 	if (len == field || (p[0] >> 6) != 1)
 		return 0;
