@@ -42,7 +42,7 @@ parse_header(struct scsi_task *t, const uint8_t *p, size_t len, struct copy_list
 	return true;
 }
 
-/* SPC-4 6.3.6.1, 6.3.6.4. */
+/* SPC-4 6.3.6.1, 6.3.6.4: LU ID TYPE is ignored where the descriptor has a designator. */
 static bool
 parse_targets(struct scsi_task *t, const struct copy_list *l)
 {
@@ -51,8 +51,6 @@ parse_targets(struct scsi_task *t, const struct copy_list *l)
 		unsigned at = HEADER_BYTES + i * COPY_TARGET_BYTES;
 		if (d[0] != COPY_TGT_IDENTIFICATION)
 			return scsi_sense(t, SENSE_UNSUPPORTED_TARGET_DESC);
-		if (d[1] >> 6 != 0) /* LU ID TYPE: by LUN or proxy token */
-			return scsi_sense_param(t, at + 1, 7);
 		if ((d[1] & 0x1f) != 0) /* not a disk */
 			return scsi_sense_param(t, at + 1, 4);
 		if (d[7] > DESIGNATOR_MAX_BYTES)

@@ -401,11 +401,17 @@ fields_that_mean_something_else_are_refused(void **state)
 	struct params l;
 	int bit;
 	list_start(&l, 1, 0);
-	list_target(&l, 0)[1] = 0xc0; /* LU ID TYPE */
+	list_target(&l, 0)[1] = 0x01; /* a tape */
 	list_segment(&l, 0, 0, 0, 100, 8);
 	struct fx_cmd *c = copy(n, 0, &l);
 	fx_assert_sense(c, 5, 0x26, 0x00);
 	assert_int_equal(fx_sense_field(c, &bit), 17);
+
+	list_start(&l, 1, 0);
+	list_target(&l, 0)[1] = 0xc0; /* LU ID TYPE means nothing here */
+	list_segment(&l, 0, 0, 0, 100, 8);
+	c = copy(n, 0, &l);
+	fx_assert_good(c);
 
 	list_start(&l, 1, 0);
 	list_target(&l, 0)[7] = 21; /* longer than its field */
