@@ -24,13 +24,17 @@ iscsi_task_find(const struct iscsi_conn *c, uint32_t itt)
 	return NULL;
 }
 
-bool
-iscsi_task_finished_recently(const struct iscsi_conn *c, uint32_t itt)
+const struct iscsi_finished *
+iscsi_task_finished(const struct iscsi_conn *c, uint32_t itt)
 {
-	for (unsigned i = 0; i < ISCSI_FINISHED_RING; i++)
-		if (c->finished[i] == itt)
-			return true;
-	return false;
+	/* Newest first: tags are used again. */
+	for (unsigned i = 1; i <= ISCSI_FINISHED_RING; i++) {
+		const struct iscsi_finished *f =
+		    &c->finished[(c->finished_at + ISCSI_FINISHED_RING - i) % ISCSI_FINISHED_RING];
+		if (f->itt == itt)
+			return f;
+	}
+	return NULL;
 }
 
 static void
@@ -42,7 +46,12 @@ hash_remove(struct iscsi_conn *c, struct iscsi_task *t)
 		at = &(*at)->hash_next;
 	}
 	*at = t->hash_next;
-	c->finished[c->finished_at] = t->itt;
+	c->finished[c->finished_at] = (struct iscsi_finished){
+	    .itt = t->itt,
+	    .stat_sn = t->stat_sn,
+	    .at_ns = loop_now_ns(c->il->loop),
+	    .answered = t->answered,
+	};
 	c->finished_at = (c->finished_at + 1) % ISCSI_FINISHED_RING;
 }
 
@@ -475,7 +484,7 @@ iscsi_data_out_header(struct iscsi_conn *c, const struct iscsi_data_out *req)
 
 	if (t == NULL || t->done) {
 		/* For an aborted or finished task: discarded up to its F bit. */
-		if (t == NULL && !iscsi_task_finished_recently(c, itt))
+		if (t == NULL && iscsi_task_finished(c, itt) == NULL)
 			iscsi_reject(c, req, ISCSI_REJECT_PROTOCOL);
 		return RX_GO;
 	}

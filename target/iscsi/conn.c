@@ -182,7 +182,7 @@ conn_init(struct iscsi_conn *c)
 	list_init(&c->out);
 	list_init(&c->dirty_link);
 	for (unsigned i = 0; i < ISCSI_FINISHED_RING; i++)
-		c->finished[i] = ISCSI_TAG_NONE;
+		c->finished[i].itt = ISCSI_TAG_NONE;
 	for (unsigned i = 0; i < c->limits->tmf_max; i++) {
 		c->tmf[i].conn = c;
 		list_push_back(&c->tmf_free, &c->tmf[i].link);

@@ -60,8 +60,18 @@ struct iscsi_task {
 	uint32_t r2t_at, r2t_sn; /* next byte to solicit */
 	uint8_t r2t_first, r2t_count;
 	struct iscsi_r2t_state r2t[ISCSI_R2T_MAX];
-	uint32_t built, data_sn;                         /* Data-In: bytes built into PDUs */
+	uint32_t built, data_sn; /* Data-In: bytes built into PDUs */
+	uint32_t stat_sn;        /* of the PDU with its status */
+	bool answered;
 	uint8_t sense_len_buf[2 + SCSI_SENSE_MAX_BYTES]; /* SenseLength + sense, §11.4.7.2 */
+};
+
+/* A task that has been answered, or aborted: what late TMFs and Data-Outs refer to. */
+struct iscsi_finished {
+	uint32_t itt;     /* ISCSI_TAG_NONE: free */
+	uint32_t stat_sn; /* of its response */
+	uint64_t at_ns;
+	bool answered; /* a response was sent; false: aborted */
 };
 
 /* ---- output (tx.c) -------------------------------------------------------------------------- */
@@ -168,7 +178,7 @@ struct iscsi_conn {
 	struct loop_defer rx_again;
 	struct list tasks; /* not answered yet */
 	struct iscsi_task *hash[ISCSI_HASH_BUCKETS];
-	uint32_t finished[ISCSI_FINISHED_RING];
+	struct iscsi_finished finished[ISCSI_FINISHED_RING];
 	uint32_t finished_at;
 	struct iscsi_tmf_slot *tmf; /* limits->tmf_max of them */
 	struct list tmf_free;
@@ -298,7 +308,8 @@ void iscsi_cmd_data(struct iscsi_conn *c, struct iscsi_task *t);
 enum iscsi_rx_go iscsi_data_out_header(struct iscsi_conn *c, const struct iscsi_data_out *req);
 void iscsi_data_out_done(struct iscsi_conn *c, struct iscsi_task *t);
 struct iscsi_task *iscsi_task_find(const struct iscsi_conn *c, uint32_t itt);
-bool iscsi_task_finished_recently(const struct iscsi_conn *c, uint32_t itt);
+/* Among the last ISCSI_FINISHED_RING, or NULL. */
+const struct iscsi_finished *iscsi_task_finished(const struct iscsi_conn *c, uint32_t itt);
 /* Answer sent or given up. */
 void iscsi_task_free(struct iscsi_task *t);
 
@@ -339,6 +350,9 @@ void iscsi_login_conn_end_all(struct iscsi_server *s);
  */
 enum iscsi_login_status iscsi_registry_place(struct iscsi_server *s, struct iscsi_login *lg,
     const struct iscsi_login_env *env, struct sock *sock, const char **ret_reason);
+/* Is there a session with this TSIH of this initiator port? */
+bool iscsi_registry_knows(
+    const struct iscsi_server *s, const char *initiator, const uint8_t isid[6], uint16_t tsih);
 /* The connection's last message. */
 void iscsi_registry_gone(struct loop_msg *m);
 /* A connection entered full feature phase: raises the event. */

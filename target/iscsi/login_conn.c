@@ -234,6 +234,13 @@ env_challenge_known(void *ctx, const uint8_t *challenge, size_t len)
 	return false;
 }
 
+static bool
+env_session_known(void *ctx, const char *initiator, const uint8_t isid[6], uint16_t tsih)
+{
+	const struct iscsi_login_conn *self = ctx;
+	return iscsi_registry_knows(self->server, initiator, isid, tsih);
+}
+
 static void
 env_auth_failed(void *ctx)
 {
@@ -289,6 +296,7 @@ iscsi_login_conn_accept(struct iscsi_server *s, struct sock *sock, uint16_t tag)
 	    .portal_count = s->portal_count,
 	    .random = env_random,
 	    .challenge_known = env_challenge_known,
+	    .session_known = env_session_known,
 	    .auth_failed = env_auth_failed,
 	    .ctx = lc,
 	};

@@ -173,6 +173,19 @@ find_same(struct iscsi_server *s, const struct iscsi_login_result *r)
 	return NULL;
 }
 
+bool
+iscsi_registry_knows(
+    const struct iscsi_server *s, const char *initiator, const uint8_t isid[6], uint16_t tsih)
+{
+	LIST_FOREACH (l, &s->sessions) {
+		const struct iscsi_conn *c = container_of(l, struct iscsi_conn, reg.link);
+		if (c->reg.tsih == tsih && memcmp(c->reg.isid, isid, sizeof c->reg.isid) == 0 &&
+		    strcmp(c->reg.initiator, initiator) == 0)
+			return true;
+	}
+	return false;
+}
+
 static enum iscsi_login_status
 check_limits(struct iscsi_server *s, const struct iscsi_login_result *r,
     const struct sockaddr_storage *peer, const struct iscsi_conn *same, const char **ret_reason)

@@ -85,9 +85,25 @@ map_function(const struct iscsi_conn *c, uint8_t function, enum scsi_tmf *ret)
 	return true;
 }
 
+#define CROSSING_NS 1000000000ull
+
 /*
- * ABORT TASK and QUERY TASK name a task. §11.6.1: one that finished lately is answered "complete"
- * (ESXi takes "task does not exist" badly); one that never arrived, but whose CmdSN is in the
+ * A task that has finished. Whoever has seen its response (ExpStatSN acknowledges it) or must have by
+ * now is told "complete": ESXi takes "task does not exist" badly. When the response and the request
+ * have just crossed, "complete" would mean that no response comes; the truth is that one is on its
+ * way, and the task doesn't exist.
+ */
+static enum iscsi_tmf_response
+finished_response(
+    const struct iscsi_conn *c, const struct iscsi_finished *f, const struct iscsi_tmf_req *req)
+{
+	bool seen = iscsi_sn_lt(f->stat_sn, be32_get(req->exp_stat_sn));
+	bool old = loop_now_ns(c->il->loop) - f->at_ns >= CROSSING_NS;
+	return !f->answered || seen || old ? ISCSI_TMF_RSP_COMPLETE : ISCSI_TMF_RSP_NO_TASK;
+}
+
+/*
+ * ABORT TASK and QUERY TASK name a task. §11.6.1: one that never arrived, but whose CmdSN is in the
  * window and before the request's, counts as received from now on.
  */
 static bool
@@ -103,8 +119,13 @@ refers_to_task(struct iscsi_conn *c, const struct iscsi_tmf_req *req, uint8_t fu
 		respond(c, itt, ISCSI_TMF_RSP_NO_LUN);
 		return false;
 	}
-	if (t != NULL || iscsi_task_finished_recently(c, ref)) {
-		respond(c, itt, ISCSI_TMF_RSP_COMPLETE);
+	const struct iscsi_finished *f = t == NULL ? iscsi_task_finished(c, ref) : NULL;
+	if (f != NULL) {
+		respond(c, itt, finished_response(c, f, req));
+		return false;
+	}
+	if (t != NULL) { /* its response waits to be sent */
+		respond(c, itt, ISCSI_TMF_RSP_NO_TASK);
 		return false;
 	}
 	if (function == ISCSI_TMF_ABORT_TASK && !iscsi_sn_lt(ref_sn, c->exp_cmd_sn) &&

@@ -131,6 +131,8 @@ build_data_in(struct iscsi_conn *c, struct iscsi_task *t, struct iscsi_out *o)
 	be32_put(&p->buffer_offset, t->built);
 	if (collapse) {
 		uint32_t res;
+		t->stat_sn = c->stat_sn;
+		t->answered = true;
 		p->flags |= ISCSI_DATA_IN_STATUS | residual(t, &res);
 		p->status = t->scsi.status;
 		be32_put(&p->residual, res);
@@ -150,6 +152,8 @@ build_response(struct iscsi_conn *c, struct iscsi_task *t, struct iscsi_out *o)
 	struct iscsi_scsi_rsp *p = (struct iscsi_scsi_rsp *)(void *)o->hdr;
 	uint32_t res;
 
+	t->stat_sn = c->stat_sn;
+	t->answered = true;
 	p->opcode = ISCSI_OP_SCSI_RSP;
 	p->flags = ISCSI_FLAG_FINAL | residual(t, &res);
 	p->status = t->scsi.status;

@@ -4,7 +4,9 @@
  */
 #include "scsi/sbc_priv.h"
 
-#define WRITE_SAME_MAX_BYTES (64u * 1024u * 1024u)
+/* Initiators may prepare a WRITE of as many blocks as a WRITE SAME may have; 16 MiB stays below the
+ * 65,536 blocks from which they send it in one command, which would pass the transfer limit. */
+#define WRITE_SAME_MAX_BYTES (16u * 1024u * 1024u)
 #define UNMAP_BLOCKS_MAX (1024u * 1024u)
 /* What fits into a parameter list of 16 bit length: an 8 byte header, 16 bytes each. */
 #define UNMAP_DESCS_MAX 4095u
