@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -170,17 +171,26 @@ on_accept(void *ctx, struct sock *sock)
 	sock_set_callback(sock, on_event, c);
 }
 
-/* True if somebody answers at the path. */
-static bool
-somebody_listens(const struct sockaddr_un *un)
+/*
+ * The process that listens at the path; 0: nobody. A process that was killed may keep its socket open
+ * for a moment, until the kernel has ended its requests: it doesn't count.
+ */
+static pid_t
+who_listens(const struct sockaddr_un *un)
 {
+	struct ucred cred = {0};
+	socklen_t len = sizeof cred;
+	pid_t pid = 0;
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
 	if (fd < 0)
-		return false;
-	int rc = connect(fd, (const struct sockaddr *)un, sizeof *un);
-	bool listens = rc == 0 || errno == EAGAIN;
+		return 0;
+	if (connect(fd, (const struct sockaddr *)un, sizeof *un) == 0 &&
+	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0 &&
+	    (kill(cred.pid, 0) == 0 || errno == EPERM))
+		pid = cred.pid;
 	close(fd);
-	return listens;
+	return pid;
 }
 
 static int

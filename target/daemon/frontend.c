@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/assert.h"
 #include "base/log.h"
@@ -291,6 +292,9 @@ daemon_destroy_views(struct daemon *d)
 	d->view_count = 0;
 }
 
+#define LISTEN_TRIES 30u
+#define LISTEN_RETRY_US 100000u
+
 /* ---- portals ----------------------------------------------------------------------------------------- */
 
 /* "ADDR:PORT", "[ADDR6]:PORT", "ADDR", "[ADDR6]", ":PORT" is refused: say which address. */
@@ -328,6 +332,25 @@ resolve(const char *text, struct addrinfo **ret, char *port, size_t port_cap)
 	    .ai_flags = AI_NUMERICSERV | AI_PASSIVE,
 	};
 	return getaddrinfo(host, port, &hints, ret) == 0 ? 0 : -EINVAL;
+}
+
+/*
+ * Listens. A process that was killed may keep its port for a moment, until the kernel has ended its
+ * requests: while the port is taken and nobody has it, it's tried again.
+ */
+static int
+listen_on(struct daemon *d, const struct addrinfo *ai, const char *port, uint16_t tag)
+{
+	for (unsigned tries = 0;; tries++) {
+		char holder[96];
+		int rc = iscsi_server_listen(d->iscsi, ai->ai_addr, ai->ai_addrlen, tag);
+		if (rc != -EADDRINUSE || tries == LISTEN_TRIES)
+			return rc;
+		holder_of_port((unsigned)atoi(port), holder, sizeof holder);
+		if (holder[0] != '\0')
+			return rc;
+		usleep(LISTEN_RETRY_US);
+	}
 }
 
 static void
@@ -374,8 +397,7 @@ daemon_listen(void *ctx)
 				    p->listen[k]);
 				return rc;
 			}
-			rc = iscsi_server_listen(
-			    d->iscsi, ai->ai_addr, ai->ai_addrlen, (uint16_t)(i + 1));
+			rc = listen_on(d, ai, port, (uint16_t)(i + 1));
 			freeaddrinfo(ai);
 			if (rc < 0) {
 				listen_failed(d, p->listen[k], port, rc);
