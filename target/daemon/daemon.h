@@ -62,6 +62,8 @@ bool daemon_is_memory(const char *store);
 
 /* ---- frontend.c: views, targets, portals -------------------------------------------------------- */
 int daemon_create_targets(void *daemon);
+/* The defaults and what `limits { … }` sets. */
+void daemon_limits(const struct conf *conf, struct iscsi_limits *ret);
 void daemon_destroy_targets(void *daemon);
 /* No session is left. */
 void daemon_destroy_views(struct daemon *d);

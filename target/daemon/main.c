@@ -6,6 +6,7 @@
 #include "daemon/daemon.h"
 #include "daemon/options.h"
 
+/* Errors, and remarks, which stop nothing. */
 static void
 print_errors(const struct conf_errors *e)
 {
@@ -22,16 +23,17 @@ run_config(const struct options *o)
 	struct conf_errors errors = {0};
 	struct conf_tree *tree = NULL;
 	struct conf *conf = NULL;
-	int status = EXIT_FAILED;
+	int status;
 
 	int parsed = conf_parse_file(o->config_file, &errors, &tree);
 	int built = tree != NULL ? conf_build(tree, &errors, &conf) : parsed;
+	print_errors(&errors);
 	if (parsed < 0 || built < 0) {
-		print_errors(&errors);
+		status = EXIT_FAILED;
 	} else if (o->check_only) {
 		printf("%s: %u LUNs, %u portals, %u targets, no errors\n", o->config_file,
 		    conf->lun_count, conf->portal_count, conf->target_count);
-		status = EXIT_DONE;
+		status = errors.count > 0 ? EXIT_REMARKS : EXIT_DONE;
 	} else {
 		status = daemon_run(o, conf);
 	}
