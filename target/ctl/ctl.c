@@ -197,13 +197,13 @@ static int
 listen_at(struct ctl_server *s, const struct sockaddr_un *un, char *reason, size_t cap)
 {
 	struct stat st;
+	pid_t pid = who_listens(un);
 
-	if (somebody_listens(un)) {
+	if (pid != 0) {
 		snprintf(reason, cap,
-		    "another process listens on the control socket %s: stop it, or choose another "
-		    "with "
+		    "process %d listens on the control socket %s: stop it, or choose another with "
 		    "--control",
-		    s->path);
+		    (int)pid, s->path);
 		return -EADDRINUSE;
 	}
 	if (lstat(s->path, &st) == 0 && !S_ISSOCK(st.st_mode)) {
