@@ -12,16 +12,22 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "base/list.h"
+
+/* Lines and receives of a client in a turn. */
+#define STEPS_PER_TURN 32u
 
 struct client {
 	struct list link;
 	struct ctl_server *server;
 	struct sock *sock;
-	struct loop_defer close;
-	bool over;
-	size_t in_len;
-	char *out;
+	struct loop_defer again; /* destroy it if it is over, else go on serving */
+	uint64_t active_ns;      /* when it last sent something */
+	bool over;               /* the socket is closed */
+	bool last;               /* nothing more is read; it ends when the answer has been taken */
+	char *out;               /* the answer that it hasn't taken yet; NULL: none */
 	size_t out_len, out_at;
+	size_t in_at, in_len; /* in[in_at..in_len) isn't handled yet */
 	char in[CTL_REQUEST_MAX_BYTES];
 };
 
@@ -40,17 +46,11 @@ client_destroy(struct client *c)
 {
 	list_remove(&c->link);
 	c->server->client_count--;
-	loop_defer_cancel(&c->close);
+	loop_defer_cancel(&c->again);
 	if (c->sock != NULL)
 		sock_close(c->sock);
 	free(c->out);
 	free(c);
-}
-
-static void
-on_close(struct loop_defer *d)
-{
-	client_destroy(container_of(d, struct client, close));
 }
 
 static void
@@ -61,72 +61,120 @@ client_end(struct client *c)
 	c->over = true;
 	sock_close(c->sock);
 	c->sock = NULL;
-	loop_defer(c->server->loop, &c->close);
+	loop_defer_cancel(&c->again);
+	loop_defer(c->server->loop, &c->again);
 }
 
-static void
+/* True if nothing is left to send. */
+static bool
 flush(struct client *c)
 {
-	while (!c->over && c->out_at < c->out_len) {
+	while (c->out != NULL) {
 		struct iovec iov = {c->out + c->out_at, c->out_len - c->out_at};
 		ssize_t n = sock_send(c->sock, &iov, 1);
 		if (n == -EAGAIN)
-			return;
+			return false;
 		if (n < 0) {
 			client_end(c);
-			return;
+			return false;
 		}
 		c->out_at += (size_t)n;
-	}
-	c->out_len = c->out_at = 0;
-}
-
-/* Appends a line to the output; a client that takes nothing is dropped. */
-static void
-answer(struct client *c, const char *text)
-{
-	size_t len = strlen(text);
-
-	if (c->out_len - c->out_at + len + 1 > CTL_OUTPUT_MAX_BYTES) {
-		client_end(c);
-		return;
-	}
-	char *out = realloc(c->out, c->out_len + len + 1);
-	if (out == NULL) {
-		client_end(c);
-		return;
-	}
-	c->out = out;
-	memcpy(out + c->out_len, text, len);
-	out[c->out_len + len] = '\n';
-	c->out_len += len + 1;
-	flush(c);
-}
-
-static void
-handle_lines(struct client *c)
-{
-	size_t at = 0;
-	while (!c->over) {
-		const char *nl = memchr(c->in + at, '\n', c->in_len - at);
-		if (nl == NULL)
-			break;
-		size_t len = (size_t)(nl - (c->in + at));
-		if (len > 0) {
-			char *text =
-			    ctl_handle(c->server->methods, c->server->ctx, c->in + at, len);
-			if (text != NULL)
-				answer(c, text);
-			free(text);
+		if (c->out_at == c->out_len) {
+			free(c->out);
+			c->out = NULL;
 		}
-		at += len + 1;
 	}
+	return true;
+}
+
+/* Takes `text`; its NUL becomes the end of the line. */
+static void
+answer(struct client *c, char *text)
+{
+	ASSERT(c->out == NULL);
+	c->out = text;
+	c->out_at = 0;
+	c->out_len = strlen(text);
+	text[c->out_len++] = '\n';
+}
+
+/* Handles a line if there is a whole one. */
+static bool
+handle_line(struct client *c)
+{
+	const char *line = c->in + c->in_at;
+	const char *nl = memchr(line, '\n', c->in_len - c->in_at);
+	if (nl == NULL)
+		return false;
+	size_t len = (size_t)(nl - line);
+	c->in_at += len + 1;
+	char *text = len > 0 ? ctl_handle(c->server->methods, c->server->ctx, line, len) : NULL;
+	if (text != NULL)
+		answer(c, text);
+	return true;
+}
+
+/* False: nothing more to read now. */
+static bool
+receive(struct client *c)
+{
+	memmove(c->in, c->in + c->in_at, c->in_len - c->in_at);
+	c->in_len -= c->in_at;
+	c->in_at = 0;
+	if (c->in_len == sizeof c->in) {
+		char *text = ctl_error_text(CTL_PARSE_ERROR,
+		    "a request is one line of less than 64 KiB; this connection ends");
+		if (text != NULL)
+			answer(c, text);
+		c->last = true;
+		return true;
+	}
+	struct iovec iov = {c->in + c->in_len, sizeof c->in - c->in_len};
+	ssize_t n = sock_recv(c->sock, &iov, 1);
+	if (n == -EAGAIN)
+		return false;
+	if (n < 0) {
+		client_end(c);
+	} else if (n == 0) {
+		c->last = true; /* half a line is no request */
+	} else {
+		c->active_ns = loop_now_ns(c->server->loop);
+		c->in_len += (size_t)n;
+	}
+	return true;
+}
+
+/*
+ * One answer at a time: the next request is looked at when the last answer has been taken, so that a
+ * client that doesn't read holds one answer and no more. What exceeds a turn's share waits for the
+ * next turn: this loop serves initiators as well.
+ */
+static void
+serve(struct client *c)
+{
+	unsigned steps = 0;
+
+	while (!c->over && flush(c)) {
+		if (c->last) {
+			client_end(c);
+		} else if (steps++ == STEPS_PER_TURN) {
+			if (!loop_defer_queued(&c->again))
+				loop_next_turn(c->server->loop, &c->again);
+			return;
+		} else if (!handle_line(c) && !receive(c)) {
+			return;
+		}
+	}
+}
+
+static void
+on_again(struct loop_defer *d)
+{
+	struct client *c = container_of(d, struct client, again);
 	if (c->over)
-		return;
-	memmove(c->in, c->in + at, c->in_len - at);
-	c->in_len -= at;
-	if (c->in_len == sizeof c->in)
-		client_end(c); /* a line that never ends */
+		client_destroy(c);
+	else
+		serve(c);
 }
 
 static void
@@ -134,38 +182,42 @@ on_event(void *ctx, unsigned events)
 {
 	struct client *c = ctx;
 
-	if (!c->over && (events & LOOP_WRITABLE))
-		flush(c);
-	while (!c->over && (events & LOOP_READABLE)) {
-		struct iovec iov = {c->in + c->in_len, sizeof c->in - c->in_len};
-		ssize_t n = sock_recv(c->sock, &iov, 1);
-		if (n == -EAGAIN)
-			break;
-		if (n <= 0) {
-			client_end(c);
-			break;
-		}
-		c->in_len += (size_t)n;
-		handle_lines(c);
-	}
-	if (!c->over && (events & LOOP_HANGUP))
+	serve(c);
+	if (!c->over && (events & LOOP_HANGUP) && !loop_defer_queued(&c->again))
 		client_end(c);
+}
+
+/* The client that has been silent longest makes way for a new one. */
+static void
+make_room(struct ctl_server *s)
+{
+	struct client *oldest = NULL;
+
+	LIST_FOREACH (n, &s->clients) {
+		struct client *c = container_of(n, struct client, link);
+		if (oldest == NULL || c->active_ns < oldest->active_ns)
+			oldest = c;
+	}
+	client_destroy(oldest);
 }
 
 static void
 on_accept(void *ctx, struct sock *sock)
 {
 	struct ctl_server *s = ctx;
-	struct client *c = s->client_count < CTL_CLIENTS_MAX ? malloc(sizeof *c) : NULL;
+	struct client *c = malloc(sizeof *c);
 
 	if (c == NULL) {
 		sock_close(sock);
 		return;
 	}
+	if (s->client_count == CTL_CLIENTS_MAX)
+		make_room(s);
 	memset(c, 0, offsetof(struct client, in));
 	c->server = s;
 	c->sock = sock;
-	loop_defer_init(&c->close, on_close);
+	c->active_ns = loop_now_ns(s->loop);
+	loop_defer_init(&c->again, on_again);
 	list_push_back(&s->clients, &c->link);
 	s->client_count++;
 	sock_set_callback(sock, on_event, c);
@@ -233,6 +285,10 @@ ctl_server_create(struct loop *l, const char *path, const struct ctl_method *met
 {
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
 
+	if (path[0] == '\0') { /* an abstract socket: it has no permissions */
+		snprintf(reason, reason_cap, "the path of the control socket is empty");
+		return -EINVAL;
+	}
 	if (strlen(path) >= sizeof un.sun_path) {
 		snprintf(reason, reason_cap,
 		    "the path of the control socket is longer than %zu bytes: %s; choose another "

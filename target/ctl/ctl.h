@@ -13,10 +13,9 @@
 
 #include "loop/loop.h"
 
-#define CTL_REQUEST_MAX_BYTES (64u * 1024u) /* a longer line ends the connection */
-#define CTL_CLIENTS_MAX 16u
-#define CTL_OUTPUT_MAX_BYTES (4u << 20) /* answers that a client doesn't take: it is dropped */
-#define CTL_DEPTH_MAX 16u               /* nesting of a request */
+#define CTL_REQUEST_MAX_BYTES (64u * 1024u) /* with its end; a longer line ends the connection */
+#define CTL_CLIENTS_MAX 16u                 /* one more ends the one that is silent longest */
+#define CTL_DEPTH_MAX 16u                   /* nesting of a request */
 
 /* JSON-RPC 2.0 §5.1. */
 enum ctl_error {
@@ -48,8 +47,8 @@ struct ctl_server;
 /*
  * Listens at `path`; a socket there that nobody listens on is replaced. `methods` ends with a row
  * whose name is NULL and is borrowed; "methods" (the list with help) is built in. On failure `reason`
- * holds one sentence. 0, -EADDRINUSE (somebody listens there), -ENAMETOOLONG, -ENOMEM, or what bind
- * says.
+ * holds one sentence. 0, -EADDRINUSE (somebody listens there), -EEXIST (no socket is there), -EINVAL
+ * (an empty path), -ENAMETOOLONG, -ENOMEM, or what bind says.
  */
 int ctl_server_create(struct loop *l, const char *path, const struct ctl_method *methods, void *ctx,
     struct ctl_server **ret, char *reason, size_t reason_cap);
@@ -61,5 +60,10 @@ void ctl_server_destroy(struct ctl_server *s);
  * hostile input only leads to error answers. For the server and for fuzzing.
  */
 char *ctl_handle(const struct ctl_method *methods, void *ctx, const char *line, size_t len);
+/* An error answer to nobody's request, as of ctl_handle(). */
+char *ctl_error_text(int code, const char *message);
+
+/* Any bytes as a JSON string: what isn't UTF-8 (a file name may be anything) becomes U+FFFD. */
+json_t *ctl_string(const char *s);
 
 #endif

@@ -24,8 +24,8 @@ lun_json(const struct daemon_lun *l)
 	struct scsi_lu_stats st;
 	scsi_lu_get_stats(l->lu, &st);
 	return json_pack(
-	    "{s:s, s:s, s:I, s:s, s:s, s:b, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}}",
-	    "name", l->conf->name, "store", l->canonical, "size_bytes",
+	    "{s:o, s:o, s:I, s:s, s:s, s:b, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}}",
+	    "name", ctl_string(l->conf->name), "store", ctl_string(l->canonical), "size_bytes",
 	    (json_int_t)info->size_bytes, "mode",
 	    l->conf->mode == CONF_MODE_VOLATILE ? "volatile" : "writethrough", "state",
 	    blk_get_state(l->blk) == BLK_OK ? "ok" : "store gone", "read_only", l->conf->read_only,
@@ -66,10 +66,11 @@ session_list(void *ctx, const json_t *params, struct ctl_failure *failure)
 			char isid[13];
 			snprintf(isid, sizeof isid, "%02x%02x%02x%02x%02x%02x", s->isid[0],
 			    s->isid[1], s->isid[2], s->isid[3], s->isid[4], s->isid[5]);
-			json_array_append_new(list,
-			    json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:i}", "tsih", s->tsih,
-			        "isid", isid, "initiator", s->initiator, "target", s->target,
-			        "address", s->address, "user", s->user, "loop", (int)s->loop));
+			json_array_append_new(
+			    list, json_pack("{s:i, s:s, s:o, s:o, s:s, s:o, s:i}", "tsih", s->tsih,
+			              "isid", isid, "initiator", ctl_string(s->initiator), "target",
+			              ctl_string(s->target), "address", s->address, "user",
+			              ctl_string(s->user), "loop", (int)s->loop));
 		}
 	}
 	free(infos);

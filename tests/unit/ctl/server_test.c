@@ -1,0 +1,515 @@
+/*
+ * The server over real sockets. The loop runs on the test's thread, the client is a thread with
+ * blocking sockets that plays one scene and then stops the loop.
+ */
+#include "tests/cmocka_all.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "ctl/ctl.h"
+
+#define PING "{\"jsonrpc\":\"2.0\",\"method\":\"ping\",\"id\":1}\n"
+#define PONG "{\"jsonrpc\":\"2.0\",\"result\":\"pong\",\"id\":1}\n"
+#define BIG_BYTES (2u << 20)
+
+static struct loop *loop;
+static struct ctl_server *server;
+static char dir[] = "/tmp/terrace-ctl-XXXXXX", path[64];
+static unsigned big_calls;
+static const char *wrong; /* what the client thread found wrong; it can't assert */
+
+static json_t *
+ping(void *ctx, const json_t *params, struct ctl_failure *failure)
+{
+	(void)ctx;
+	(void)params;
+	(void)failure;
+	return json_string("pong");
+}
+
+static json_t *
+big(void *ctx, const json_t *params, struct ctl_failure *failure)
+{
+	char *s = malloc(BIG_BYTES + 1);
+	(void)ctx;
+	(void)params;
+	(void)failure;
+	if (s == NULL)
+		return NULL;
+	big_calls++;
+	memset(s, 'x', BIG_BYTES);
+	s[BIG_BYTES] = '\0';
+	json_t *j = json_string(s);
+	free(s);
+	return j;
+}
+
+static const struct ctl_method methods[] = {
+    {"ping", "answers pong", ping},
+    {"big", "answers 2 MiB", big},
+    {NULL, NULL, NULL},
+};
+
+/* ---- the client's side -------------------------------------------------------------------------- */
+
+#define CHECK(cond)                                                                                \
+	do {                                                                                       \
+		if (!(cond) && wrong == NULL)                                                      \
+			wrong = #cond;                                                             \
+	} while (0)
+
+static int
+connect_client(void)
+{
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	struct timeval tv = {.tv_sec = 20};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	strcpy(un.sun_path, path);
+	CHECK(fd >= 0 && connect(fd, (const struct sockaddr *)&un, sizeof un) == 0);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv);
+	return fd;
+}
+
+static void
+say(int fd, const char *text)
+{
+	CHECK(send(fd, text, strlen(text), MSG_NOSIGNAL) == (ssize_t)strlen(text));
+}
+
+/* Receives exactly this. */
+static void
+expect(int fd, const char *text)
+{
+	char buf[4096];
+	size_t len = strlen(text);
+	CHECK(len <= sizeof buf && recv(fd, buf, len, MSG_WAITALL) == (ssize_t)len &&
+	      memcmp(buf, text, len) == 0);
+}
+
+static void
+expect_end(int fd)
+{
+	char c;
+	ssize_t n = recv(fd, &c, 1, 0);
+	CHECK(n == 0 || (n < 0 && errno == ECONNRESET));
+}
+
+/* A line, of which only the beginning is kept. Its length, or -1. */
+static ssize_t
+read_line(int fd, char *buf, size_t cap)
+{
+	ssize_t len = 0;
+	char c;
+	while (recv(fd, &c, 1, 0) == 1) {
+		if (c == '\n')
+			return len;
+		if ((size_t)len < cap - 1) {
+			buf[len] = c;
+			buf[len + 1] = '\0';
+		}
+		len++;
+	}
+	return -1;
+}
+
+static void
+pings_are_answered(void)
+{
+	int fd = connect_client();
+	say(fd, PING);
+	expect(fd, PONG);
+	close(fd);
+}
+
+static void *
+play(void *scene)
+{
+	void (*fn)(void);
+	memcpy(&fn, scene, sizeof fn);
+	fn();
+	loop_stop(loop);
+	return NULL;
+}
+
+static void
+run_scene(void (*fn)(void))
+{
+	pthread_t t;
+	wrong = NULL;
+	assert_int_equal(pthread_create(&t, NULL, play, &fn), 0);
+	loop_run(loop);
+	pthread_join(t, NULL);
+	if (wrong != NULL)
+		fail_msg("%s", wrong);
+}
+
+/* ---- scenes ------------------------------------------------------------------------------------------ */
+
+static void
+scene_split(void)
+{
+	int fd = connect_client();
+	for (size_t i = 0; i < strlen(PING); i++)
+		CHECK(send(fd, PING + i, 1, MSG_NOSIGNAL) == 1);
+	expect(fd, PONG);
+	close(fd);
+}
+
+static void
+a_request_may_come_in_bytes(void **state)
+{
+	(void)state;
+	run_scene(scene_split);
+}
+
+static void
+scene_many(void)
+{
+	int fd = connect_client();
+	say(fd, "\n\n" PING "\n" PING PING);
+	for (unsigned i = 0; i < 3; i++)
+		expect(fd, PONG);
+	/* More than the share of a turn. */
+	for (unsigned i = 0; i < 500; i++)
+		say(fd, PING);
+	for (unsigned i = 0; i < 500; i++)
+		expect(fd, PONG);
+	close(fd);
+}
+
+static void
+requests_in_a_row_are_answered_in_order(void **state)
+{
+	(void)state;
+	run_scene(scene_many);
+}
+
+static void
+scene_half_closed(void)
+{
+	int fd = connect_client();
+	char buf[64];
+	say(fd, "{\"jsonrpc\":\"2.0\",\"method\":\"big\",\"id\":1}\n" PING "{\"jsonrpc\":");
+	shutdown(fd, SHUT_WR);
+	CHECK(read_line(fd, buf, sizeof buf) > (ssize_t)BIG_BYTES);
+	expect(fd, PONG);
+	expect_end(fd); /* half a line is no request */
+	close(fd);
+}
+
+static void
+whoever_sends_no_more_still_gets_all_answers(void **state)
+{
+	(void)state;
+	run_scene(scene_half_closed);
+}
+
+static void
+scene_rubbish(void)
+{
+	char buf[300];
+	uint32_t x = 12345;
+	int fd = connect_client();
+	for (unsigned line = 0; line < 200; line++) {
+		char rubbish[201];
+		for (unsigned i = 0; i < 200; i++) {
+			x = x * 1664525u + 1013904223u;
+			rubbish[i] = (char)(x >> 24);
+			if (rubbish[i] == '\n')
+				rubbish[i] = '{';
+		}
+		rubbish[200] = '\n';
+		CHECK(send(fd, rubbish, sizeof rubbish, MSG_NOSIGNAL) == sizeof rubbish);
+		CHECK(read_line(fd, buf, sizeof buf) > 0 && strstr(buf, "-32700") != NULL);
+	}
+	say(fd, PING);
+	expect(fd, PONG);
+	close(fd);
+}
+
+static void
+rubbish_is_answered_and_forgotten(void **state)
+{
+	(void)state;
+	run_scene(scene_rubbish);
+}
+
+static void
+scene_endless(void)
+{
+	static char chunk[1 << 16];
+	char buf[200];
+	size_t sent = 0;
+	int fd = connect_client();
+
+	memset(chunk, ' ', sizeof chunk);
+	while (sent < 100u << 20) {
+		ssize_t n = send(fd, chunk, sizeof chunk, MSG_NOSIGNAL);
+		if (n < 0)
+			break;
+		sent += (size_t)n;
+	}
+	CHECK(sent >= sizeof chunk && sent < 8u << 20); /* what buffers hold, then it is cut */
+	CHECK(read_line(fd, buf, sizeof buf) > 0 && strstr(buf, "64 KiB") != NULL);
+	expect_end(fd);
+	close(fd);
+	pings_are_answered();
+}
+
+static void
+a_line_that_never_ends_ends_the_connection(void **state)
+{
+	(void)state;
+	run_scene(scene_endless);
+}
+
+static void
+scene_longest(void)
+{
+	static char line[CTL_REQUEST_MAX_BYTES];
+	int fd = connect_client();
+	memset(line, ' ', sizeof line);
+	memcpy(line, PING, strlen(PING) - 1);
+	line[sizeof line - 1] = '\n';
+	CHECK(send(fd, line, sizeof line, MSG_NOSIGNAL) == sizeof line);
+	expect(fd, PONG);
+	CHECK(send(fd, line, sizeof line, MSG_NOSIGNAL) == sizeof line);
+	expect(fd, PONG);
+	close(fd);
+}
+
+static void
+the_longest_line_is_a_request(void **state)
+{
+	(void)state;
+	run_scene(scene_longest);
+}
+
+static void
+scene_stalled(void)
+{
+	int fd = connect_client();
+	big_calls = 0;
+	for (unsigned i = 0; i < 100; i++)
+		say(fd, "{\"jsonrpc\":\"2.0\",\"method\":\"big\",\"id\":1}\n");
+	pings_are_answered();
+	pings_are_answered();
+	CHECK(big_calls == 1); /* of the others nothing was computed yet */
+	close(fd);
+	pings_are_answered();
+}
+
+static void
+a_client_that_does_not_read_holds_one_answer(void **state)
+{
+	(void)state;
+	run_scene(scene_stalled);
+}
+
+static void
+scene_too_many(void)
+{
+	int fds[3 * CTL_CLIENTS_MAX];
+	int busy = connect_client();
+	for (unsigned i = 0; i < 3 * CTL_CLIENTS_MAX; i++) {
+		fds[i] = connect_client();
+		say(fds[i], PING);
+		expect(fds[i], PONG);
+		say(busy, PING);
+		expect(busy, PONG);
+	}
+	expect_end(fds[0]);
+	say(fds[3 * CTL_CLIENTS_MAX - 2], PING);
+	expect(fds[3 * CTL_CLIENTS_MAX - 2], PONG);
+	for (unsigned i = 0; i < 3 * CTL_CLIENTS_MAX; i++)
+		close(fds[i]);
+	close(busy);
+}
+
+static void
+the_client_silent_longest_makes_way(void **state)
+{
+	(void)state;
+	run_scene(scene_too_many);
+}
+
+static void
+scene_vanish(void)
+{
+	for (unsigned i = 0; i < 200; i++) {
+		int fd = connect_client();
+		say(fd,
+		    i % 2 == 0 ? "{\"jsonrpc\":\"2.0\",\"method\":\"big\",\"id\":1}\n" : "{\"jso");
+		close(fd);
+	}
+	pings_are_answered();
+}
+
+static void
+clients_may_vanish_at_any_time(void **state)
+{
+	(void)state;
+	run_scene(scene_vanish);
+}
+
+static void
+scene_leave_open(void)
+{
+	int fd = connect_client();
+	say(fd, "{\"jsonrpc\":\"2.0\",\"method\":\"big\",\"id\":1}\n");
+	pings_are_answered();
+	/* Stays connected, with an answer on its way, when the server is destroyed. */
+	(void)fd;
+}
+
+static void
+the_server_ends_with_clients(void **state)
+{
+	(void)state;
+	run_scene(scene_leave_open);
+}
+
+/* ---- the path ------------------------------------------------------------------------------------------ */
+
+static void
+others_cannot_connect(void **state)
+{
+	struct stat st;
+	(void)state;
+	assert_int_equal(stat(path, &st), 0);
+	assert_true(S_ISSOCK(st.st_mode));
+	assert_int_equal(st.st_mode & 0777, 0660);
+}
+
+static int
+create_at(const char *p, char *reason, size_t cap)
+{
+	struct ctl_server *s = NULL;
+	int rc = ctl_server_create(loop, p, methods, NULL, &s, reason, cap);
+	if (rc == 0)
+		ctl_server_destroy(s);
+	else
+		assert_null(s);
+	return rc;
+}
+
+static void
+a_path_that_somebody_listens_at_is_refused(void **state)
+{
+	char reason[300];
+	(void)state;
+	assert_int_equal(create_at(path, reason, sizeof reason), -EADDRINUSE);
+	assert_non_null(strstr(reason, path));
+	assert_non_null(strstr(reason, "--control"));
+	assert_int_equal(access(path, F_OK), 0);
+}
+
+static void
+a_socket_that_was_left_behind_is_replaced(void **state)
+{
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	char reason[300];
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	(void)state;
+	snprintf(un.sun_path, sizeof un.sun_path, "%s/old", dir);
+	assert_int_equal(bind(fd, (const struct sockaddr *)&un, sizeof un), 0);
+	close(fd);
+	assert_int_equal(create_at(un.sun_path, reason, sizeof reason), 0);
+	assert_int_equal(access(un.sun_path, F_OK), -1); /* removed with the server */
+}
+
+static void
+a_file_at_the_path_is_not_touched(void **state)
+{
+	char file[64], reason[300];
+	struct stat st;
+	(void)state;
+	snprintf(file, sizeof file, "%s/file", dir);
+	FILE *f = fopen(file, "w");
+	assert_non_null(f);
+	fputs("mine", f);
+	fclose(f);
+	assert_int_equal(create_at(file, reason, sizeof reason), -EEXIST);
+	assert_non_null(strstr(reason, file));
+	assert_int_equal(stat(file, &st), 0);
+	assert_int_equal(st.st_size, 4);
+	unlink(file);
+}
+
+static void
+paths_that_cannot_be_are_told(void **state)
+{
+	char reason[300], file[200];
+	(void)state;
+	assert_int_equal(create_at("", reason, sizeof reason), -EINVAL);
+	memset(file, 'a', sizeof file);
+	file[sizeof file - 1] = '\0';
+	assert_int_equal(create_at(file, reason, sizeof reason), -ENAMETOOLONG);
+	assert_non_null(strstr(reason, "107"));
+	snprintf(file, sizeof file, "%s/no/such/folder", dir);
+	assert_int_equal(create_at(file, reason, sizeof reason), -ENOENT);
+	assert_non_null(strstr(reason, file));
+}
+
+static int
+setup(void **state)
+{
+	struct loop_cfg cfg;
+	char reason[300];
+	(void)state;
+	loop_cfg_default(&cfg);
+	cfg.spin_us_max = 0;
+	cfg.buf_bytes = (size_t)1 << 20;
+	if (loop_create(&cfg, &loop) < 0)
+		return -1;
+	return ctl_server_create(loop, path, methods, NULL, &server, reason, sizeof reason);
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	ctl_server_destroy(server);
+	loop_destroy(loop);
+	return access(path, F_OK) == 0; /* the socket is gone */
+}
+
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(a_request_may_come_in_bytes),
+	    TEST(requests_in_a_row_are_answered_in_order),
+	    TEST(whoever_sends_no_more_still_gets_all_answers),
+	    TEST(rubbish_is_answered_and_forgotten),
+	    TEST(a_line_that_never_ends_ends_the_connection),
+	    TEST(the_longest_line_is_a_request),
+	    TEST(a_client_that_does_not_read_holds_one_answer),
+	    TEST(the_client_silent_longest_makes_way),
+	    TEST(clients_may_vanish_at_any_time),
+	    TEST(the_server_ends_with_clients),
+	    TEST(others_cannot_connect),
+	    TEST(a_path_that_somebody_listens_at_is_refused),
+	    TEST(a_socket_that_was_left_behind_is_replaced),
+	    TEST(a_file_at_the_path_is_not_touched),
+	    TEST(paths_that_cannot_be_are_told),
+	};
+	if (mkdtemp(dir) == NULL)
+		return 1;
+	snprintf(path, sizeof path, "%s/control.sock", dir);
+	int failed = cmocka_run_group_tests(tests, NULL, NULL);
+	rmdir(dir);
+	return failed;
+}
