@@ -371,7 +371,7 @@ iscsi_negotiation_finish(struct iscsi_negotiation *n, struct iscsi_params *ret)
 	}
 	uint32_t first = a[ISCSI_KEY_FIRST_BURST];
 	if (first > a[ISCSI_KEY_MAX_BURST]) {
-		if (seen(n, ISCSI_KEY_FIRST_BURST)) {
+		if (seen(n, ISCSI_KEY_FIRST_BURST) && !irrelevant(n, ISCSI_KEY_FIRST_BURST)) {
 			(void)fail(n, "FirstBurstLength exceeds MaxBurstLength");
 			return false;
 		}

@@ -199,6 +199,10 @@ first_burst_is_irrelevant_without_unsolicited_data(void **state)
 	offer(KEY_AT_OPERATIONAL, "ImmediateData", "No");
 	offer(KEY_AT_OPERATIONAL, "FirstBurstLength", "65536");
 	assert_string_equal(answer, "FirstBurstLength=Irrelevant");
+	/* So it doesn't matter either that the preset is above the burst. */
+	struct iscsi_params p;
+	offer(KEY_AT_OPERATIONAL, "MaxBurstLength", "512");
+	assert_true(iscsi_negotiation_finish(&n, &p));
 	assert_int_equal(iscsi_key_rank("FirstBurstLength"), 2);
 	assert_int_equal(iscsi_key_rank("SessionType"), 0);
 	assert_int_equal(iscsi_key_rank("X-unknown"), 1);
