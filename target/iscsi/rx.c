@@ -196,7 +196,10 @@ take_header(struct iscsi_conn *c, const uint8_t *p, size_t len, bool *ret_ok)
 	}
 }
 
-/* Consumes bytes that are in memory; stops early only when stalled or ended. Returns bytes used. */
+/*
+ * Consumes bytes that are in memory; stops early only when stalled or ended. Returns bytes used. What
+ * comes behind a Logout Request is dropped: the nexus is going away (RFC 7143 §11.14).
+ */
 static size_t
 consume(struct iscsi_conn *c, const uint8_t *p, size_t len)
 {
@@ -205,6 +208,8 @@ consume(struct iscsi_conn *c, const uint8_t *p, size_t len)
 	bool ok;
 
 	while (iscsi_conn_alive(c) && rx->state != RX_STALLED) {
+		if (c->state == CONN_LOGOUT)
+			return len;
 		if (rx->state == RX_HEADER) {
 			if (used == len)
 				break;
