@@ -56,6 +56,18 @@ hash_remove(struct iscsi_conn *c, struct iscsi_task *t)
 }
 
 void
+iscsi_task_slot_back(struct iscsi_task *t)
+{
+	if (t->slot_back)
+		return;
+	t->slot_back = true;
+	if (t->immediate_cmd)
+		t->conn->immediate_count--;
+	else
+		t->conn->window_used--;
+}
+
+void
 iscsi_task_free(struct iscsi_task *t)
 {
 	struct iscsi_conn *c = t->conn;
@@ -63,10 +75,7 @@ iscsi_task_free(struct iscsi_task *t)
 	list_remove(&t->link);
 	iscsi_rx_forget(c, t);
 	hash_remove(c, t);
-	if (t->immediate_cmd)
-		c->immediate_count--;
-	else
-		c->window_used--;
+	iscsi_task_slot_back(t);
 	scsi_task_release(&t->scsi);
 	pool_put(&c->il->tasks, t);
 }
@@ -98,10 +107,12 @@ on_done(struct scsi_task *s)
 	t->wants_data = false;
 	bool stalled = c->rx.state == RX_STALLED && c->rx.task == t;
 	iscsi_rx_forget(c, t);
-	if (s->aborted || !iscsi_conn_alive(c))
+	if (s->aborted || !iscsi_conn_alive(c)) {
 		iscsi_task_free(t);
-	else
+		iscsi_conn_tell_window(c);
+	} else {
 		iscsi_tx_task(c, t);
+	}
 	if (stalled)
 		iscsi_rx_resume(c);
 }

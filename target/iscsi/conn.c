@@ -123,6 +123,24 @@ ping(struct iscsi_conn *c)
 	iscsi_out_queue(c, o, false); /* §11.19: StatSN isn't advanced by a ping */
 }
 
+void
+iscsi_conn_tell_window(struct iscsi_conn *c)
+{
+	/* Open as far as the initiator knows, or something that will tell is on its way. */
+	if (c->state != CONN_FULL || !iscsi_sn_lt(c->max_cmd_sn, c->exp_cmd_sn) ||
+	    !iscsi_tx_empty(c))
+		return;
+	struct iscsi_out *o = iscsi_out_get(c);
+	if (o == NULL)
+		return; /* others send: the ping timer comes later */
+	struct iscsi_nop_in *p = (struct iscsi_nop_in *)(void *)o->hdr;
+	p->opcode = ISCSI_OP_NOP_IN;
+	p->flags = ISCSI_FLAG_FINAL;
+	be32_put(&p->itt, ISCSI_TAG_NONE);
+	be32_put(&p->ttt, ISCSI_TAG_NONE); /* §11.19.2: no answer wanted */
+	iscsi_out_queue(c, o, false);
+}
+
 static void
 on_timer(struct loop_timer *t)
 {

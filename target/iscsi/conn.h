@@ -54,6 +54,7 @@ struct iscsi_task {
 	bool wants_data;         /* scsi.sg is there and waits for data */
 	bool unsolicited;        /* unsolicited Data-Outs may still come */
 	bool done;               /* the core called done() */
+	bool slot_back;          /* its place in the command window is free again */
 	uint32_t landed;         /* bytes in scsi.sg, contiguous from 0 */
 	uint32_t unsolicited_at; /* offset and DataSN of the next unsolicited Data-Out */
 	uint32_t unsolicited_sn;
@@ -258,6 +259,8 @@ void iscsi_conn_maybe_gone(struct iscsi_conn *c);
 /* Message handler of kill_msg. */
 void iscsi_conn_kill(struct loop_msg *m);
 void iscsi_conn_timer(struct iscsi_conn *c);
+/* A task ended without answer: if the window looks closed from outside, says that it isn't. */
+void iscsi_conn_tell_window(struct iscsi_conn *c);
 static inline bool
 iscsi_conn_alive(const struct iscsi_conn *c)
 {
@@ -310,6 +313,8 @@ void iscsi_data_out_done(struct iscsi_conn *c, struct iscsi_task *t);
 struct iscsi_task *iscsi_task_find(const struct iscsi_conn *c, uint32_t itt);
 /* Among the last ISCSI_FINISHED_RING, or NULL. */
 const struct iscsi_finished *iscsi_task_finished(const struct iscsi_conn *c, uint32_t itt);
+/* Its place in the command window is free: the answer that is being built says so. */
+void iscsi_task_slot_back(struct iscsi_task *t);
 /* Answer sent or given up. */
 void iscsi_task_free(struct iscsi_task *t);
 

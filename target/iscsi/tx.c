@@ -143,6 +143,8 @@ build_data_in(struct iscsi_conn *c, struct iscsi_task *t, struct iscsi_out *o)
 	o->task = t;
 	o->last = collapse;
 	t->built += len;
+	if (collapse)
+		iscsi_task_slot_back(t);
 	append(c, o, collapse, collapse);
 }
 
@@ -168,6 +170,7 @@ build_response(struct iscsi_conn *c, struct iscsi_task *t, struct iscsi_out *o)
 	}
 	o->task = t;
 	o->last = true;
+	iscsi_task_slot_back(t);
 	append(c, o, true, true);
 }
 
