@@ -181,6 +181,22 @@ bool conf_get_limit(const struct conf *c, const char *key, uint64_t *ret);
 int conf_build(const struct conf_tree *t, struct conf_errors *errors, struct conf **ret);
 void conf_destroy(struct conf *c); /* wipes secrets; accepts NULL */
 
+/* ---- for command lines ----------------------------------------------------------------------------- */
+
+/* Values that are checked as those of a configuration are. */
+enum conf_word {
+	CONF_WORD_LISTEN,        /* → "ADDR:PORT", the port always there */
+	CONF_WORD_ISCSI_NAME,    /* → in lower case */
+	CONF_WORD_SECRET,        /* of CHAP; no message shows it */
+	CONF_WORD_SECRET_FILE,   /* path → the secret in it */
+};
+/*
+ * *ret is the value in the form that is kept, the caller's to free. 0; -EINVAL and -ENOMEM with one
+ * sentence in `reason`, *ret untouched.
+ */
+int conf_word(
+    enum conf_word kind, const char *word, char **ret, char *reason, size_t reason_cap);
+
 /* The options as a table, for terrace.conf(5) and `config --effective`. */
 struct conf_option {
 	const char *object;      /* "lun", "portal", "target", "group", … "" = top level */

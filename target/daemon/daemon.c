@@ -91,10 +91,13 @@ create_loops(void *ctx)
 {
 	struct daemon *d = ctx;
 	unsigned count = d->options->loops != 0 ? d->options->loops : d->conf->loops;
-	uint64_t buffers = d->conf->buffer_bytes != 0 ? d->conf->buffer_bytes : default_buffers();
+	uint64_t buffers =
+	    d->options->buffer_bytes != 0 ? d->options->buffer_bytes : d->conf->buffer_bytes;
 
 	if (count == 0)
 		count = default_loops();
+	if (buffers == 0)
+		buffers = default_buffers();
 	for (unsigned i = 0; i < count; i++) {
 		struct loop_cfg cfg;
 		loop_cfg_default(&cfg);

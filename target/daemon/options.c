@@ -1,14 +1,22 @@
 #include "daemon/options.h"
 
+#include <arpa/inet.h>
+#include <errno.h>
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/text.h"
+
+#define LUNS_MAX 16384u /* SAM-5 4.7.6.4: flat space addressing */
+#define USER_NAME_MAX 255u
+#define BUFFERS_MIN (8ull << 20)
+#define BUFFERS_MAX (1ull << 40)
 
 enum {
 	OPT_LUN = 256,
@@ -128,6 +136,13 @@ grow(void *list, unsigned count, size_t size)
 	return p;
 }
 
+static bool
+ends_with(const char *s, const char *end)
+{
+	size_t len = strlen(s), end_len = strlen(end);
+	return len >= end_len && strcmp(s + len - end_len, end) == 0;
+}
+
 static char *
 copy(const char *s)
 {
@@ -139,37 +154,46 @@ copy(const char *s)
 	return p;
 }
 
-/* "PATH[:SIZE]", "ram:SIZE", "null:SIZE". What exists under the whole string is a path. */
+static bool
+is_memory(const char *spec)
+{
+	return strncmp(spec, "ram:", 4) == 0 || strncmp(spec, "null:", 5) == 0;
+}
+
+/*
+ * "PATH[:SIZE]", "ram:SIZE", "null:SIZE" → what blk_open() takes. What exists under the whole string
+ * is a path, and so is what has a '/' behind the last colon.
+ */
 static int
 split_spec(const char *spec, char **ret_store, uint64_t *ret_size)
 {
 	const char *colon = strrchr(spec, ':');
 
 	*ret_size = 0;
-	if (colon == NULL || access(spec, F_OK) == 0) {
+	if (is_memory(spec))
+		colon = strchr(spec, ':');
+	else if (colon == NULL || access(spec, F_OK) == 0 || strchr(colon, '/') != NULL) {
 		*ret_store = copy(spec);
-		return 0;
-	}
-	if (text_parse_size(colon + 1, ret_size) < 0 || *ret_size == 0) {
-		bool memory = strncmp(spec, "ram:", 4) == 0 || strncmp(spec, "null:", 5) == 0;
-		if (!memory && strchr(colon, '/') != NULL) {
-			*ret_store = copy(spec); /* the colon belongs to a folder's name */
-			return 0;
-		}
 		return -1;
 	}
-	size_t len = (size_t)(colon - spec);
-	bool bare =
-	    (len == 3 && memcmp(spec, "ram", 3) == 0) || (len == 4 && memcmp(spec, "null", 4) == 0);
-	char *store = malloc(len + 2);
-	if (store == NULL)
-		return -1;
-	memcpy(store, spec, len);
-	store[len] = '\0';
-	if (bare)
-		strcpy(store + len, ":");
-	*ret_store = store;
-	return 0;
+	int rc = text_parse_size(colon + 1, ret_size);
+	if (rc == -ERANGE)
+		return usage("--lun %s: the size is larger than any store", spec);
+	if (rc < 0 && is_memory(spec))
+		return usage(
+		    "--lun %s: what follows the colon is no size; write it as in %.*s:512MiB", spec,
+		    (int)(colon - spec), spec);
+	if (rc < 0)
+		return usage("--lun %s: there is no such file, and what follows the last colon is "
+		             "no size; write it as 512MiB, 10GiB, 2TiB or bytes",
+		    spec);
+	if (*ret_size == 0)
+		return usage("--lun %s: a LUN has a size other than 0", spec);
+	if (*ret_size % 512 != 0)
+		return usage("--lun %s: the size is no multiple of 512 bytes", spec);
+	*ret_store = copy(spec);
+	(*ret_store)[colon - spec + (is_memory(spec) ? 1 : 0)] = '\0';
+	return -1;
 }
 
 static int
@@ -179,14 +203,12 @@ add_lun(struct parse *p, const char *spec)
 	char *store;
 	uint64_t size;
 
-	if (split_spec(spec, &store, &size) < 0)
-		return usage(
-		    "--lun %s: what follows the last colon is no size; write it as 512MiB, 10GiB, "
-		    "2TiB or bytes",
-		    spec);
-	if (size % 512 != 0) {
+	int status = split_spec(spec, &store, &size);
+	if (status >= 0)
+		return status;
+	if (p->conf->lun_count == LUNS_MAX) {
 		free(store);
-		return usage("--lun %s: the size is no multiple of 512 bytes", spec);
+		return usage("a target has at most %u LUNs", LUNS_MAX);
 	}
 	p->conf->luns = grow(p->conf->luns, p->conf->lun_count, sizeof *p->conf->luns);
 	snprintf(name, sizeof name, "lun%u", p->conf->lun_count);
@@ -204,52 +226,87 @@ add_lun(struct parse *p, const char *spec)
 	return -1;
 }
 
-static char *
-read_secret(const char *path)
-{
-	char buf[300];
-	FILE *f = fopen(path, "re");
-	if (f == NULL)
-		return NULL;
-	size_t n = fread(buf, 1, sizeof buf - 1, f);
-	fclose(f);
-	while (n > 0 && (buf[n - 1] == '\n' || buf[n - 1] == '\r'))
-		n--;
-	buf[n] = '\0';
-	char *s = copy(buf);
-	explicit_bzero(buf, sizeof buf);
-	return s;
-}
-
 static int
 add_user(struct parse *p, char *arg)
 {
-	char *colon = strchr(arg, ':');
+	char *colon = strchr(arg, ':'), *secret, reason[400];
+	struct conf_target *t = p->target;
+
 	if (colon == NULL || colon == arg || colon[1] == '\0')
 		return usage("--user takes NAME:SECRET or NAME:@FILE");
-	p->target->chaps = grow(p->target->chaps, p->target->chap_count, sizeof *p->target->chaps);
-	struct conf_chap *c = &p->target->chaps[p->target->chap_count];
 	*colon = '\0';
+	bool from_file = colon[1] == '@';
+	int rc = conf_word(from_file ? CONF_WORD_SECRET_FILE : CONF_WORD_SECRET,
+	    colon + 1 + (from_file ? 1 : 0), &secret, reason, sizeof reason);
+	if (!from_file)
+		explicit_bzero(colon + 1, strlen(colon + 1)); /* not in ps(1) any longer */
+	if (rc < 0)
+		return usage("--user %s: %s", arg, reason);
+	t->chaps = grow(t->chaps, t->chap_count, sizeof *t->chaps);
+	struct conf_chap *c = &t->chaps[t->chap_count++];
 	c->name = copy(arg);
 	c->user = copy(arg);
-	c->secret = colon[1] == '@' ? read_secret(colon + 2) : copy(colon + 1);
-	if (colon[1] != '@')
-		explicit_bzero(colon + 1, strlen(colon + 1)); /* not in ps(1) any longer */
-	p->target->chap_count++;
-	if (c->secret == NULL)
-		return usage("--user %s: can't read the secret from %s", arg, colon + 2);
-	size_t len = strlen(c->secret);
-	if (len < 12 || len > 256)
-		return usage(
-		    "--user %s: a CHAP secret has 12 to 256 bytes, this one has %zu", arg, len);
+	c->secret = secret;
+	if (strlen(arg) > USER_NAME_MAX)
+		return usage("--user %s: a name has at most %u bytes", arg, USER_NAME_MAX);
+	for (unsigned i = 0; i + 1 < t->chap_count; i++)
+		if (strcmp(t->chaps[i].name, arg) == 0)
+			return usage("--user %s: this name is given twice", arg);
 	return -1;
 }
 
+static int
+add_listen(struct parse *p, const char *arg)
+{
+	struct conf_portal *portal = p->portal;
+	char *listen, reason[300];
+
+	if (conf_word(CONF_WORD_LISTEN, arg, &listen, reason, sizeof reason) < 0)
+		return usage("--listen %s: %s", arg, reason);
+	portal->listen = grow(portal->listen, portal->listen_count, sizeof *portal->listen);
+	portal->listen[portal->listen_count++] = listen;
+	for (unsigned i = 0; i + 1 < portal->listen_count; i++)
+		if (strcmp(portal->listen[i], listen) == 0 && !ends_with(listen, ":0"))
+			return usage("--listen %s is given twice", listen);
+	return -1;
+}
+
+static int
+set_name(struct parse *p, const char *arg)
+{
+	char *name, reason[300];
+
+	if (conf_word(CONF_WORD_ISCSI_NAME, arg, &name, reason, sizeof reason) < 0)
+		return usage("--name %s: %s", arg, reason);
+	free(p->target->name);
+	p->target->name = name;
+	p->name_given = true;
+	return -1;
+}
+
+/*
+ * `listen` as conf_word() gives it. A host name is loopback only if it is "localhost" (RFC 6761 §6.3):
+ * what others mean is known only when they are looked up.
+ */
 static bool
 is_loopback(const char *listen)
 {
-	return strncmp(listen, "127.", 4) == 0 || strncmp(listen, "[::1]", 5) == 0 ||
-	       strncmp(listen, "localhost", 9) == 0 || strcmp(listen, "::1") == 0;
+	char host[256];
+	struct in_addr in;
+	struct in6_addr in6;
+	bool bracket = listen[0] == '[';
+	size_t len = bracket ? strcspn(++listen, "]") : strcspn(listen, ":");
+
+	if (len >= sizeof host)
+		return false;
+	memcpy(host, listen, len);
+	host[len] = '\0';
+	if (!bracket && inet_pton(AF_INET, host, &in) == 1)
+		return ntohl(in.s_addr) >> 24 == 127;
+	if (bracket && inet_pton(AF_INET6, host, &in6) == 1)
+		return IN6_IS_ADDR_LOOPBACK(&in6) ||
+		       (IN6_IS_ADDR_V4MAPPED(&in6) && in6.s6_addr[12] == 127);
+	return strcasecmp(host, "localhost") == 0;
 }
 
 /* One group for the CHAP users, or the open target. */
@@ -264,6 +321,9 @@ finish_direct(struct parse *p)
 	}
 	if (p->conf->lun_count == 0)
 		return usage("nothing to serve: give --lun or --config");
+	if (p->open && t->chap_count > 0)
+		return usage(
+		    "--open admits everybody, --user asks for a password: give one of them");
 	for (unsigned i = 0; i < p->conf->lun_count; i++)
 		p->conf->luns[i].mode = p->mode;
 	for (unsigned i = 0; i < p->portal->listen_count; i++) {
@@ -335,15 +395,9 @@ direct_option(struct parse *p, int opt, char *arg)
 	case OPT_LUN:
 		return add_lun(p, arg);
 	case OPT_NAME:
-		free(p->target->name);
-		p->target->name = copy(arg);
-		p->name_given = true;
-		return -1;
+		return set_name(p, arg);
 	case OPT_LISTEN:
-		p->portal->listen =
-		    grow(p->portal->listen, p->portal->listen_count, sizeof *p->portal->listen);
-		p->portal->listen[p->portal->listen_count++] = copy(arg);
-		return -1;
+		return add_listen(p, arg);
 	case OPT_OPEN:
 		p->open = true;
 		return -1;
@@ -386,9 +440,9 @@ process_option(struct parse *p, int opt, char *arg)
 		o->pin = true;
 		return -1;
 	case OPT_BUFFERS:
-		if (text_parse_size(arg, &p->conf->buffer_bytes) < 0 ||
-		    p->conf->buffer_bytes < (8u << 20))
-			return usage("--buffers takes a size of at least 8MiB");
+		if (text_parse_size(arg, &o->buffer_bytes) < 0 || o->buffer_bytes < BUFFERS_MIN ||
+		    o->buffer_bytes > BUFFERS_MAX)
+			return usage("--buffers takes a size from 8MiB to 1TiB, as 512MiB");
 		return -1;
 	case OPT_LOG_LEVEL:
 		if (log_level_parse(arg, &level) < 0)
@@ -430,13 +484,16 @@ int
 options_parse(int argc, char **argv, struct options *ret)
 {
 	struct parse p = {.o = ret};
-	int opt, status = -1;
+	int opt, idx, status = -1;
 
 	memset(ret, 0, sizeof *ret);
 	start_conf(&p);
-	while (status < 0 && (opt = getopt_long(argc, argv, "hqV", long_options, NULL)) != -1) {
-		if (opt == OPT_LUN || opt == OPT_NAME || opt == OPT_LISTEN || opt == OPT_OPEN ||
-		    opt == OPT_USER)
+	optind = 0; /* from the start, whoever parsed before */
+	while (status < 0 && (opt = getopt_long(argc, argv, "hqV", long_options, &idx)) != -1) {
+		if (opt != '?' && optarg != NULL && optarg[0] == '\0')
+			status = usage("--%s: its argument is empty", long_options[idx].name);
+		else if (opt == OPT_LUN || opt == OPT_NAME || opt == OPT_LISTEN ||
+		         opt == OPT_OPEN || opt == OPT_USER)
 			status = direct_option(&p, opt, optarg);
 		else if (opt == OPT_MODE)
 			status = set_mode(&p, optarg);

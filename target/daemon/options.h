@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "conf/conf.h"
 
@@ -25,7 +26,8 @@ struct options {
 	struct conf *conf;       /* from --lun…; NULL with --config */
 	const char *state_dir;   /* NULL: default, or the configuration's */
 	const char *control;
-	unsigned loops; /* 0: default, or the configuration's */
+	unsigned loops;        /* 0: default, or the configuration's */
+	uint64_t buffer_bytes; /* of all loops; 0: default, or the configuration's */
 	bool state_dir_moved;
 	bool check_only; /* --check: parse the configuration, serve nothing */
 	bool unsafe_fs;  /* --unsafe-fs: stores on tmpfs and the like (tests) */
