@@ -24,7 +24,7 @@ lun_json(const struct daemon_lun *l)
 	struct scsi_lu_stats st;
 	scsi_lu_get_stats(l->lu, &st);
 	return json_pack(
-	    "{s:o, s:o, s:I, s:s, s:s, s:b, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}}",
+	    "{s:o, s:o, s:I, s:s, s:s, s:b, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}}",
 	    "name", ctl_string(l->conf->name), "store", ctl_string(l->canonical), "size_bytes",
 	    (json_int_t)info->size_bytes, "mode",
 	    l->conf->mode == CONF_MODE_VOLATILE ? "volatile" : "writethrough", "state",
@@ -33,7 +33,8 @@ lun_json(const struct daemon_lun *l)
 	    (json_int_t)st.others, "read_bytes", (json_int_t)st.read_bytes, "write_bytes",
 	    (json_int_t)st.write_bytes, "check_conditions", (json_int_t)st.check_conditions,
 	    "reservation_conflicts", (json_int_t)st.reservation_conflicts, "aborts",
-	    (json_int_t)st.aborts, "in_flight", (json_int_t)st.in_flight);
+	    (json_int_t)st.aborts, "resets", (json_int_t)st.resets, "in_flight",
+	    (json_int_t)st.in_flight);
 }
 
 static json_t *

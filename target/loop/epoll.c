@@ -143,7 +143,7 @@ file_job_done(struct loop_job *j, int result)
 	struct loop_op *op = fj->op;
 	pool_put(&fj->owner->file_jobs, fj);
 	op->result = result;
-	op->loop->stats.ops++;
+	LOOP_STAT_ADD(op->loop, ops);
 	op->done(op, result);
 }
 

@@ -175,7 +175,7 @@ loop_run_ready(struct loop *l)
 	for (struct list *n; (n = list_pop_front(&done));) {
 		struct loop_op *op = container_of(n, struct loop_op, link);
 		l->ran = true;
-		l->stats.ops++;
+		LOOP_STAT_ADD(l, ops);
 		op->done(op, op->result);
 	}
 	for (struct list *n; (n = list_pop_front(&ready));) {
@@ -195,7 +195,7 @@ loop_run_msgs(struct loop *l, struct loop_msg *first)
 		first = m->next;
 		m->next = NULL;
 		l->ran = true;
-		l->stats.messages++;
+		LOOP_STAT_ADD(l, messages);
 		m->run(m);
 	}
 }
@@ -207,7 +207,7 @@ loop_run_timers(struct loop *l)
 	uint64_t limit = l->timers.seq;
 	for (struct loop_timer *t; (t = timer_heap_pop_due(&l->timers, l->now_ns, limit));) {
 		l->ran = true;
-		l->stats.timers_fired++;
+		LOOP_STAT_ADD(l, timers_fired);
 		t->fire(t);
 	}
 }
@@ -306,7 +306,7 @@ loop_has_work(const struct loop *l)
 static void
 turn(struct loop *l)
 {
-	l->stats.turns++;
+	LOOP_STAT_ADD(l, turns);
 	l->ops->reap(l);
 	l->now_ns = l->ops->clock_ns(l);
 	loop_run_ready(l);
@@ -425,8 +425,15 @@ loop_is_uring(const struct loop *l)
 void
 loop_get_stats(const struct loop *l, struct loop_stats *ret)
 {
-	loop_assert_owner(l);
-	*ret = l->stats;
+#define GET(field) ret->field = __atomic_load_n(&l->stats.field, __ATOMIC_RELAXED)
+	GET(turns);
+	GET(sleeps);
+	GET(spins_hit);
+	GET(spins_missed);
+	GET(messages);
+	GET(timers_fired);
+	GET(ops);
+#undef GET
 }
 
 /* ---- time and randomness ---- */

@@ -71,6 +71,7 @@ bool loop_is_uring(const struct loop *l);
 struct loop_stats {
 	uint64_t turns, sleeps, spins_hit, spins_missed, messages, timers_fired, ops;
 };
+/* Any thread; a snapshot. */
 void loop_get_stats(const struct loop *l, struct loop_stats *ret);
 
 /* The loop's I/O buffers (base/bufpool.h). */

@@ -162,6 +162,10 @@ void loop_fini(struct loop *l);
 void loop_set_current(struct loop *l);
 void loop_seed_rand(struct loop *l, const uint64_t seed[2]);
 
+/* The owner counts; others may read at any time (loop_get_stats). */
+#define LOOP_STAT_ADD(l, field)                                                                    \
+	__atomic_store_n(&(l)->stats.field, (l)->stats.field + 1, __ATOMIC_RELAXED)
+
 static inline void
 loop_assert_owner(const struct loop *l)
 {

@@ -107,7 +107,7 @@ sim_enter(struct loop *l)
 {
 	ASSERT(!loop_current());
 	l->now_ns = sim_world(l)->now_ns;
-	l->stats.turns++;
+	LOOP_STAT_ADD(l, turns);
 	l->ran = true;
 	loop_set_current(l);
 }
@@ -203,7 +203,7 @@ op_ends(struct sim_event *e)
 	free(de);
 	sim_trace(sim_world(l), SIM_OP, l->id, (uint64_t)(int64_t)op->result);
 	sim_enter(l);
-	l->stats.ops++;
+	LOOP_STAT_ADD(l, ops);
 	op->done(op, op->result);
 	sim_leave(l);
 }

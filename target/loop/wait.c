@@ -39,7 +39,7 @@ spin(struct loop *l, uint64_t from_ns)
 	for (;;) {
 		for (unsigned i = 0; i < SPIN_CHECKS_PER_CLOCK; i++) {
 			if (mailbox_waiting(&l->mailbox) || l->ops->peek(l)) {
-				l->stats.spins_hit++;
+				LOOP_STAT_ADD(l, spins_hit);
 				l->spin_skip_len = 0;
 				return true;
 			}
@@ -51,7 +51,7 @@ spin(struct loop *l, uint64_t from_ns)
 		if (now >= until_ns)
 			break;
 	}
-	l->stats.spins_missed++;
+	LOOP_STAT_ADD(l, spins_missed);
 	l->spin_skip_len = l->spin_skip_len * 2 + 1;
 	if (l->spin_skip_len > SPIN_SKIP_MAX)
 		l->spin_skip_len = SPIN_SKIP_MAX;
@@ -84,7 +84,7 @@ loop_wait(struct loop *l)
 		l->ops->submit(l);
 		return;
 	}
-	l->stats.sleeps++;
+	LOOP_STAT_ADD(l, sleeps);
 	l->ops->sleep(l, timeout);
 	mailbox_sleep_end(&l->mailbox);
 	l->last_gap_ns = l->ops->clock_ns(l) - from_ns;

@@ -292,6 +292,26 @@ socket_moves_with_its_unread_bytes(void **state)
 	close(fd[1]);
 }
 
+static void
+counters_can_be_read_from_elsewhere(void **state)
+{
+	(void)state;
+	struct loop *other = make_loop(1, 0);
+	struct loop_stats st;
+	const struct timespec pause = {.tv_nsec = 1000000};
+	assert_int_equal(loop_start_thread(other), 0);
+	loop_get_stats(other, &st);
+	for (unsigned i = 0; st.sleeps == 0 && i < 10000; i++) {
+		nanosleep(&pause, NULL);
+		loop_get_stats(other, &st);
+	}
+	assert_true(st.sleeps > 0);
+	assert_true(st.turns >= st.sleeps);
+	loop_stop(other);
+	loop_join(other);
+	loop_destroy(other);
+}
+
 int
 main(void)
 {
@@ -303,6 +323,7 @@ main(void)
 	    LOOP_TEST(stop_before_run_ends_after_one_turn),
 	    LOOP_TEST(jobs_work_on_helpers_and_end_on_the_loop),
 	    LOOP_TEST(socket_moves_with_its_unread_bytes),
+	    LOOP_TEST(counters_can_be_read_from_elsewhere),
 	};
 	return RUN_ON_BOTH_BACKENDS(tests);
 }
