@@ -67,6 +67,14 @@ iscsi_task_slot_back(struct iscsi_task *t)
 		t->conn->window_used--;
 }
 
+static void
+not_owed(struct iscsi_task *t)
+{
+	if (t->owed)
+		t->conn->owed_count--;
+	t->owed = false;
+}
+
 void
 iscsi_task_free(struct iscsi_task *t)
 {
@@ -74,6 +82,7 @@ iscsi_task_free(struct iscsi_task *t)
 
 	list_remove(&t->link);
 	iscsi_rx_forget(c, t);
+	not_owed(t);
 	hash_remove(c, t);
 	iscsi_task_slot_back(t);
 	scsi_task_release(&t->scsi);
@@ -105,6 +114,7 @@ on_done(struct scsi_task *s)
 
 	t->done = true;
 	t->wants_data = false;
+	not_owed(t);
 	bool stalled = c->rx.state == RX_STALLED && c->rx.task == t;
 	iscsi_rx_forget(c, t);
 	if (s->aborted || !iscsi_conn_alive(c)) {
@@ -306,6 +316,12 @@ task_create(struct iscsi_conn *c, const struct iscsi_scsi_cmd *req)
 		break;
 	}
 	s->out_bytes = t->is_write ? t->edtl : 0;
+	/* Waiting for buffers with data behind the command stops the connection, and with it the data
+	 * that other tasks hold buffers for: nobody would ever go on. */
+	s->no_wait =
+	    c->owed_count > 0 && t->is_write && (be24_get(req->data_len) > 0 || t->unsolicited);
+	t->owed = t->is_write && t->edtl > be24_get(req->data_len);
+	c->owed_count += t->owed;
 	s->in_bytes = t->is_read ? t->edtl : 0;
 	list_push_back(&c->tasks, &t->link);
 	t->hash_next = c->hash[bucket(t->itt)];
@@ -452,6 +468,7 @@ static void
 data_complete(struct iscsi_task *t, int result)
 {
 	t->wants_data = false;
+	not_owed(t);
 	scsi_task_data_ready(&t->scsi, result);
 }
 

@@ -54,6 +54,7 @@ struct iscsi_task {
 	bool wants_data;         /* scsi.sg is there and waits for data */
 	bool unsolicited;        /* unsolicited Data-Outs may still come */
 	bool done;               /* the core called done() */
+	bool owed;               /* more data than came with the command is to come */
 	bool slot_back;          /* its place in the command window is free again */
 	uint32_t landed;         /* bytes in scsi.sg, contiguous from 0 */
 	uint32_t unsolicited_at; /* offset and DataSN of the next unsolicited Data-Out */
@@ -172,6 +173,7 @@ struct iscsi_conn {
 	uint32_t stat_sn, exp_cmd_sn, max_cmd_sn, window, window_used;
 	uint64_t window_bytes; /* reserved in il->window_bytes */
 	uint32_t immediate_count;
+	uint32_t owed_count; /* tasks with `owed` */
 	uint32_t skipped[16]; /* CmdSNs that count as received, §11.6.1 */
 	uint32_t skipped_count;
 	uint32_t next_ttt;

@@ -208,6 +208,9 @@ struct scsi_task {
 	uint8_t attr;                 /* enum scsi_attr */
 	uint8_t priority;
 	bool immediate;               /* iSCSI I bit; no meaning here */
+	/* Without buffers for its data-out the task ends with TASK SET FULL rather than waiting for
+	 * some: for a transport that would have to stop receiving what other tasks wait for. */
+	bool no_wait;
 	uint32_t out_bytes;           /* what the initiator will send (EDTL of a write) */
 	uint32_t in_bytes;            /* what it can take (EDTL of a read) */
 

@@ -319,6 +319,10 @@ static void
 task_buffers(struct scsi_task *t)
 {
 	int err = buffers_get(t);
+	if (__builtin_expect(err < 0 && t->no_wait && t->data_out_len > 0, 0)) {
+		scsi_task_status(t, SCSI_TASK_SET_FULL);
+		return;
+	}
 	if (__builtin_expect(err < 0, 0)) {
 		/* No memory in the pool: its turn comes when some is put back. */
 		t->state = SCSI_TASK_WAIT_BUF;

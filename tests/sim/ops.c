@@ -595,7 +595,7 @@ on_tmf_done(struct ini_tmf *m, bool lost)
 			t->op->aborting = false;
 		break;
 	case ISCSI_TMF_QUERY_TASK:
-		if (a->ini->agreed.protocol_level < 2) {
+		if (t->level < 2) {
 			SIM_CHECK(rejected || m->response == ISCSI_TMF_RSP_NOT_SUPPORTED,
 			    "%s: QUERY TASK answered with %u", a->name, m->response);
 			break;
@@ -627,6 +627,7 @@ manage(struct actor *a, uint8_t function, uint8_t lun, struct op *o)
 	t->op = o;
 	t->busy = true;
 	t->started_ns = now(a);
+	t->level = a->ini->agreed.protocol_level;
 	t->tmf = (struct ini_tmf){
 	    .function = function,
 	    .lun = lun,

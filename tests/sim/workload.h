@@ -65,6 +65,7 @@ struct tmf_op {
 	struct actor *actor;
 	struct op *op;
 	bool busy, resets;
+	uint32_t level; /* iSCSIProtocolLevel of its session */
 	uint64_t started_ns;
 };
 
