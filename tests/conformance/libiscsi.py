@@ -39,7 +39,8 @@ UNITS = {
         "store ram: ; size 128MiB ; removable yes",
         ["ALL.NoMedia", "ALL.PreventAllow", "ALL.StartStopUnit"]),
     # Two things must still be under way when the suite looks: a WRITE that it aborts, SANITIZE.
-    # The latter's test then sleeps for a minute.
+    # The latter's test then sleeps for a minute, answers no ping meanwhile, and takes the unit
+    # attention of the session that follows a lost one for a reason to sleep again: hence no pings.
     "slow": (
         ["Sanitize.Reset", "iSCSITMF.AbortTaskSimpleAsync"], "0.1 s for each operation",
         "store fault:1:delay_us=100000:ram: ; size 128MiB ; sanitize yes",
@@ -57,6 +58,7 @@ def configuration(unit):
     # WRITE ATOMIC is offered by the memory store where one loop serves it.
     return f"""
         loops 1
+        limits {{ nop_interval_ms 0 }}
         lun {unit} {{ {lun} }}
         portal one {{ listen 127.0.0.1:{{port}} }}
         portal two {{ listen 127.0.0.1:{{port2}} }}
