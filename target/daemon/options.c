@@ -160,6 +160,18 @@ is_memory(const char *spec)
 	return strncmp(spec, "ram:", 4) == 0 || strncmp(spec, "null:", 5) == 0;
 }
 
+/* Behind "file:", "block:" and the like, which are optional: the path. */
+static const char *
+path_of(const char *spec)
+{
+	static const char *const kinds[] = {"file:", "block:", "lvm:"};
+
+	for (size_t i = 0; access(spec, F_OK) != 0 && i < sizeof kinds / sizeof kinds[0]; i++)
+		if (strncmp(spec, kinds[i], strlen(kinds[i])) == 0)
+			return spec + strlen(kinds[i]);
+	return spec;
+}
+
 /*
  * "PATH[:SIZE]", "ram:SIZE", "null:SIZE" → what blk_open() takes. What exists under the whole string
  * is a path, and so is what has a '/' behind the last colon.
@@ -167,12 +179,12 @@ is_memory(const char *spec)
 static int
 split_spec(const char *spec, char **ret_store, uint64_t *ret_size)
 {
-	const char *colon = strrchr(spec, ':');
+	const char *path = path_of(spec), *colon = strrchr(path, ':');
 
 	*ret_size = 0;
-	if (is_memory(spec))
+	if (is_memory(spec)) {
 		colon = strchr(spec, ':');
-	else if (colon == NULL || access(spec, F_OK) == 0 || strchr(colon, '/') != NULL) {
+	} else if (colon == NULL || access(path, F_OK) == 0 || strchr(colon, '/') != NULL) {
 		*ret_store = copy(spec);
 		return -1;
 	}
@@ -200,8 +212,8 @@ static int
 add_lun(struct parse *p, const char *spec)
 {
 	char name[32];
-	char *store;
-	uint64_t size;
+	char *store = NULL;
+	uint64_t size = 0;
 
 	int status = split_spec(spec, &store, &size);
 	if (status >= 0)

@@ -206,6 +206,19 @@ a_colon_before_a_slash_belongs_to_a_folder(void **state)
 }
 
 static void
+the_kind_of_store_may_be_said(void **state)
+{
+	(void)state;
+	accept("--lun", "file:a.img", "--lun", "file:/srv/a:1GiB", "--lun", "block:/dev/sdx",
+	    "--lun", "lvm:vg/lv");
+	assert_lun(0, "file:a.img", 0);
+	assert_lun(1, "file:/srv/a", 1ull << 30);
+	assert_lun(2, "block:/dev/sdx", 0);
+	assert_lun(3, "lvm:vg/lv", 0);
+	options_fini(&o);
+}
+
+static void
 ram_is_memory_whatever_files_there_are(void **state)
 {
 	char before[4096];
@@ -572,6 +585,7 @@ main(void)
 	    cmocka_unit_test(wrong_sizes_are_refused),
 	    cmocka_unit_test(what_exists_is_a_path_colons_and_all),
 	    cmocka_unit_test(a_colon_before_a_slash_belongs_to_a_folder),
+	    cmocka_unit_test(the_kind_of_store_may_be_said),
 	    cmocka_unit_test(ram_is_memory_whatever_files_there_are),
 	    cmocka_unit_test(modes_hold_for_all_luns),
 	    cmocka_unit_test(loopback_needs_neither_password_nor_name),
