@@ -223,7 +223,8 @@ include(struct parser *p, const struct conf_node *n, struct conf_node *parent, u
 {
 	struct stat st;
 
-	if (n->has_block || n->word_count != 2 || n->words[1][0] == '\0') {
+	if (n->has_block || n->word_count != 2 || n->words[1][0] == '\0' ||
+	    strchr(n->words[1], '\n') != NULL) {
 		conf_errors_add(
 		    p->errors, &n->pos, "include takes one path or pattern: include conf.d/*.conf");
 		return 0;
@@ -290,9 +291,9 @@ stray_block(struct parser *p, struct conf_node *parent, unsigned depth)
 	}
 	if (n != &nobody)
 		conf_errors_add(p->errors, &p->token.pos,
-		    "'{' must be on the line of its '%.64s' (line %u): the end of a line ends a "
+		    "'{' must be on the line of its '%s' (line %u): the end of a line ends a "
 		    "statement",
-		    n->words[0], n->pos.line);
+		    CONF_SHOW(n->words[0]), n->pos.line);
 	else
 		conf_errors_add(p->errors, &p->token.pos,
 		    "a block without a name: say before '{' what it describes");

@@ -64,6 +64,9 @@ conf_secret_read(const char *path, char **ret, struct conf_why *why)
 	ssize_t n = 0;
 	size_t len = 0;
 
+	/* Looked at before as well: to open some devices is to do something. */
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+		return refuse(why, "%s is no regular file", conf_show(&s, path));
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
 		return refuse(why, "can't read %s: %s", conf_show(&s, path), strerror(errno));

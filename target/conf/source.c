@@ -107,18 +107,26 @@ read_all(int fd, char **ret, size_t *ret_len)
 	return 0;
 }
 
+static int
+check_type(const struct stat *st)
+{
+	if (S_ISDIR(st->st_mode))
+		return -EISDIR;
+	return S_ISREG(st->st_mode) ? 0 : -ENOTSUP;
+}
+
 /* Opens and reads a regular file; never blocks on a FIFO or a device. 0, -ENOTSUP, as read_all(). */
 static int
 load(const char *path, struct stat *st, char **ret, size_t *ret_len)
 {
+	/* Looked at before as well: to open some devices is to do something. */
+	int rc = stat(path, st) < 0 ? -errno : check_type(st);
+	if (rc < 0)
+		return rc;
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
 		return -errno;
-	int rc = fstat(fd, st) < 0 ? -errno : 0;
-	if (rc == 0 && S_ISDIR(st->st_mode))
-		rc = -EISDIR;
-	else if (rc == 0 && !S_ISREG(st->st_mode))
-		rc = -ENOTSUP;
+	rc = fstat(fd, st) < 0 ? -errno : check_type(st);
 	if (rc == 0)
 		rc = read_all(fd, ret, ret_len);
 	close(fd);

@@ -82,14 +82,17 @@ mistakes_of_include(void **state)
 {
 	struct fixture *f = *state;
 	char where[512];
-	fixture_file(
-	    f, "a.conf", "include\ninclude b c\ninclude b.conf { }\n  include b.conf", 0644);
+	fixture_file(f, "a.conf",
+	    "include\ninclude b c\ninclude b.conf { }\n  include b.conf\n"
+	    "include \"b\\nc\"",
+	    0644);
 	fixture_path(f, "a.conf");
 	snprintf(where, sizeof where,
 	    "a.conf:1:1: include takes one path or pattern: include conf.d/*.conf\n"
 	    "a.conf:2:1: include takes one path or pattern: include conf.d/*.conf\n"
 	    "a.conf:3:1: include takes one path or pattern: include conf.d/*.conf\n"
-	    "a.conf:4:11: can't read %s/b.conf: No such file or directory\n",
+	    "a.conf:4:11: can't read %s/b.conf: No such file or directory\n"
+	    "a.conf:5:1: include takes one path or pattern: include conf.d/*.conf\n",
 	    f->dir);
 	assert_string_equal(f->messages, where);
 }

@@ -145,6 +145,8 @@ stray_braces(void **state)
 {
 	expect_error(*state, "a\n}\nb", 2, 1, "'}' closes nothing");
 	expect_error(*state, "a\n{ b }", 2, 1, "'{' must be on the line of its 'a' (line 1)");
+	expect_error(
+	    *state, "\"a\\nb\"\n{ }", 2, 1, "'{' must be on the line of its 'a b' (line 1)");
 	expect_error(*state, "{ b }", 1, 1, "a block without a name");
 }
 

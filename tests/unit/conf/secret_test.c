@@ -165,8 +165,7 @@ no_message_shows_a_secret(void **state)
 	    "discovery { chap c { secret hushhushhush { } } }",
 	    "discovery { chap c { secret \"hushhush\\qhushhush\" } }",
 	    "discovery { chap c { secret \"hushhush\\nhushhush\" } }",
-	    "discovery { chap c { secret hushhushhush; mutual_user m; mutual_secret hushhushhush } "
-	    "}",
+	    "discovery { chap c {mutual_user m; secret hushhushhush\nmutual_secret hushhushhush}}",
 	};
 	for (unsigned i = 0; i < sizeof texts / sizeof texts[0]; i++) {
 		struct fixture *f = *state;
