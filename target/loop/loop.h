@@ -203,7 +203,8 @@ void sock_set_callback(struct sock *s, sock_event_fn *event, void *ctx);
 ssize_t sock_recv(struct sock *s, const struct iovec *iov, unsigned iovcnt);
 /*
  * True if a receive that returned less than it had room for has emptied the socket, so that the next
- * event is due when more arrives (kernel sockets). False: only -EAGAIN says so.
+ * event is due when more arrives (kernel sockets whose peer hasn't closed). False: only -EAGAIN says
+ * so, or 0.
  */
 bool sock_short_is_empty(const struct sock *s);
 /* ≥ 0: bytes taken (maybe fewer than offered); -EAGAIN; other -errno: dead. Never raises SIGPIPE. */

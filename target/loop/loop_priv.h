@@ -226,6 +226,7 @@ struct sock {
 	const struct loop_net_ops *ops;
 	sock_event_fn *event;
 	void *ctx;
+	bool peer_closed; /* told by an event: the end of the stream is there to be read */
 };
 
 struct sock_listener {

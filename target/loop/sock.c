@@ -22,7 +22,8 @@ sock_recv(struct sock *s, const struct iovec *iov, unsigned iovcnt)
 bool
 sock_short_is_empty(const struct sock *s)
 {
-	return s->ops->short_is_empty;
+	/* The end of the stream came with data and raises no event of its own. */
+	return s->ops->short_is_empty && !s->peer_closed;
 }
 
 ssize_t

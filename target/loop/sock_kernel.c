@@ -90,6 +90,8 @@ on_sock_poll(struct loop_poll *p, uint32_t events)
 	if (!k->sock.event)
 		return;
 	unsigned ev = 0;
+	if (events & (EPOLLRDHUP | EPOLLERR | EPOLLHUP))
+		k->sock.peer_closed = true;
 	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP))
 		ev |= LOOP_READABLE;
 	if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP))
