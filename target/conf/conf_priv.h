@@ -8,10 +8,10 @@
 
 /* ---- bounds; what is over them is an error, not a crash -------------------------------------- */
 
-#define CONF_DEPTH_MAX 16u                 /* blocks in blocks */
+#define CONF_DEPTH_MAX 16u /* blocks in blocks */
 #define CONF_FILE_MAX_BYTES (1024u * 1024u)
 #define CONF_TOTAL_MAX_BYTES (16u * 1024u * 1024u)
-#define CONF_SOURCES_MAX 1024u             /* files, each inclusion counts */
+#define CONF_SOURCES_MAX 1024u /* files, each inclusion counts */
 #define CONF_INCLUDE_DEPTH_MAX 8u
 #define CONF_NODES_MAX 65536u
 #define CONF_WORDS_MAX 262144u
@@ -24,10 +24,10 @@ struct conf_source {
 	char *path;                 /* what conf_pos.file points to: identifies the source */
 	struct conf_source *parent; /* NULL: the first one */
 	struct conf_pos include_pos;
-	unsigned depth;             /* of inclusion */
-	char *text;                 /* own copy, while it is parsed; wiped afterwards */
+	unsigned depth; /* of inclusion */
+	char *text;     /* own copy, while it is parsed; wiped afterwards */
 	size_t text_len;
-	bool is_file;               /* dev, ino and mode are known */
+	bool is_file; /* dev, ino and mode are known */
 	dev_t dev;
 	ino_t ino;
 	mode_t mode;
@@ -49,8 +49,8 @@ void conf_errors_sort(struct conf_errors *e, const struct conf_tree *t);
 /* ---- source.c -------------------------------------------------------------------------------- */
 
 /* New source with a copy of the text; owned by the tree. 0, -ENOMEM. */
-int conf_source_add(struct conf_tree *t, const char *path, const char *text, size_t len,
-    struct conf_source **ret);
+int conf_source_add(
+    struct conf_tree *t, const char *path, const char *text, size_t len, struct conf_source **ret);
 /*
  * Reads a regular file. 0, -ENOMEM, or -EINVAL with an error at `at` (the include statement; NULL:
  * the file itself, a source without text is added then, so that the position has a name).
@@ -89,8 +89,7 @@ struct conf_lexer {
 	unsigned line, column;
 };
 
-void conf_lexer_init(
-    struct conf_lexer *l, const struct conf_source *s, struct conf_errors *errors);
+void conf_lexer_init(struct conf_lexer *l, const struct conf_source *s, struct conf_errors *errors);
 /* 0 or -ENOMEM. */
 int conf_lex(struct conf_lexer *l, struct conf_token *ret);
 
@@ -142,7 +141,7 @@ int conf_secret_read(const char *path, char **ret, struct conf_why *why);
 /* ---- schema.c --------------------------------------------------------------------------------- */
 
 enum conf_type {
-	CONF_TYPE_BOOL,        /* yes|no → bool; another bool at `aux`, if any, says that it was set */
+	CONF_TYPE_BOOL, /* yes|no → bool; another bool at `aux`, if any, says that it was set */
 	CONF_TYPE_TRISTATE,    /* yes|no → int 1, 0 */
 	CONF_TYPE_NUMBER,      /* → 4 bytes, min..max */
 	CONF_TYPE_SIZE,        /* → uint64_t, min..max */

@@ -8,7 +8,7 @@
 
 #include "base/assert.h"
 
-static void __attribute__((format(printf, 4, 0)))
+__attribute__((format(printf, 4, 0))) static void
 add(struct conf_errors *e, const struct conf_pos *pos, bool remark, const char *fmt, va_list ap)
 {
 	char *text = NULL, *whole = NULL;

@@ -10,7 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int __attribute__((format(printf, 2, 3))) refuse(struct conf_why *why, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static int
+refuse(struct conf_why *why, const char *fmt, ...)
 {
 	va_list ap;
 	va_start(ap, fmt);

@@ -27,7 +27,8 @@ conf_show(struct conf_shown *buf, const char *word)
 	return buf->text;
 }
 
-static int __attribute__((format(printf, 2, 3))) refuse(struct conf_why *why, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static int
+refuse(struct conf_why *why, const char *fmt, ...)
 {
 	va_list ap;
 	va_start(ap, fmt);
