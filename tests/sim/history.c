@@ -166,6 +166,23 @@ hist_write_fence(struct hist *h, struct hist_write *w)
 		w->end = ++h->clock;
 }
 
+void
+hist_write_reopen(struct hist *h, struct hist_write *w)
+{
+	w->end = UINT64_MAX;
+	for (uint32_t i = 0; i < w->count; i++) {
+		struct sector *s = sector_at(h, w->lun, w->lba + i);
+		struct candidate *c = NULL;
+		for (uint32_t k = 0; k < s->count; k++)
+			if (s->c[k].w == w)
+				c = &s->c[k];
+		if (c != NULL)
+			c->gone = UINT64_MAX;
+		else
+			add(s, w);
+	}
+}
+
 /* Everything that took effect before `since` is out of date from now on, but for `except`. */
 static void
 outdate(struct hist *h, struct sector *s, const struct hist_write *except, uint64_t since)

@@ -43,6 +43,8 @@ struct hist_write *hist_write_begin(
     struct hist *h, unsigned owner, uint8_t lun, uint32_t lba, uint32_t count, uint64_t stamp);
 /* From now on it can't take effect any more (but its answer may still be on the way). */
 void hist_write_fence(struct hist *h, struct hist_write *w);
+/* It may take effect again after all, now or later: what fenced it off was undone. */
+void hist_write_reopen(struct hist *h, struct hist_write *w);
 enum hist_outcome { HIST_DONE, HIST_MAYBE, HIST_NEVER };
 void hist_write_end(struct hist *h, struct hist_write *w, enum hist_outcome outcome);
 

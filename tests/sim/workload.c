@@ -40,7 +40,7 @@ connect_later(struct actor *a)
 		actor_done(a);
 		return;
 	}
-	SIM_CHECK(a->tries++ < TRIES_MAX, "%s can't log in", a->name);
+	SIM_CHECK(a->tries++ < TRIES_MAX, "%s can't log in", a->label);
 	loop_timer_set(&a->again, 1000ull * (1 + sim_pick(&a->run->rng, 5000)));
 }
 
@@ -77,7 +77,7 @@ static void
 on_refused(struct ini *i, uint16_t status)
 {
 	struct actor *a = i->ctx;
-	sim_say(loop_now_ns(i->loop), "%s: login refused, %04xh", a->name, status);
+	sim_say(loop_now_ns(i->loop), "%s: login refused, %04xh", a->label, status);
 	if (i == a->ini)
 		connect_later(a);
 }
@@ -86,7 +86,7 @@ static void
 on_ended(struct ini *i)
 {
 	struct actor *a = i->ctx;
-	sim_say(loop_now_ns(i->loop), "%s: session ended%s", a->name, i == a->ini ? "" : " (old)");
+	sim_say(loop_now_ns(i->loop), "%s: session ended%s", a->label, i == a->ini ? "" : " (old)");
 	if (i == a->ini)
 		connect_later(a);
 }
@@ -218,6 +218,7 @@ actor_init(struct sim_run *r, unsigned idx)
 	a->run = r;
 	a->idx = idx;
 	snprintf(a->name, sizeof a->name, "iqn.2024-01.com.example:host%u", idx / 2);
+	snprintf(a->label, sizeof a->label, "host%u.%u", idx / 2, idx % 2);
 	memcpy(a->isid, "\x80\x00\x00\x00\x00", 5);
 	a->isid[5] = (uint8_t)idx; /* two ports of each initiator */
 	pick_params(&r->rng, &a->params);
@@ -275,8 +276,8 @@ workload_run(struct sim_run *r, struct world *w, const struct workload_cfg *cfg,
 	SIM_CHECK(!loop_sim_step(w->sim), "the world doesn't come to rest");
 	for (unsigned i = 0; i < cfg->actors; i++) {
 		struct actor *a = &r->actors[i];
-		SIM_CHECK(list_empty(&a->busy), "%s: commands are left over", a->name);
-		SIM_CHECK(a->ini == NULL, "%s: the session is left over", a->name);
+		SIM_CHECK(list_empty(&a->busy), "%s: commands are left over", a->label);
+		SIM_CHECK(a->ini == NULL, "%s: the session is left over", a->label);
 		free_orphans(a);
 	}
 	hist_destroy(r->hist);

@@ -79,6 +79,7 @@ struct actor {
 	struct sim_run *run;
 	unsigned idx;
 	char name[64];
+	char label[32]; /* for messages: host and port */
 	uint8_t isid[6];
 	struct ini_params params;
 	struct ini *ini; /* the one that counts; older ones may still be ending */

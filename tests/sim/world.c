@@ -39,6 +39,7 @@ open_unit(struct world *w, unsigned i)
 	    .block_bytes = 512,
 	    .physical_exponent = 0xff,
 	    .thin = true,
+	    .sanitize = w->cfg.sanitize,
 	    .blk = w->blks[i],
 	};
 	memcpy(args.uuid, "\x4f\x1c\x77\x10\xab\xcd\x4e\xf0\x81\x02\x03\x04\x05\x06\x07", 15);

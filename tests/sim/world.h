@@ -24,6 +24,7 @@ struct world_cfg {
 	uint32_t nop_interval_ms;
 	struct iscsi_offer offer;
 	uint32_t depth;
+	bool sanitize; /* units offer SANITIZE */
 };
 
 struct world {
