@@ -411,6 +411,7 @@ fx_cmd(struct fx_nexus *n, uint16_t lun, const void *cdb, size_t cdb_len, const 
 	c->task.attr = SCSI_SIMPLE;
 	c->task.priority = 0;
 	c->task.immediate = false;
+	c->task.no_wait = false;
 	c->task.out_bytes = (uint32_t)out_len;
 	c->task.in_bytes = (uint32_t)in_cap;
 	list_push_back(&n->f->cmds, &c->link);
