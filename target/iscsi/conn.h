@@ -173,7 +173,7 @@ struct iscsi_conn {
 	uint32_t stat_sn, exp_cmd_sn, max_cmd_sn, window, window_used;
 	uint64_t window_bytes; /* reserved in il->window_bytes */
 	uint32_t immediate_count;
-	uint32_t owed_count; /* tasks with `owed` */
+	uint32_t owed_count;  /* tasks with `owed` */
 	uint32_t skipped[16]; /* CmdSNs that count as received, §11.6.1 */
 	uint32_t skipped_count;
 	uint32_t next_ttt;

@@ -15,7 +15,7 @@
 #include "loop/loop.h"
 #include "scsi/scsi.h"
 
-#define ISCSI_NAME_MAX 223u      /* bytes, RFC 7143 §4.2.7.1 */
+#define ISCSI_NAME_MAX 223u /* bytes, RFC 7143 §4.2.7.1 */
 #define ISCSI_PORT_DEFAULT 3260u
 
 struct iscsi_server;
@@ -23,39 +23,39 @@ struct iscsi_config;
 
 /* Limits; every one is enforced. Defaults by iscsi_limits_default(). */
 struct iscsi_limits {
-	uint32_t login_timeout_ms;        /* 15 000: from accept to full feature phase */
-	uint32_t half_open_max;           /* 64: connections before full feature phase */
-	uint32_t half_open_per_addr_max;  /* 8 */
-	uint32_t sessions_max;            /* 1024 */
+	uint32_t login_timeout_ms;           /* 15 000: from accept to full feature phase */
+	uint32_t half_open_max;              /* 64: connections before full feature phase */
+	uint32_t half_open_per_addr_max;     /* 8 */
+	uint32_t sessions_max;               /* 1024 */
 	uint32_t sessions_per_initiator_max; /* 8 */
-	uint32_t sessions_per_addr_max;   /* 64 */
-	uint32_t login_keys_max;          /* 64 */
-	uint32_t login_text_max_bytes;    /* 16 KiB over all C bits */
-	uint32_t chap_value_max_bytes;    /* 1 KiB */
-	uint32_t auth_failures_max;       /* 10 per address and minute, then refused for a minute */
-	uint32_t nop_data_max_bytes;      /* 4 KiB */
-	uint32_t ahs_max_bytes;           /* 64 */
-	uint32_t immediate_max;           /* 8 immediate commands outside the window */
-	uint32_t tmf_max;                 /* 16 under way per session */
-	uint32_t depth_max;               /* 128: command window of a session */
-	uint32_t send_queue_max_bytes;    /* 4 MiB waiting … */
-	uint32_t send_stall_ms;           /* 30 000 … without progress: the connection ends */
-	uint32_t nop_interval_ms;         /* 15 000 of silence: NOP-In; 0: none */
-	uint32_t nop_timeout_ms;          /* 15 000 without answer: the connection ends */
+	uint32_t sessions_per_addr_max;      /* 64 */
+	uint32_t login_keys_max;             /* 64 */
+	uint32_t login_text_max_bytes;       /* 16 KiB over all C bits */
+	uint32_t chap_value_max_bytes;       /* 1 KiB */
+	uint32_t auth_failures_max;    /* 10 per address and minute, then refused for a minute */
+	uint32_t nop_data_max_bytes;   /* 4 KiB */
+	uint32_t ahs_max_bytes;        /* 64 */
+	uint32_t immediate_max;        /* 8 immediate commands outside the window */
+	uint32_t tmf_max;              /* 16 under way per session */
+	uint32_t depth_max;            /* 128: command window of a session */
+	uint32_t send_queue_max_bytes; /* 4 MiB waiting … */
+	uint32_t send_stall_ms;        /* 30 000 … without progress: the connection ends */
+	uint32_t nop_interval_ms;      /* 15 000 of silence: NOP-In; 0: none */
+	uint32_t nop_timeout_ms;       /* 15 000 without answer: the connection ends */
 };
 void iscsi_limits_default(struct iscsi_limits *l);
 
 /* Negotiation, what we offer or insist on; per target. Bytes. RFC 7143 §13. */
 struct iscsi_offer {
-	uint8_t header_digest;            /* bits: 1 None, 2 CRC32C; what we accept */
+	uint8_t header_digest; /* bits: 1 None, 2 CRC32C; what we accept */
 	uint8_t data_digest;
-	bool prefer_digests;              /* choose CRC32C when the initiator offers both */
-	bool initial_r2t;                 /* false */
-	bool immediate_data;              /* true */
-	uint32_t max_recv_bytes;          /* 256 KiB: MaxRecvDataSegmentLength that we declare */
-	uint32_t max_burst_bytes;         /* 1 MiB */
-	uint32_t first_burst_bytes;       /* 256 KiB */
-	uint32_t max_outstanding_r2t;     /* 8 */
+	bool prefer_digests;          /* choose CRC32C when the initiator offers both */
+	bool initial_r2t;             /* false */
+	bool immediate_data;          /* true */
+	uint32_t max_recv_bytes;      /* 256 KiB: MaxRecvDataSegmentLength that we declare */
+	uint32_t max_burst_bytes;     /* 1 MiB */
+	uint32_t first_burst_bytes;   /* 256 KiB */
+	uint32_t max_outstanding_r2t; /* 8 */
 };
 void iscsi_offer_default(struct iscsi_offer *o);
 
@@ -63,10 +63,10 @@ void iscsi_offer_default(struct iscsi_offer *o);
 
 /* The text of errors goes to reason: one sentence. Strings are copied. */
 struct iscsi_chap_user {
-	const char *name;           /* ≤ 255 bytes */
-	const char *secret;         /* 12..256 bytes */
+	const char *name;   /* ≤ 255 bytes */
+	const char *secret; /* 12..256 bytes */
 	size_t secret_len;
-	const char *mutual_name;    /* what the target calls itself; NULL: one-way */
+	const char *mutual_name; /* what the target calls itself; NULL: one-way */
 	const char *mutual_secret;
 	size_t mutual_secret_len;
 };
@@ -75,37 +75,38 @@ struct iscsi_group_args {
 	const char *name;
 	const char *const *initiators; /* patterns (text_match), first match wins */
 	unsigned initiator_count;
-	const char *const *users;      /* CHAP users of the target that may log in; none: no CHAP */
+	const char *const *users; /* CHAP users of the target that may log in; none: no CHAP */
 	unsigned user_count;
-	struct scsi_view *view;        /* borrowed */
+	struct scsi_view *view; /* borrowed */
 };
 
 struct iscsi_target_args {
-	const char *name;              /* iqn., eui. or naa. name; checked, normalised to lower case */
-	const char *alias;             /* NULL: none */
-	uint16_t rel_port_base;        /* relative port id of portal group tag 1 is base+0, and so on */
+	const char *name;       /* iqn., eui. or naa. name; checked, normalised to lower case */
+	const char *alias;      /* NULL: none */
+	uint16_t rel_port_base; /* relative port id of portal group tag 1 is base+0, and so on */
 	const struct iscsi_chap_user *users;
 	unsigned user_count;
 	const struct iscsi_group_args *groups;
 	unsigned group_count;
-	struct scsi_view *open_view;   /* everybody else gets this (`open yes`); NULL: refused */
-	const char *const *allow;      /* addresses "192.0.2.0/24", "2001:db8::/32", "ALL"; see access.c */
+	struct scsi_view *open_view; /* everybody else gets this (`open yes`); NULL: refused */
+	const char *const
+	    *allow; /* addresses "192.0.2.0/24", "2001:db8::/32", "ALL"; see access.c */
 	unsigned allow_count;
 	const char *const *deny;
 	unsigned deny_count;
 	struct iscsi_offer offer;
-	const uint16_t *portal_tags;   /* portal group tags it listens on */
+	const uint16_t *portal_tags; /* portal group tags it listens on */
 	unsigned portal_tag_count;
 };
 
 int iscsi_config_create(struct iscsi_config **ret);
 void iscsi_config_destroy(struct iscsi_config *c); /* accepts NULL; not while a server uses it */
 /* 0, -EINVAL (name, secret, pattern, address: see reason), -EEXIST, -ENOMEM. */
-int iscsi_config_add_target(struct iscsi_config *c, const struct iscsi_target_args *args,
-    char *reason, size_t reason_cap);
+int iscsi_config_add_target(
+    struct iscsi_config *c, const struct iscsi_target_args *args, char *reason, size_t reason_cap);
 /* For discovery sessions; with at least one user, discovery needs CHAP. */
-int iscsi_config_add_discovery_user(struct iscsi_config *c, const struct iscsi_chap_user *u,
-    char *reason, size_t reason_cap);
+int iscsi_config_add_discovery_user(
+    struct iscsi_config *c, const struct iscsi_chap_user *u, char *reason, size_t reason_cap);
 /* For all targets and discovery. deny is read first, allow overrides; default: allowed. */
 int iscsi_config_set_access(struct iscsi_config *c, const char *const *allow, unsigned allow_count,
     const char *const *deny, unsigned deny_count, char *reason, size_t reason_cap);
@@ -113,20 +114,20 @@ int iscsi_config_set_access(struct iscsi_config *c, const char *const *allow, un
 /* ---- server ------------------------------------------------------------------------------------ */
 
 enum iscsi_event_kind {
-	ISCSI_EVENT_LOGIN,        /* a session was established */
-	ISCSI_EVENT_LOGOUT,       /* it ended in order */
-	ISCSI_EVENT_DROPPED,      /* it ended otherwise; `reason` */
-	ISCSI_EVENT_REFUSED,      /* a login was refused; `reason`, `status` */
+	ISCSI_EVENT_LOGIN,   /* a session was established */
+	ISCSI_EVENT_LOGOUT,  /* it ended in order */
+	ISCSI_EVENT_DROPPED, /* it ended otherwise; `reason` */
+	ISCSI_EVENT_REFUSED, /* a login was refused; `reason`, `status` */
 	ISCSI_EVENT_COUNT
 };
 struct iscsi_event {
 	enum iscsi_event_kind kind;
-	const char *initiator;    /* "" when not known yet; printable characters only */
+	const char *initiator; /* "" when not known yet; printable characters only */
 	const char *target;
-	const char *address;      /* peer */
-	const char *user;         /* CHAP; "" */
+	const char *address; /* peer */
+	const char *user;    /* CHAP; "" */
 	const char *reason;
-	uint16_t status;          /* enum iscsi_login_status */
+	uint16_t status; /* enum iscsi_login_status */
 	uint16_t tsih;
 };
 
@@ -135,22 +136,23 @@ struct iscsi_server_args {
 	struct loop *const *loops;
 	unsigned loop_count;
 	struct iscsi_limits limits;
-	struct iscsi_config *config;  /* borrowed */
-	void (*event)(void *ctx, const struct iscsi_event *e); /* home loop; strings valid in the call */
+	struct iscsi_config *config; /* borrowed */
+	void (*event)(
+	    void *ctx, const struct iscsi_event *e); /* home loop; strings valid in the call */
 	void *event_ctx;
 };
 int iscsi_server_create(const struct iscsi_server_args *args, struct iscsi_server **ret);
 /* Listens; tag: portal group tag ≥ 1. 0 or what sock_listen() says. */
-int iscsi_server_listen(struct iscsi_server *s, const struct sockaddr *addr, socklen_t addr_len,
-    uint16_t tag);
+int iscsi_server_listen(
+    struct iscsi_server *s, const struct sockaddr *addr, socklen_t addr_len, uint16_t tag);
 /* The address that portal number `i` (in order of listen) is bound to. False: no such portal. */
 bool iscsi_server_portal(const struct iscsi_server *s, unsigned i, struct sockaddr_storage *ret);
 /*
  * Stops listening, asks initiators to log out (async message 1), ends what is left after
  * `grace_ms`, then calls `done` on the home loop: no connection and no nexus exists any more.
  */
-void iscsi_server_stop(struct iscsi_server *s, uint32_t grace_ms, void (*done)(void *ctx),
-    void *ctx);
+void iscsi_server_stop(
+    struct iscsi_server *s, uint32_t grace_ms, void (*done)(void *ctx), void *ctx);
 void iscsi_server_destroy(struct iscsi_server *s); /* stopped, or never ran; accepts NULL */
 
 /* One session, as a snapshot for status output. */
@@ -165,7 +167,7 @@ struct iscsi_session_info {
 };
 uint32_t iscsi_server_session_count(const struct iscsi_server *s);
 /* Up to `cap` sessions that the registry knows; returns the number written. */
-uint32_t iscsi_server_sessions(const struct iscsi_server *s, struct iscsi_session_info *ret,
-    uint32_t cap);
+uint32_t iscsi_server_sessions(
+    const struct iscsi_server *s, struct iscsi_session_info *ret, uint32_t cap);
 
 #endif

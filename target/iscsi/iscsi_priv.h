@@ -19,8 +19,8 @@
 #define ISCSI_DIGEST_NONE 1u
 #define ISCSI_DIGEST_CRC32C 2u
 
-struct iscsi_acl {           /* one address range: family, bytes, prefix; access.c */
-	int family;          /* AF_INET, AF_INET6, AF_UNSPEC: everybody */
+struct iscsi_acl {  /* one address range: family, bytes, prefix; access.c */
+	int family; /* AF_INET, AF_INET6, AF_UNSPEC: everybody */
 	uint8_t addr[16];
 	uint8_t prefix_bits;
 };
@@ -114,16 +114,16 @@ int iscsi_text_binary(const char *s, uint8_t *buf, size_t cap, size_t *ret_len);
 
 /* What is in force after login. */
 struct iscsi_params {
-	bool header_digest, data_digest;    /* CRC32C */
+	bool header_digest, data_digest; /* CRC32C */
 	bool initial_r2t, immediate_data;
 	bool data_pdu_in_order, data_sequence_in_order;
-	uint32_t max_recv_bytes;            /* ours: what the initiator may send in one PDU */
-	uint32_t max_xmit_bytes;            /* the initiator's MaxRecvDataSegmentLength */
+	uint32_t max_recv_bytes; /* ours: what the initiator may send in one PDU */
+	uint32_t max_xmit_bytes; /* the initiator's MaxRecvDataSegmentLength */
 	uint32_t max_burst_bytes, first_burst_bytes;
 	uint32_t max_outstanding_r2t;
 	uint32_t default_time2wait, default_time2retain; /* seconds */
 	uint32_t max_connections;
-	uint32_t protocol_level;            /* iSCSIProtocolLevel, RFC 7144 §9.1; 1 when not negotiated */
+	uint32_t protocol_level; /* iSCSIProtocolLevel, RFC 7144 §9.1; 1 when not negotiated */
 	bool task_reporting_fastabort, task_reporting_responsefence; /* RFC 7143 §13.23 */
 };
 void iscsi_params_default(struct iscsi_params *p); /* RFC defaults before negotiation */
@@ -153,17 +153,18 @@ struct iscsi_login_env {
 	 * Does this initiator port have a session of this TSIH with the target? For logins that want
 	 * to join one. May be NULL: none has.
 	 */
-	bool (*session_known)(void *ctx, const char *initiator, const uint8_t isid[6], uint16_t tsih);
+	bool (*session_known)(
+	    void *ctx, const char *initiator, const uint8_t isid[6], uint16_t tsih);
 	/* Counts a failed authentication of the peer's address. */
 	void (*auth_failed)(void *ctx);
 	void *ctx;
 };
 
 enum iscsi_login_verdict {
-	LOGIN_RESPOND,       /* send rsp and its text, go on receiving */
-	LOGIN_PLACE,         /* all is agreed: place the session, then iscsi_login_finish() */
-	LOGIN_REFUSE,        /* send rsp (its status says why), then close */
-	LOGIN_DROP,          /* not even an answer: close */
+	LOGIN_RESPOND, /* send rsp and its text, go on receiving */
+	LOGIN_PLACE,   /* all is agreed: place the session, then iscsi_login_finish() */
+	LOGIN_REFUSE,  /* send rsp (its status says why), then close */
+	LOGIN_DROP,    /* not even an answer: close */
 };
 
 #define ISCSI_CHAP_CHALLENGE_BYTES 32u
@@ -188,15 +189,15 @@ enum iscsi_login_verdict iscsi_login_finish(struct iscsi_login *lg, enum iscsi_l
 /* What was agreed; valid at LOGIN_PLACE and after, until destroy. */
 struct iscsi_login_result {
 	bool discovery;
-	const char *initiator;          /* normalised */
-	const char *user;               /* authenticated CHAP user, or "" */
+	const char *initiator;             /* normalised */
+	const char *user;                  /* authenticated CHAP user, or "" */
 	const struct iscsi_target *target; /* NULL for discovery */
 	const struct iscsi_group *group;   /* NULL: open view */
 	struct scsi_view *view;
 	uint8_t isid[6];
-	uint16_t tsih, cid;             /* as in the request */
-	uint32_t cmd_sn;                /* the next expected after login */
-	uint32_t stat_sn;               /* the next to send after the final response */
+	uint16_t tsih, cid; /* as in the request */
+	uint32_t cmd_sn;    /* the next expected after login */
+	uint32_t stat_sn;   /* the next to send after the final response */
 	uint32_t itt;
 	struct iscsi_params params;
 };
@@ -210,16 +211,16 @@ const uint8_t *iscsi_login_challenge(const struct iscsi_login *lg, size_t *ret_l
 
 /* ---- discovery.c: Text requests in the full feature phase, §11.10, appendix C ---------------------------------- */
 
-struct iscsi_text_session {         /* per session; zero-initialised; fini frees */
-	char *out;                  /* answer under way */
+struct iscsi_text_session { /* per session; zero-initialised; fini frees */
+	char *out;          /* answer under way */
 	size_t out_len, out_at;
-	char *in;                   /* request collected over C bits */
+	char *in; /* request collected over C bits */
 	size_t in_len;
 	uint32_t itt, ttt;
 	bool active;
-	uint64_t seen;              /* keys of this exchange, enum iscsi_key */
+	uint64_t seen; /* keys of this exchange, enum iscsi_key */
 	unsigned key_count;
-	uint32_t max_xmit_next;     /* declared in this exchange, in force at its end; 0: not */
+	uint32_t max_xmit_next; /* declared in this exchange, in force at its end; 0: not */
 };
 void iscsi_text_session_fini(struct iscsi_text_session *ts);
 

@@ -28,9 +28,9 @@ struct scsi_nexus_lu;
 struct scsi_opcode;
 
 #define SCSI_CDB_MAX_BYTES 32u
-#define SCSI_SENSE_MAX_BYTES 96u    /* descriptor sense with information, SKS, field pointer */
-#define SCSI_LUN_MAX 16383u         /* flat space addressing, SAM-5 4.7.6.4 */
-#define SCSI_TRANSPORT_ID_MAX 264u  /* iSCSI TransportID with ISID, SPC-4 7.6.4.6, padded */
+#define SCSI_SENSE_MAX_BYTES 96u   /* descriptor sense with information, SKS, field pointer */
+#define SCSI_LUN_MAX 16383u        /* flat space addressing, SAM-5 4.7.6.4 */
+#define SCSI_TRANSPORT_ID_MAX 264u /* iSCSI TransportID with ISID, SPC-4 7.6.4.6, padded */
 #define SCSI_PR_REGISTRATIONS_MAX 128u
 #define SCSI_XFER_MAX_BYTES BLK_IO_MAX_BYTES
 
@@ -64,9 +64,9 @@ struct scsi_persist_ops {
 struct scsi_core_args {
 	struct loop *const *loops; /* loops[0] is the home loop */
 	unsigned loop_count;
-	uint32_t tasks_per_loop;   /* for the core's own pools; transports embed their tasks */
+	uint32_t tasks_per_loop; /* for the core's own pools; transports embed their tasks */
 	struct scsi_persist_ops persist; /* save may be NULL: APTPL is refused */
-	const char *vendor;        /* T10 vendor id, ≤ 8 characters; NULL: "TERRACE" */
+	const char *vendor;              /* T10 vendor id, ≤ 8 characters; NULL: "TERRACE" */
 };
 int scsi_core_create(const struct scsi_core_args *args, struct scsi_core **ret);
 /* No LU, nexus or view left. Accepts NULL. */
@@ -84,24 +84,24 @@ void scsi_core_remove_port(struct scsi_core *c, uint16_t rel_port_id);
 /* ---- logical units ----------------------------------------------------------------------- */
 
 struct scsi_lu_args {
-	const char *name;          /* the administrator's */
-	uint8_t uuid[16];          /* identity: NAA-6 and the defaults below come from it */
-	uint8_t naa[16];           /* all zero: NAA-6 locally assigned (3h) from uuid */
-	uint8_t eui64[8];          /* all zero: not reported */
-	const char *serial;        /* VPD 80h; NULL: hex of the uuid */
-	const char *t10_id;        /* vendor specific part of the T10 designator; NULL: serial */
-	const char *vendor;        /* ≤ 8; NULL: the core's */
-	const char *product;       /* ≤ 16; NULL: "VIRTUAL-DISK" (same for all LUNs: ESXi XCOPY) */
-	const char *revision;      /* ≤ 4; NULL: from TERRACE_VERSION */
-	uint32_t block_bytes;      /* 512 or 4096 */
+	const char *name;     /* the administrator's */
+	uint8_t uuid[16];     /* identity: NAA-6 and the defaults below come from it */
+	uint8_t naa[16];      /* all zero: NAA-6 locally assigned (3h) from uuid */
+	uint8_t eui64[8];     /* all zero: not reported */
+	const char *serial;   /* VPD 80h; NULL: hex of the uuid */
+	const char *t10_id;   /* vendor specific part of the T10 designator; NULL: serial */
+	const char *vendor;   /* ≤ 8; NULL: the core's */
+	const char *product;  /* ≤ 16; NULL: "VIRTUAL-DISK" (same for all LUNs: ESXi XCOPY) */
+	const char *revision; /* ≤ 4; NULL: from TERRACE_VERSION */
+	uint32_t block_bytes; /* 512 or 4096 */
 	uint8_t physical_exponent; /* log2(physical / logical); 0xff: from the blk */
 	bool read_only;
 	bool removable;
 	bool rotational;
-	bool thin;                 /* report LBPME and accept UNMAP where the blk can */
-	bool sanitize;             /* advertise SANITIZE where the blk can */
-	bool volatile_cache;       /* mode `volatile`: WCE=1, V_SUP=1; the blk is volatile too */
-	struct blk *blk;           /* borrowed until destroy is done */
+	bool thin;           /* report LBPME and accept UNMAP where the blk can */
+	bool sanitize;       /* advertise SANITIZE where the blk can */
+	bool volatile_cache; /* mode `volatile`: WCE=1, V_SUP=1; the blk is volatile too */
+	struct blk *blk;     /* borrowed until destroy is done */
 };
 /* 0, -EEXIST (uuid, naa or serial already in use), -EINVAL (sizes), -ENOMEM. */
 int scsi_lu_create(struct scsi_core *c, const struct scsi_lu_args *args, struct scsi_lu **ret);
@@ -124,13 +124,14 @@ struct scsi_lu_stats {
 	uint64_t check_conditions, reservation_conflicts, aborts, resets;
 	uint64_t in_flight;
 };
-void scsi_lu_get_stats(const struct scsi_lu *lu, struct scsi_lu_stats *ret); /* any loop; snapshot */
+void scsi_lu_get_stats(
+    const struct scsi_lu *lu, struct scsi_lu_stats *ret); /* any loop; snapshot */
 
 /* ---- views: which LU has which number ------------------------------------------------------ */
 
 struct scsi_view_entry {
-	uint16_t lun;             /* 0..SCSI_LUN_MAX */
-	bool read_only;           /* for this view, whatever the LU allows */
+	uint16_t lun;   /* 0..SCSI_LUN_MAX */
+	bool read_only; /* for this view, whatever the LU allows */
 	struct scsi_lu *lu;
 };
 /* Immutable; entries copied and sorted. 0, -EEXIST (number or LU twice), -ENOMEM. */
@@ -143,12 +144,12 @@ uint32_t scsi_view_count(const struct scsi_view *v); /* any loop */
 /* ---- nexuses ------------------------------------------------------------------------------- */
 
 struct scsi_nexus_args {
-	struct loop *loop;            /* the current one */
+	struct loop *loop; /* the current one */
 	struct scsi_view *view;
-	uint16_t rel_port_id;         /* of the target port */
-	const uint8_t *transport_id;  /* SPC-4 7.6.4: identifies the initiator port; copied */
-	size_t transport_id_len;      /* 24..SCSI_TRANSPORT_ID_MAX, multiple of 4 */
-	const char *initiator;        /* for messages; copied */
+	uint16_t rel_port_id;        /* of the target port */
+	const uint8_t *transport_id; /* SPC-4 7.6.4: identifies the initiator port; copied */
+	size_t transport_id_len;     /* 24..SCSI_TRANSPORT_ID_MAX, multiple of 4 */
+	const char *initiator;       /* for messages; copied */
 	/* Task management functions that this initiator can ask for, 1 << enum scsi_tmf, as REPORT
 	 * SUPPORTED TASK MANAGEMENT FUNCTIONS tells it. 0: all that the core has. */
 	uint32_t tmfs;
@@ -157,8 +158,8 @@ struct scsi_nexus_args {
  * Grows what the nexus needs for its view (this is not the data path). Every LU of the view gets
  * POWER ON, RESET OR BUS DEVICE RESET OCCURRED (29h/00h) as unit attention. 0 or -ENOMEM.
  */
-int scsi_nexus_create(struct scsi_core *c, const struct scsi_nexus_args *args,
-    struct scsi_nexus **ret);
+int scsi_nexus_create(
+    struct scsi_core *c, const struct scsi_nexus_args *args, struct scsi_nexus **ret);
 /*
  * I_T nexus loss (SAM-5 6.3.4): aborts the nexus's tasks without response (ops->done is still called
  * for each, with task->aborted set), releases its SPC-2 reservations; registrations stay. `gone`
@@ -187,12 +188,12 @@ struct scsi_transport_ops {
 };
 
 enum scsi_task_state {
-	SCSI_TASK_FREE,       /* not submitted, or released */
-	SCSI_TASK_WAIT_BUF,   /* waits for buffers */
-	SCSI_TASK_WAIT_DATA,  /* the transport receives data-out */
-	SCSI_TASK_BLOCKED,    /* ordering or a range lock holds it back */
-	SCSI_TASK_RUNNING,    /* its handler runs; the blk may hold it */
-	SCSI_TASK_DONE,       /* the transport sends the answer */
+	SCSI_TASK_FREE,      /* not submitted, or released */
+	SCSI_TASK_WAIT_BUF,  /* waits for buffers */
+	SCSI_TASK_WAIT_DATA, /* the transport receives data-out */
+	SCSI_TASK_BLOCKED,   /* ordering or a range lock holds it back */
+	SCSI_TASK_RUNNING,   /* its handler runs; the blk may hold it */
+	SCSI_TASK_DONE,      /* the transport sends the answer */
 	SCSI_TASK_STATE_COUNT
 };
 
@@ -201,51 +202,51 @@ struct scsi_task {
 	/* set by the transport before scsi_task_submit() */
 	struct scsi_nexus *nexus;
 	const struct scsi_transport_ops *ops;
-	uint64_t tag;                 /* unique among the nexus's tasks */
-	uint8_t lun[8];               /* as on the wire */
+	uint64_t tag;   /* unique among the nexus's tasks */
+	uint8_t lun[8]; /* as on the wire */
 	uint8_t cdb[SCSI_CDB_MAX_BYTES];
-	uint8_t cdb_len;              /* 6..32: bytes that are there; shorter CDBs are zero-padded to 16 */
-	uint8_t attr;                 /* enum scsi_attr */
+	uint8_t cdb_len; /* 6..32: bytes that are there; shorter CDBs are zero-padded to 16 */
+	uint8_t attr;    /* enum scsi_attr */
 	uint8_t priority;
-	bool immediate;               /* iSCSI I bit; no meaning here */
+	bool immediate; /* iSCSI I bit; no meaning here */
 	/* Without buffers for its data-out the task ends with TASK SET FULL rather than waiting for
 	 * some: for a transport that would have to stop receiving what other tasks wait for. */
 	bool no_wait;
-	uint32_t out_bytes;           /* what the initiator will send (EDTL of a write) */
-	uint32_t in_bytes;            /* what it can take (EDTL of a read) */
+	uint32_t out_bytes; /* what the initiator will send (EDTL of a write) */
+	uint32_t in_bytes;  /* what it can take (EDTL of a read) */
 
 	/* for the transport, while it owns the task */
-	uint32_t data_out_len;        /* want_data: bytes to receive, ≤ out_bytes */
-	uint32_t data_in_len;         /* done: bytes to send from sg, ≤ in_bytes */
-	uint64_t xfer_bytes;          /* done: what the command would have moved; residual = ± EDTL */
+	uint32_t data_out_len; /* want_data: bytes to receive, ≤ out_bytes */
+	uint32_t data_in_len;  /* done: bytes to send from sg, ≤ in_bytes */
+	uint64_t xfer_bytes;   /* done: what the command would have moved; residual = ± EDTL */
 	struct blk_sg sg;
-	uint8_t status;               /* enum scsi_status */
+	uint8_t status; /* enum scsi_status */
 	uint8_t sense_len;
-	bool aborted;                 /* done without response */
+	bool aborted; /* done without response */
 	uint8_t sense[SCSI_SENSE_MAX_BYTES];
 
 	/* the core's */
-	uint8_t state;                /* enum scsi_task_state */
+	uint8_t state; /* enum scsi_task_state */
 	uint8_t flags;
-	uint8_t tmf_pending;          /* task management waits for its end */
-	bool in_store;                /* a blk_io of it is submitted and not done */
+	uint8_t tmf_pending; /* task management waits for its end */
+	bool in_store;       /* a blk_io of it is submitted and not done */
 	bool data_failed;
-	uint32_t epoch;               /* of the LU's copied state when it was checked */
-	uint64_t seq;                 /* order of arrival on its loop */
+	uint32_t epoch; /* of the LU's copied state when it was checked */
+	uint64_t seq;   /* order of arrival on its loop */
 	const struct scsi_opcode *op;
-	struct scsi_nexus_lu *nlu;    /* NULL: LUN not mapped */
-	struct list nexus_link;       /* all tasks of the nexus_lu, in order of arrival */
-	struct list loop_link;        /* the LU's list on this loop: blocked, or running */
+	struct scsi_nexus_lu *nlu; /* NULL: LUN not mapped */
+	struct list nexus_link;    /* all tasks of the nexus_lu, in order of arrival */
+	struct list loop_link;     /* the LU's list on this loop: blocked, or running */
 	struct loop_defer defer;
 	struct loop_bufwait bufwait;
 	uint64_t start_ns;
-	uint64_t lba;                 /* range as parsed from the CDB, in logical blocks */
+	uint64_t lba; /* range as parsed from the CDB, in logical blocks */
 	uint64_t blocks;
 	struct blk_io io;
-	struct blk_sg sg2;            /* a second buffer (compare, verify, copy) */
-	uint64_t sg2_bytes;           /* wanted, while it waits for sg2 */
-	uint64_t at;                  /* progress of handlers that work in pieces */
-	void *priv;                   /* handler's, e.g. a range lock or a copy job */
+	struct blk_sg sg2;  /* a second buffer (compare, verify, copy) */
+	uint64_t sg2_bytes; /* wanted, while it waits for sg2 */
+	uint64_t at;        /* progress of handlers that work in pieces */
+	void *priv;         /* handler's, e.g. a range lock or a copy job */
 	void (*resume)(struct scsi_task *t);
 };
 
@@ -272,7 +273,7 @@ enum scsi_tmf {
 	SCSI_TMF_ABORT_TASK_SET,
 	SCSI_TMF_CLEAR_TASK_SET,
 	SCSI_TMF_LU_RESET,
-	SCSI_TMF_TARGET_RESET,      /* all LUs that this nexus sees */
+	SCSI_TMF_TARGET_RESET, /* all LUs that this nexus sees */
 	SCSI_TMF_I_T_NEXUS_RESET,
 	SCSI_TMF_QUERY_TASK,
 	SCSI_TMF_QUERY_TASK_SET,
@@ -283,7 +284,7 @@ enum scsi_tmf {
 /* SAM-5 table 46 service responses. */
 enum scsi_tmf_response {
 	SCSI_TMF_COMPLETE,
-	SCSI_TMF_SUCCEEDED,         /* QUERY: it is there */
+	SCSI_TMF_SUCCEEDED, /* QUERY: it is there */
 	SCSI_TMF_NOT_SUPPORTED,
 	SCSI_TMF_BAD_LUN,
 	SCSI_TMF_REJECTED,
@@ -295,7 +296,7 @@ struct scsi_abort_wait {
 	const struct scsi_nexus_lu *nlu; /* NULL: of any LU or nexus of the list's owner */
 	bool one_tag;
 	uint64_t tag;
-	uint64_t seq;               /* tasks that arrived later don't count */
+	uint64_t seq; /* tasks that arrived later don't count */
 	uint32_t waiting;
 	void (*done)(struct scsi_abort_wait *w);
 };
@@ -304,10 +305,10 @@ struct scsi_tmf_req {
 	struct scsi_nexus *nexus;
 	enum scsi_tmf function;
 	uint8_t lun[8];
-	uint64_t tag;               /* ABORT TASK, QUERY TASK */
+	uint64_t tag; /* ABORT TASK, QUERY TASK */
 	void (*done)(struct scsi_tmf_req *r);
 	enum scsi_tmf_response response;
-	bool task_found;            /* ABORT TASK, QUERY TASK: the tag was there */
+	bool task_found; /* ABORT TASK, QUERY TASK: the tag was there */
 	/* the core's */
 	uint32_t waiting;
 	struct scsi_abort_wait wait;

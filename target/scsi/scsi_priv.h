@@ -34,47 +34,47 @@ struct scsi_lock;
 /* Key/ASC/ASCQ live in one table in sense.c; names as in SPC-4 annex F. */
 enum scsi_sense {
 	SENSE_NONE,
-	SENSE_NOT_READY_BECOMING,            /* 2/04/01 */
+	SENSE_NOT_READY_BECOMING,              /* 2/04/01 */
 	SENSE_NOT_READY_INITIALIZING_REQUIRED, /* 2/04/02 stopped */
-	SENSE_NOT_READY_MANUAL,              /* 2/04/03 the store is gone */
-	SENSE_NOT_READY_FORMAT,              /* 2/04/04 */
-	SENSE_NOT_READY_SANITIZE,            /* 2/04/1b */
-	SENSE_MEDIUM_NOT_PRESENT,            /* 2/3a/00 */
-	SENSE_MEDIUM_NOT_PRESENT_TRAY_OPEN,  /* 2/3a/02 */
-	SENSE_UNRECOVERED_READ,              /* 3/11/00 */
-	SENSE_WRITE_ERROR,                   /* 3/0c/00 */
-	SENSE_SANITIZE_FAILED,               /* 3/31/03 */
-	SENSE_INTERNAL_FAILURE,              /* 4/44/00 */
-	SENSE_OPERATION_IN_PROGRESS,         /* 5/00/16 */
-	SENSE_PARAM_LIST_LENGTH,             /* 5/1a/00 */
-	SENSE_INVALID_OPCODE,                /* 5/20/00 */
-	SENSE_LBA_OUT_OF_RANGE,              /* 5/21/00 */
-	SENSE_INVALID_FIELD_CDB,             /* 5/24/00 */
-	SENSE_LUN_NOT_SUPPORTED,             /* 5/25/00 */
-	SENSE_INVALID_FIELD_PARAM,           /* 5/26/00 */
-	SENSE_INVALID_RELEASE,               /* 5/26/04 */
-	SENSE_UNSUPPORTED_TARGET_DESC,       /* 5/26/07 */
-	SENSE_UNSUPPORTED_SEGMENT_DESC,      /* 5/26/09 */
-	SENSE_TOO_MANY_TARGET_DESCS,         /* 5/26/06 */
-	SENSE_TOO_MANY_SEGMENT_DESCS,        /* 5/26/08 */
-	SENSE_INLINE_DATA_LENGTH,            /* 5/26/0b */
-	SENSE_SAVING_NOT_SUPPORTED,          /* 5/39/00 */
-	SENSE_MEDIUM_REMOVAL_PREVENTED,      /* 5/53/02 */
-	SENSE_INSUFFICIENT_REG_RESOURCES,    /* 5/55/04 */
-	SENSE_INSUFFICIENT_RESOURCES,        /* 5/55/03 */
-	SENSE_WRITE_PROTECTED,               /* 7/27/00 */
-	SENSE_WRITE_PROTECTED_SOFTWARE,      /* 7/27/02 */
-	SENSE_SPACE_ALLOC_FAILED,            /* 7/27/07 */
-	SENSE_COPY_ABORTED,                  /* a/00/00 */
-	SENSE_COPY_TARGET_UNREACHABLE,       /* a/0d/02 */
-	SENSE_COPY_TARGET_FAILED,            /* a/0d/01 third party device failure */
-	SENSE_DATA_PHASE_ERROR,              /* b/4b/00 */
-	SENSE_NOT_ENOUGH_UNSOLICITED,        /* b/0c/0d */
-	SENSE_PROTOCOL_CRC_ERROR,            /* b/47/05 */
-	SENSE_UNEXPECTED_UNSOLICITED,        /* b/0c/0c */
-	SENSE_COMMAND_ABORTED,               /* b/00/00 */
-	SENSE_OVERLAPPED_COMMANDS,           /* b/4e/00 */
-	SENSE_MISCOMPARE,                    /* e/1d/00 */
+	SENSE_NOT_READY_MANUAL,                /* 2/04/03 the store is gone */
+	SENSE_NOT_READY_FORMAT,                /* 2/04/04 */
+	SENSE_NOT_READY_SANITIZE,              /* 2/04/1b */
+	SENSE_MEDIUM_NOT_PRESENT,              /* 2/3a/00 */
+	SENSE_MEDIUM_NOT_PRESENT_TRAY_OPEN,    /* 2/3a/02 */
+	SENSE_UNRECOVERED_READ,                /* 3/11/00 */
+	SENSE_WRITE_ERROR,                     /* 3/0c/00 */
+	SENSE_SANITIZE_FAILED,                 /* 3/31/03 */
+	SENSE_INTERNAL_FAILURE,                /* 4/44/00 */
+	SENSE_OPERATION_IN_PROGRESS,           /* 5/00/16 */
+	SENSE_PARAM_LIST_LENGTH,               /* 5/1a/00 */
+	SENSE_INVALID_OPCODE,                  /* 5/20/00 */
+	SENSE_LBA_OUT_OF_RANGE,                /* 5/21/00 */
+	SENSE_INVALID_FIELD_CDB,               /* 5/24/00 */
+	SENSE_LUN_NOT_SUPPORTED,               /* 5/25/00 */
+	SENSE_INVALID_FIELD_PARAM,             /* 5/26/00 */
+	SENSE_INVALID_RELEASE,                 /* 5/26/04 */
+	SENSE_UNSUPPORTED_TARGET_DESC,         /* 5/26/07 */
+	SENSE_UNSUPPORTED_SEGMENT_DESC,        /* 5/26/09 */
+	SENSE_TOO_MANY_TARGET_DESCS,           /* 5/26/06 */
+	SENSE_TOO_MANY_SEGMENT_DESCS,          /* 5/26/08 */
+	SENSE_INLINE_DATA_LENGTH,              /* 5/26/0b */
+	SENSE_SAVING_NOT_SUPPORTED,            /* 5/39/00 */
+	SENSE_MEDIUM_REMOVAL_PREVENTED,        /* 5/53/02 */
+	SENSE_INSUFFICIENT_REG_RESOURCES,      /* 5/55/04 */
+	SENSE_INSUFFICIENT_RESOURCES,          /* 5/55/03 */
+	SENSE_WRITE_PROTECTED,                 /* 7/27/00 */
+	SENSE_WRITE_PROTECTED_SOFTWARE,        /* 7/27/02 */
+	SENSE_SPACE_ALLOC_FAILED,              /* 7/27/07 */
+	SENSE_COPY_ABORTED,                    /* a/00/00 */
+	SENSE_COPY_TARGET_UNREACHABLE,         /* a/0d/02 */
+	SENSE_COPY_TARGET_FAILED,              /* a/0d/01 third party device failure */
+	SENSE_DATA_PHASE_ERROR,                /* b/4b/00 */
+	SENSE_NOT_ENOUGH_UNSOLICITED,          /* b/0c/0d */
+	SENSE_PROTOCOL_CRC_ERROR,              /* b/47/05 */
+	SENSE_UNEXPECTED_UNSOLICITED,          /* b/0c/0c */
+	SENSE_COMMAND_ABORTED,                 /* b/00/00 */
+	SENSE_OVERLAPPED_COMMANDS,             /* b/4e/00 */
+	SENSE_MISCOMPARE,                      /* e/1d/00 */
 	SENSE_COUNT
 };
 
@@ -93,32 +93,32 @@ bool scsi_sense_progress(struct scsi_task *t, enum scsi_sense s, uint16_t progre
 bool scsi_sense_errno(struct scsi_task *t, int err, enum blk_op op, uint64_t lba);
 /* Plain sense data for REQUEST SENSE; returns its length. */
 size_t scsi_sense_build(enum scsi_sense s, bool descriptor, uint8_t buf[SCSI_SENSE_MAX_BYTES]);
-size_t scsi_sense_build_progress(enum scsi_sense s, uint16_t progress, bool descriptor,
-    uint8_t buf[SCSI_SENSE_MAX_BYTES]);
+size_t scsi_sense_build_progress(
+    enum scsi_sense s, uint16_t progress, bool descriptor, uint8_t buf[SCSI_SENSE_MAX_BYTES]);
 /* Codes that aren't in enum scsi_sense (unit attentions). */
-size_t scsi_sense_build_code(uint8_t key, uint8_t asc, uint8_t ascq, bool descriptor,
-    uint8_t buf[SCSI_SENSE_MAX_BYTES]);
+size_t scsi_sense_build_code(
+    uint8_t key, uint8_t asc, uint8_t ascq, bool descriptor, uint8_t buf[SCSI_SENSE_MAX_BYTES]);
 
 /* ---- ua.c: unit attentions ------------------------------------------------------------------ */
 
 /* Bits of scsi_nexus_lu.ua; the lowest is reported first. SAM-5 5.14, SPC-4 annex F. */
 enum scsi_ua {
-	UA_POWER_ON,             /* 29/00 */
-	UA_BUS_RESET,            /* 29/02 */
-	UA_DEVICE_RESET,         /* 29/03 */
-	UA_NEXUS_LOSS,           /* 29/07 */
-	UA_MEDIUM_CHANGED,       /* 28/00 */
-	UA_COMMANDS_CLEARED,     /* 2f/00 by another initiator */
-	UA_MODE_CHANGED,         /* 2a/01 */
-	UA_LOG_CHANGED,          /* 2a/02 */
-	UA_RES_PREEMPTED,        /* 2a/03 */
-	UA_RES_RELEASED,         /* 2a/04 */
-	UA_REG_PREEMPTED,        /* 2a/05 */
-	UA_ALUA_CHANGED,         /* 2a/06 */
-	UA_CAPACITY_CHANGED,     /* 2a/09 */
-	UA_INQUIRY_CHANGED,      /* 3f/03 */
-	UA_LUNS_CHANGED,         /* 3f/0e */
-	UA_THIN_THRESHOLD,       /* 38/07 */
+	UA_POWER_ON,         /* 29/00 */
+	UA_BUS_RESET,        /* 29/02 */
+	UA_DEVICE_RESET,     /* 29/03 */
+	UA_NEXUS_LOSS,       /* 29/07 */
+	UA_MEDIUM_CHANGED,   /* 28/00 */
+	UA_COMMANDS_CLEARED, /* 2f/00 by another initiator */
+	UA_MODE_CHANGED,     /* 2a/01 */
+	UA_LOG_CHANGED,      /* 2a/02 */
+	UA_RES_PREEMPTED,    /* 2a/03 */
+	UA_RES_RELEASED,     /* 2a/04 */
+	UA_REG_PREEMPTED,    /* 2a/05 */
+	UA_ALUA_CHANGED,     /* 2a/06 */
+	UA_CAPACITY_CHANGED, /* 2a/09 */
+	UA_INQUIRY_CHANGED,  /* 3f/03 */
+	UA_LUNS_CHANGED,     /* 3f/0e */
+	UA_THIN_THRESHOLD,   /* 38/07 */
 	UA_COUNT
 };
 void scsi_ua_raise(struct scsi_nexus_lu *nlu, enum scsi_ua ua);
@@ -129,18 +129,18 @@ void scsi_ua_raise_loop(struct scsi_lu_loop *ll, enum scsi_ua ua, const struct s
 /* Takes the highest pending one and puts it into the task as CHECK CONDITION. False: none pending. */
 bool scsi_ua_take(struct scsi_nexus_lu *nlu, struct scsi_task *t);
 /* For REQUEST SENSE: takes it as sense data; 0: none pending. */
-size_t scsi_ua_take_sense(struct scsi_nexus_lu *nlu, bool descriptor,
-    uint8_t buf[SCSI_SENSE_MAX_BYTES]);
+size_t scsi_ua_take_sense(
+    struct scsi_nexus_lu *nlu, bool descriptor, uint8_t buf[SCSI_SENSE_MAX_BYTES]);
 
 /* Rows and columns of the ordering matrix (order_table.c). */
 enum scsi_order {
-	ORD_NONE,           /* INQUIRY…: never waits, nobody waits for it */
+	ORD_NONE, /* INQUIRY…: never waits, nobody waits for it */
 	ORD_READ,
-	ORD_WRITE,          /* also UNMAP, WRITE SAME: waits only for range locks */
-	ORD_ATOMIC,         /* holds a range lock: COMPARE AND WRITE, ORWRITE, WRITE ATOMIC… */
+	ORD_WRITE,  /* also UNMAP, WRITE SAME: waits only for range locks */
+	ORD_ATOMIC, /* holds a range lock: COMPARE AND WRITE, ORWRITE, WRITE ATOMIC… */
 	ORD_FLUSH,
-	ORD_CONFIG,         /* MODE SELECT, PR OUT, START STOP…: through change.c */
-	ORD_EXCLUSIVE,      /* FORMAT UNIT, SANITIZE: alone */
+	ORD_CONFIG,    /* MODE SELECT, PR OUT, START STOP…: through change.c */
+	ORD_EXCLUSIVE, /* FORMAT UNIT, SANITIZE: alone */
 	ORD_COUNT
 };
 
@@ -148,49 +148,49 @@ enum scsi_order {
 
 /* Mode parameters that an initiator can change (MODE SELECT); all else is constant. */
 struct scsi_mode {
-	bool swp;      /* control page: software write protect */
-	bool d_sense;  /* descriptor sense */
-	bool tas;      /* task aborted status */
-	bool wce;      /* caching page; changeable only in mode `volatile` */
+	bool swp;     /* control page: software write protect */
+	bool d_sense; /* descriptor sense */
+	bool tas;     /* task aborted status */
+	bool wce;     /* caching page; changeable only in mode `volatile` */
 };
 
 /* What every loop has a copy of; changed only through change.c. */
 struct scsi_lu_state {
-	uint64_t blocks;           /* capacity in logical blocks */
+	uint64_t blocks; /* capacity in logical blocks */
 	struct scsi_mode mode;
-	bool gone;                 /* the store doesn't answer */
-	bool stopped;              /* START STOP UNIT */
-	bool ejected;              /* removable medium is out */
+	bool gone;    /* the store doesn't answer */
+	bool stopped; /* START STOP UNIT */
+	bool ejected; /* removable medium is out */
 	bool formatting;
 	bool sanitizing;
 	bool sanitize_failed;
-	bool sanitize_restricted;  /* …with AUSE=0: EXIT FAILURE MODE doesn't end it */
-	uint16_t progress;         /* of formatting/sanitizing, /65536 */
-	uint32_t prevent_count;    /* nexuses that prevent medium removal */
+	bool sanitize_restricted; /* …with AUSE=0: EXIT FAILURE MODE doesn't end it */
+	uint16_t progress;        /* of formatting/sanitizing, /65536 */
+	uint32_t prevent_count;   /* nexuses that prevent medium removal */
 };
 
-struct scsi_pr;                    /* pr.c: registrations and reservation; also SPC-2's */
+struct scsi_pr; /* pr.c: registrations and reservation; also SPC-2's */
 
 struct scsi_lu_loop {
 	struct scsi_lu *lu;
 	struct loop *loop;
 	struct scsi_lu_state st;
-	struct scsi_pr *pr;        /* this loop's copy; never NULL */
-	bool special;              /* st says something that most commands care about (lu.c) */
-	uint32_t epoch;            /* raised by each change */
-	struct list running;       /* tasks RUNNING here */
+	struct scsi_pr *pr;  /* this loop's copy; never NULL */
+	bool special;        /* st says something that most commands care about (lu.c) */
+	uint32_t epoch;      /* raised by each change */
+	struct list running; /* tasks RUNNING here */
 	uint32_t running_count[ORD_COUNT];
-	struct list blocked;       /* tasks BLOCKED here, in order of arrival */
-	uint32_t excl_blocked;     /* ORD_EXCLUSIVE ones among them */
+	struct list blocked;   /* tasks BLOCKED here, in order of arrival */
+	uint32_t excl_blocked; /* ORD_EXCLUSIVE ones among them */
 	struct loop_defer unblock;
-	struct list locks;         /* range locks in force or wanted, of all loops (lock.c) */
+	struct list locks; /* range locks in force or wanted, of all loops (lock.c) */
 	uint32_t lock_count;
-	uint32_t own_locks;        /* locks got on this loop and not yet back in its pool */
-	struct list nexus_lus;     /* scsi_nexus_lu.lu_link */
-	uint32_t drain_left;       /* tasks that a change waits for */
+	uint32_t own_locks;                /* locks got on this loop and not yet back in its pool */
+	struct list nexus_lus;             /* scsi_nexus_lu.lu_link */
+	uint32_t drain_left;               /* tasks that a change waits for */
 	struct scsi_change_part *draining; /* whose; at most one change is in force */
-	struct list abort_waits;   /* scsi_abort_wait.link: resets (tmf.c) */
-	struct list guests;        /* scsi_guest.link: copies' I/O in the store (copy.c) */
+	struct list abort_waits;           /* scsi_abort_wait.link: resets (tmf.c) */
+	struct list guests;                /* scsi_guest.link: copies' I/O in the store (copy.c) */
 	struct scsi_lu_stats stats;
 } __attribute__((aligned(64)));
 
@@ -198,13 +198,13 @@ struct scsi_lu_events;
 struct scsi_lu {
 	struct scsi_core *core;
 	struct list link;
-	struct scsi_lu_args id;    /* strings owned; naa, serial etc. filled in */
+	struct scsi_lu_args id; /* strings owned; naa, serial etc. filled in */
 	struct blk *blk;
-	uint32_t block_shift;      /* log2(block_bytes) */
+	uint32_t block_shift; /* log2(block_bytes) */
 	uint8_t physical_exponent;
-	bool thin, sanitize;       /* after looking at the blk's capabilities */
-	uint32_t caps;             /* the blk's */
-	struct list changes;       /* home loop: waiting, first one in force */
+	bool thin, sanitize; /* after looking at the blk's capabilities */
+	uint32_t caps;       /* the blk's */
+	struct list changes; /* home loop: waiting, first one in force */
 	bool change_active;
 	struct scsi_pr *pr_master; /* home loop */
 	struct scsi_lu_loop *ll;   /* core->loop_count of them, by loop index */
@@ -230,12 +230,12 @@ struct scsi_port {
 
 /* What each loop has for itself. */
 struct scsi_core_loop {
-	struct list ports;         /* struct scsi_port: this loop's copies */
-	struct pool locks;         /* struct scsi_lock */
-	uint64_t task_seq;         /* order of arrival of all tasks here */
+	struct list ports; /* struct scsi_port: this loop's copies */
+	struct pool locks; /* struct scsi_lock */
+	uint64_t task_seq; /* order of arrival of all tasks here */
 	uint64_t nexus_seq;
 	uint32_t nexus_count;
-	uint32_t sg2_waiters;      /* tasks that hold buffers and wait for more: at most one */
+	uint32_t sg2_waiters; /* tasks that hold buffers and wait for more: at most one */
 } __attribute__((aligned(64)));
 
 struct scsi_core {
@@ -243,7 +243,7 @@ struct scsi_core {
 	unsigned loop_count;
 	uint8_t index_by_id[LOOP_COUNT_MAX]; /* loop_id() → index in loops; 0xff: not ours */
 	struct list lus;
-	struct list port_sets;     /* core.c */
+	struct list port_sets; /* core.c */
 	struct scsi_persist_ops persist;
 	char vendor[9];
 	struct scsi_core_loop per_loop[LOOP_COUNT_MAX];
@@ -272,11 +272,11 @@ struct scsi_nexus_lu {
 	struct scsi_lu_loop *ll;
 	uint16_t lun;
 	bool read_only;
-	uint32_t ua;               /* pending unit attentions, 1 << enum scsi_ua */
-	uint32_t pr_deny;          /* 1 << enum scsi_pr_class: what the reservations refuse to us now */
+	uint32_t ua;      /* pending unit attentions, 1 << enum scsi_ua */
+	uint32_t pr_deny; /* 1 << enum scsi_pr_class: what the reservations refuse to us now */
 	bool prevents_removal;
-	struct list tasks;         /* scsi_task.nexus_link, in order of arrival */
-	uint32_t ordered_count;    /* ORDERED and HEAD OF QUEUE tasks in the set */
+	struct list tasks;      /* scsi_task.nexus_link, in order of arrival */
+	uint32_t ordered_count; /* ORDERED and HEAD OF QUEUE tasks in the set */
 	struct list lu_link;
 };
 
@@ -285,8 +285,8 @@ struct scsi_nexus_lu {
  * with `drain` waits for it as for the unit's own tasks.
  */
 struct scsi_guest {
-	struct list link;          /* ll->guests while in the store */
-	bool drain;                /* counted in ll->drain_left */
+	struct list link; /* ll->guests while in the store */
+	bool drain;       /* counted in ll->drain_left */
 };
 
 #define SCSI_COPIES_MAX 8u
@@ -294,12 +294,12 @@ enum scsi_copy_state { SCSI_COPY_FREE, SCSI_COPY_ACTIVE, SCSI_COPY_ENDED };
 
 /* One EXTENDED COPY of a nexus: while it works, and what RECEIVE COPY RESULTS tells of it later. */
 struct scsi_copy {
-	uint8_t state;             /* enum scsi_copy_state */
+	uint8_t state; /* enum scsi_copy_state */
 	uint8_t list_id;
 	bool has_list_id;
-	bool keep;                 /* the results stay when it ends */
-	const struct scsi_lu *lu;  /* to which it was addressed */
-	uint64_t serial;           /* order of start */
+	bool keep;                /* the results stay when it ends */
+	const struct scsi_lu *lu; /* to which it was addressed */
+	uint64_t serial;          /* order of start */
 	uint32_t segments_done;
 	uint64_t bytes_done;
 	uint8_t status, sense_len; /* ended */
@@ -309,8 +309,8 @@ struct scsi_copy {
 	struct scsi_nexus_lu *src, *dst;
 	uint64_t src_lba, dst_lba;
 	uint32_t blocks, done, piece;
-	bool backward;             /* overlapping: from the end */
-	struct scsi_lock *lock;    /* of the piece; NULL between pieces */
+	bool backward;          /* overlapping: from the end */
+	struct scsi_lock *lock; /* of the piece; NULL between pieces */
 	struct scsi_guest guest;
 	struct loop_defer yield;
 };
@@ -320,11 +320,11 @@ struct scsi_nexus {
 	struct loop *loop;
 	struct scsi_view *view;
 	uint16_t rel_port_id;
-	uint64_t id;               /* unique in the process, for SPC-2 reservations */
+	uint64_t id; /* unique in the process, for SPC-2 reservations */
 	uint8_t transport_id[SCSI_TRANSPORT_ID_MAX];
 	uint16_t transport_id_len;
 	char *initiator;
-	uint32_t tmfs;             /* 1 << enum scsi_tmf that its transport carries */
+	uint32_t tmfs; /* 1 << enum scsi_tmf that its transport carries */
 	struct scsi_core_loop *cl;
 	uint32_t task_count;
 	uint32_t tmf_count;        /* task management functions not done */
@@ -359,10 +359,10 @@ struct scsi_nexus_lu *scsi_nexus_find(const struct scsi_nexus *n, uint16_t lun);
 
 enum scsi_dir {
 	SCSI_DIR_NONE,
-	SCSI_DIR_IN,        /* parameter data: plain buffers of min(xfer_bytes, SCSI_PARAM_IN_MAX) */
-	SCSI_DIR_OUT,       /* parameter list of xfer_bytes ≤ SCSI_PARAM_OUT_MAX, else 5/1a/00 */
-	SCSI_DIR_READ,      /* blocks: buffers by blk_sg_get(READ, lba, xfer_bytes) */
-	SCSI_DIR_WRITE,     /* blocks: buffers by blk_sg_get(WRITE, lba, xfer_bytes) */
+	SCSI_DIR_IN,    /* parameter data: plain buffers of min(xfer_bytes, SCSI_PARAM_IN_MAX) */
+	SCSI_DIR_OUT,   /* parameter list of xfer_bytes ≤ SCSI_PARAM_OUT_MAX, else 5/1a/00 */
+	SCSI_DIR_READ,  /* blocks: buffers by blk_sg_get(READ, lba, xfer_bytes) */
+	SCSI_DIR_WRITE, /* blocks: buffers by blk_sg_get(WRITE, lba, xfer_bytes) */
 	SCSI_DIR_OUT_PLAIN, /* blocks that don't go to lba as they are (verify, compare, write same) */
 };
 
@@ -371,33 +371,33 @@ enum scsi_dir {
  * somebody else does to the command.
  */
 enum scsi_pr_class {
-	PRC_ALWAYS,         /* never conflicts (INQUIRY, REPORT LUNS, PR IN…) */
-	PRC_READ,           /* conflicts with exclusive access only */
-	PRC_WRITE,          /* conflicts with write exclusive too */
-	PRC_PR_OUT,         /* decided by pr.c */
-	PRC_RELEASE,        /* RELEASE: never conflicts, does nothing for others */
-	PRC_SPC2_ALLOWED,   /* allowed under PR; conflicts only with a SPC-2 reservation */
+	PRC_ALWAYS,       /* never conflicts (INQUIRY, REPORT LUNS, PR IN…) */
+	PRC_READ,         /* conflicts with exclusive access only */
+	PRC_WRITE,        /* conflicts with write exclusive too */
+	PRC_PR_OUT,       /* decided by pr.c */
+	PRC_RELEASE,      /* RELEASE: never conflicts, does nothing for others */
+	PRC_SPC2_ALLOWED, /* allowed under PR; conflicts only with a SPC-2 reservation */
 	PRC_COUNT
 };
 
-#define OPF_NO_LUN (1u << 0)       /* works on an unmapped LUN too: INQUIRY, REPORT LUNS, REQUEST SENSE */
-#define OPF_NO_UA (1u << 1)        /* doesn't report (and keeps) a pending unit attention */
+#define OPF_NO_LUN (1u << 0) /* works on an unmapped LUN too: INQUIRY, REPORT LUNS, REQUEST SENSE */
+#define OPF_NO_UA (1u << 1)  /* doesn't report (and keeps) a pending unit attention */
 #define OPF_NOT_READY_OK (1u << 2) /* works while stopped, ejected, gone */
 #define OPF_WRITES (1u << 3)       /* refused on write protected units */
 #define OPF_BUSY_OK (1u << 4)      /* works during FORMAT UNIT and SANITIZE */
 #define OPF_GONE_FAILS (1u << 5)   /* with NOT_READY_OK: still needs the store */
-#define OPF_WLUN (1u << 6)         /* works on the REPORT LUNS well known unit too (nlu NULL), SPC-4 8.2 */
+#define OPF_WLUN (1u << 6) /* works on the REPORT LUNS well known unit too (nlu NULL), SPC-4 8.2 */
 
 struct scsi_opcode {
 	uint8_t opcode;
 	bool has_sa;
-	uint16_t sa;               /* service action: byte 1 bits 4..0, or bytes 8–9 of a 32 byte CDB */
+	uint16_t sa; /* service action: byte 1 bits 4..0, or bytes 8–9 of a 32 byte CDB */
 	uint8_t cdb_len;
-	uint8_t dir;               /* enum scsi_dir */
-	uint8_t pr;                /* enum scsi_pr_class */
-	uint8_t order;             /* enum scsi_order */
-	uint8_t flags;             /* OPF_* */
-	uint16_t timeout_s;        /* recommended, for RSOC */
+	uint8_t dir;        /* enum scsi_dir */
+	uint8_t pr;         /* enum scsi_pr_class */
+	uint8_t order;      /* enum scsi_order */
+	uint8_t flags;      /* OPF_* */
+	uint16_t timeout_s; /* recommended, for RSOC */
 	const char *name;
 	const char *section;
 	/* CDB usage data, SPC-4 6.35: a set bit is looked at; a set bit in the CDB outside is refused
@@ -414,10 +414,11 @@ struct scsi_opcode {
 };
 
 /* Ends with a row whose name is NULL. */
-extern const struct scsi_opcode scsi_ops_block[];    /* sbc_table.c: reads, writes, unmap, sanitize… */
-extern const struct scsi_opcode scsi_ops_primary[];  /* spc_table.c: inquiry, mode, log, rsoc… */
-extern const struct scsi_opcode scsi_ops_reserve[];  /* pr_table.c: PR IN/OUT, RESERVE, RELEASE */
-extern const struct scsi_opcode scsi_ops_copy[];     /* copy_table.c: EXTENDED COPY, RECEIVE COPY RESULTS */
+extern const struct scsi_opcode scsi_ops_block[]; /* sbc_table.c: reads, writes, unmap, sanitize… */
+extern const struct scsi_opcode scsi_ops_primary[]; /* spc_table.c: inquiry, mode, log, rsoc… */
+extern const struct scsi_opcode scsi_ops_reserve[]; /* pr_table.c: PR IN/OUT, RESERVE, RELEASE */
+extern const struct scsi_opcode
+    scsi_ops_copy[]; /* copy_table.c: EXTENDED COPY, RECEIVE COPY RESULTS */
 extern const struct scsi_opcode *const scsi_op_families[]; /* NULL-terminated; families.c */
 
 /*
@@ -433,9 +434,9 @@ void scsi_opcode_build(void);
 /* ---- task.c: what handlers call ------------------------------------------------------------------ */
 
 /* Exactly one of these ends a task (deferred; INV-3). */
-void scsi_task_good(struct scsi_task *t);                             /* data_in_len as it is */
-void scsi_task_status(struct scsi_task *t, enum scsi_status status);  /* no data */
-void scsi_task_fail(struct scsi_task *t);                             /* sense is set; no data-in */
+void scsi_task_good(struct scsi_task *t);                            /* data_in_len as it is */
+void scsi_task_status(struct scsi_task *t, enum scsi_status status); /* no data */
+void scsi_task_fail(struct scsi_task *t);                            /* sense is set; no data-in */
 
 /*
  * Parameter data: copies `len` bytes into t->sg, truncated to the allocation length (xfer_bytes as
@@ -505,13 +506,13 @@ struct scsi_change_part {
  */
 struct scsi_change {
 	struct scsi_lu *lu;
-	enum scsi_decision (*decide)(struct scsi_change *c); /* home; NULL: go */
+	enum scsi_decision (*decide)(struct scsi_change *c);           /* home; NULL: go */
 	void (*apply)(struct scsi_change *c, struct scsi_lu_loop *ll); /* every loop */
-	void (*done)(struct scsi_change *c);                 /* origin loop */
+	void (*done)(struct scsi_change *c);                           /* origin loop */
 	bool drain;
-	bool wait_locks;           /* and until no lock got on any loop is left (destroy) */
-	bool refused;              /* out: decide said CHANGE_REFUSED */
-	void *ctx;                 /* the starter's */
+	bool wait_locks; /* and until no lock got on any loop is left (destroy) */
+	bool refused;    /* out: decide said CHANGE_REFUSED */
+	void *ctx;       /* the starter's */
 	/* change.c's */
 	struct loop *origin;
 	struct loop_msg msg;
@@ -536,7 +537,7 @@ int scsi_change_state(struct scsi_lu *lu, void (*edit)(struct scsi_lu_state *st,
 struct scsi_lock_part {
 	struct loop_msg msg;
 	struct scsi_lock *lock;
-	struct list link;          /* in ll->locks */
+	struct list link; /* in ll->locks */
 	bool acked;
 };
 struct scsi_lock {
@@ -584,19 +585,19 @@ extern const uint8_t scsi_order_table[ORD_COUNT][ORD_COUNT]; /* [new][running] *
 /* ---- task.c: scsi_task.flags --------------------------------------------------------------------------------------- */
 
 enum {
-	TASK_PREPARED = 1 << 0,     /* prepare() was called: cleanup() is due */
+	TASK_PREPARED = 1 << 0, /* prepare() was called: cleanup() is due */
 	TASK_ABORTED = 1 << 1,
 	TASK_ABORT_STATUS = 1 << 2, /* …and ends with TASK ABORTED status */
 	TASK_IN_NEXT = 1 << 3,      /* a step of the handler runs; its end is completed after it */
 	TASK_DONE_CALLED = 1 << 4,
-	TASK_DRAIN = 1 << 5,        /* counted in ll->drain_left */
-	TASK_LOCKS = 1 << 6,        /* has asked for range locks */
+	TASK_DRAIN = 1 << 5, /* counted in ll->drain_left */
+	TASK_LOCKS = 1 << 6, /* has asked for range locks */
 	TASK_WAITS_SG2 = 1 << 7,
 };
 
 /* What may be sent to a nexus whose task is aborted; tmf.c. Ends the waits for it. */
-void scsi_abort_waits_task_done(struct list *waits, const struct scsi_nexus_lu *nlu, uint64_t tag,
-    uint64_t seq);
+void scsi_abort_waits_task_done(
+    struct list *waits, const struct scsi_nexus_lu *nlu, uint64_t tag, uint64_t seq);
 /* nexus.c: a task or function ended; frees a dying nexus after the last one. */
 void scsi_nexus_check_gone(struct scsi_nexus *n);
 void scsi_nexus_abort_all(struct scsi_nexus *n);

@@ -25,14 +25,14 @@ struct fx;
 
 struct fx_nexus {
 	struct fx *f;
-	struct scsi_nexus *n;      /* NULL once it is gone */
+	struct scsi_nexus *n; /* NULL once it is gone */
 	struct scsi_view *view;
 	unsigned loop;
 	char initiator[64];
 	uint8_t transport_id[SCSI_TRANSPORT_ID_MAX];
 	size_t transport_id_len;
 	uint16_t rel_port_id;
-	uint32_t in_flight;        /* commands started and not done */
+	uint32_t in_flight; /* commands started and not done */
 	bool gone;
 };
 
@@ -41,13 +41,13 @@ struct fx_cmd {
 	struct scsi_task task;
 	struct list link;
 	struct fx_nexus *nexus;
-	const uint8_t *out;        /* borrowed until done */
+	const uint8_t *out; /* borrowed until done */
 	size_t out_len;
-	uint8_t *in;               /* data-in as the initiator gets it */
+	uint8_t *in; /* data-in as the initiator gets it */
 	size_t in_len;
-	bool hold_data;            /* don't answer want_data by itself: fx_give_data() */
-	bool hold_release;         /* don't release in done: fx_release() */
-	int data_result;           /* passed to scsi_task_data_ready(); default 0 */
+	bool hold_data;                    /* don't answer want_data by itself: fx_give_data() */
+	bool hold_release;                 /* don't release in done: fx_release() */
+	int data_result;                   /* passed to scsi_task_data_ready(); default 0 */
 	void (*on_done)(struct fx_cmd *c); /* may be NULL; after the fields below are set */
 	void *ctx;
 	/* the outcome */
@@ -56,9 +56,9 @@ struct fx_cmd {
 	uint8_t status;
 	uint8_t sense[SCSI_SENSE_MAX_BYTES];
 	uint8_t sense_len;
-	uint64_t xfer_bytes;       /* residual = xfer_bytes - out_len, or - in_cap */
+	uint64_t xfer_bytes; /* residual = xfer_bytes - out_len, or - in_cap */
 	uint32_t data_out_len;
-	uint64_t done_at_step;     /* order of completion, from 1 */
+	uint64_t done_at_step; /* order of completion, from 1 */
 };
 
 struct fx {
@@ -88,13 +88,13 @@ void fx_up(struct fx *f, unsigned loops, uint64_t seed);
  * (when zero) and name (when NULL) are filled in, block_bytes 0 means 512.
  */
 struct scsi_lu *fx_add_lu(struct fx *f, const char *spec, const struct scsi_lu_args *args);
-struct scsi_lu *fx_add_lu_size(struct fx *f, const char *spec, const struct scsi_lu_args *args,
-    uint64_t size_bytes);
+struct scsi_lu *fx_add_lu_size(
+    struct fx *f, const char *spec, const struct scsi_lu_args *args, uint64_t size_bytes);
 /* A nexus on loop `loop` that sees every LU added so far; takes the 29h/00h of each. */
 struct fx_nexus *fx_login(struct fx *f, unsigned loop, const char *initiator);
 /* The same with choices: port, and whether unit attentions are left pending. */
-struct fx_nexus *fx_login_port(struct fx *f, unsigned loop, const char *initiator,
-    uint16_t rel_port_id, bool keep_ua);
+struct fx_nexus *fx_login_port(
+    struct fx *f, unsigned loop, const char *initiator, uint16_t rel_port_id, bool keep_ua);
 /* With a view of one's own. */
 struct fx_nexus *fx_login_view(struct fx *f, unsigned loop, const char *initiator,
     const struct scsi_view_entry *entries, uint32_t count);
@@ -130,11 +130,11 @@ struct fx_tmf {
 	bool done;
 	uint64_t done_at_step; /* in one order with fx_cmd's */
 };
-void fx_tmf_start(struct fx_tmf *t, struct fx_nexus *n, enum scsi_tmf function, uint16_t lun,
-    uint64_t tag);
+void fx_tmf_start(
+    struct fx_tmf *t, struct fx_nexus *n, enum scsi_tmf function, uint16_t lun, uint64_t tag);
 /* Runs a task management function to its end. *ret_found may be NULL. */
-enum scsi_tmf_response fx_tmf(struct fx_nexus *n, enum scsi_tmf function, uint16_t lun,
-    uint64_t tag, bool *ret_found);
+enum scsi_tmf_response fx_tmf(
+    struct fx_nexus *n, enum scsi_tmf function, uint16_t lun, uint64_t tag, bool *ret_found);
 /* Runs `fn` on a loop as a callback, at once. */
 void fx_on_loop(struct fx *f, unsigned loop, void (*fn)(void *ctx), void *ctx);
 
@@ -160,7 +160,7 @@ struct fx_cmd *fx_tur(struct fx_nexus *n, uint16_t lun);
 struct fx_cmd *fx_rw16_cmd(struct fx_nexus *n, uint16_t lun, bool write, uint64_t lba,
     uint32_t blocks, const void *data); /* not started */
 struct fx_cmd *fx_read16(struct fx_nexus *n, uint16_t lun, uint64_t lba, uint32_t blocks);
-struct fx_cmd *fx_write16(struct fx_nexus *n, uint16_t lun, uint64_t lba, uint32_t blocks,
-    const void *data);
+struct fx_cmd *fx_write16(
+    struct fx_nexus *n, uint16_t lun, uint64_t lba, uint32_t blocks, const void *data);
 
 #endif

@@ -1,0 +1,30 @@
+#!/usr/bin/env python3
+"""clang-format would change nothing. Exit status 77: it isn't there, or of another version."""
+import re
+import subprocess
+import sys
+
+from common import ROOT, end, files
+
+VERSION = 14  # its output differs from version to version
+
+
+def main():
+    try:
+        told = subprocess.run(["clang-format", "--version"], capture_output=True, text=True)
+    except OSError:
+        sys.exit(77)
+    version = re.search(r"version (\d+)", told.stdout)
+    if not version or int(version.group(1)) != VERSION:
+        sys.exit(77)
+    problems = []
+    sources = files(".c", ".h")
+    for path in sources:
+        run = subprocess.run(
+            ["clang-format", "--dry-run", "--Werror", path], cwd=ROOT, capture_output=True)
+        if run.returncode != 0:
+            problems.append(f"{path}: ./dev format would change it")
+    end(problems, len(sources))
+
+
+main()
