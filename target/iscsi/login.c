@@ -268,12 +268,39 @@ value_slot(struct iscsi_login *lg, enum iscsi_key key)
 	}
 }
 
+/*
+ * libiscsi says who it is again after AuthMethod=None was agreed. Saying the same again changes
+ * nothing; saying something else is refused where keys are looked at.
+ */
+static bool
+says_same_again(const struct iscsi_login *lg, const struct iscsi_pair *p)
+{
+	char name[ISCSI_NAME_MAX + 1];
+
+	if (!lg->identified)
+		return false;
+	switch (iscsi_key_find(p->key)) {
+	case ISCSI_KEY_INITIATOR_NAME:
+		return iscsi_name_normalise(p->value, false, name) &&
+		       strcmp(name, lg->initiator) == 0;
+	case ISCSI_KEY_TARGET_NAME:
+		return !lg->result.discovery && iscsi_name_normalise(p->value, false, name) &&
+		       strcmp(name, lg->target) == 0;
+	case ISCSI_KEY_SESSION_TYPE:
+		return strcmp(p->value, lg->result.discovery ? "Discovery" : "Normal") == 0;
+	case ISCSI_KEY_INITIATOR_ALIAS: /* nobody looks at it */
+		return (lg->neg.seen & 1ull << ISCSI_KEY_INITIATOR_ALIAS) != 0;
+	default:
+		return false;
+	}
+}
+
 static bool
 take_rank(struct iscsi_login *lg, unsigned count, unsigned rank, unsigned at)
 {
 	for (unsigned i = 0; i < count; i++) {
 		const struct iscsi_pair *p = &lg->pairs[i];
-		if (iscsi_key_rank(p->key) != rank)
+		if (iscsi_key_rank(p->key) != rank || says_same_again(lg, p))
 			continue;
 		enum iscsi_key key = ISCSI_KEY_COUNT;
 		enum iscsi_negotiate r =

@@ -203,6 +203,16 @@ identity_is_given_once(void **state)
 }
 
 static void
+the_same_identity_may_be_said_again(void **state)
+{
+	(void)state;
+	SAY(SEC, NAMES TARGET_OPEN "\0InitiatorAlias=me\0AuthMethod=CHAP,None");
+	assert_int_equal(fx.verdict, LOGIN_RESPOND);
+	SAY(SEC_TO_OP, NAMES TARGET_OPEN "\0InitiatorAlias=me");
+	assert_int_equal(fx.verdict, LOGIN_RESPOND);
+}
+
+static void
 a_later_key_can_declare_the_session_first(void **state)
 {
 	(void)state;
@@ -573,6 +583,7 @@ main(void)
 	    TEST(security_may_lead_to_full_feature_at_once),
 	    TEST(names_must_be_there),
 	    TEST(identity_is_given_once),
+	    TEST(the_same_identity_may_be_said_again),
 	    TEST(a_later_key_can_declare_the_session_first),
 	    TEST(hidden_targets_answer_like_absent_ones),
 	    TEST(targets_are_found_whatever_the_case),
