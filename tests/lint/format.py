@@ -17,13 +17,13 @@ def main():
     version = re.search(r"version (\d+)", told.stdout)
     if not version or int(version.group(1)) != VERSION:
         sys.exit(77)
-    problems = []
     sources = files(".c", ".h")
-    for path in sources:
-        run = subprocess.run(
-            ["clang-format", "--dry-run", "--Werror", path], cwd=ROOT, capture_output=True)
-        if run.returncode != 0:
-            problems.append(f"{path}: ./dev format would change it")
+    run = subprocess.run(["clang-format", "--dry-run", "--Werror"] + sources, cwd=ROOT,
+                         capture_output=True, text=True)
+    changed = sorted(set(re.findall(r"^(\S+?):\d+:\d+: error", run.stderr, re.M)))
+    problems = [f"{path}: ./dev format would change it" for path in changed]
+    if run.returncode != 0 and not problems:
+        problems = [run.stderr.strip()]
     end(problems, len(sources))
 
 
