@@ -138,15 +138,29 @@ class Daemon:
         return self
 
     def listens(self):
-        """Asks the kernel, not the server: no connection of ours stands in its way."""
+        """
+        Asks the kernel, not the server: no connection of ours stands in its way. A listener of a
+        process that was killed may live on for a moment: it has to be ours.
+        """
         wanted = f":{self.port:04X}"
         for table in ("/proc/net/tcp", "/proc/net/tcp6"):
             with open(table, encoding="ascii") as f:
                 for line in f.readlines()[1:]:
                     fields = line.split()
-                    if fields[3] == "0A" and fields[1].endswith(wanted):
+                    if (fields[3] == "0A" and fields[1].endswith(wanted) and
+                            f"socket:[{fields[9]}]" in self.open_files()):
                         return True
         return False
+
+    def open_files(self):
+        found = set()
+        folder = f"/proc/{self.process.pid}/fd"
+        try:
+            for fd in os.listdir(folder):
+                found.add(os.readlink(os.path.join(folder, fd)))
+        except OSError:
+            pass
+        return found
 
     def log(self):
         try:

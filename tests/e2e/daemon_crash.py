@@ -1,0 +1,129 @@
+#!/usr/bin/env python3
+"""
+kill -9 under load, again and again, with an oracle: what a writethrough LUN acknowledged is there after
+the restart, on the wire and in the file; what was under way is there wholly or not at all, sector by
+sector. The number of rounds is the argument (default 6).
+"""
+
+import os
+import random
+import struct
+import sys
+import time
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
+import iscsi  # noqa: E402
+from iscsi import GOOD, Closed, Session  # noqa: E402
+from terraced import TARGET, Daemon, Folder, check, run, same  # noqa: E402
+
+BLOCKS = 8192  # of 512 bytes: small, so that ranges are written again and again
+DEPTH = 24
+SEED = int.from_bytes(os.urandom(4), "big") if "SEED" not in os.environ else int(os.environ["SEED"])
+
+
+def stamp(lba, number):
+    """512 bytes that say where they belong and when they were written."""
+    return struct.pack(">QQ", lba, number) * 32
+
+
+class Oracle:
+    """Per sector: the last acknowledged number, and those that were sent after it."""
+
+    def __init__(self):
+        self.acknowledged = [0] * BLOCKS
+        self.sent = [[] for _ in range(BLOCKS)]
+        self.number = 0
+
+    def send(self, lba, count):
+        self.number += 1
+        for at in range(lba, lba + count):
+            self.sent[at].append(self.number)
+        return self.number
+
+    def acknowledge(self, lba, count, number):
+        for at in range(lba, lba + count):
+            self.acknowledged[at] = max(self.acknowledged[at], number)
+
+    def check(self, lba, sector, where):
+        if not any(sector):
+            got = 0
+        else:
+            place, got = struct.unpack_from(">QQ", sector)
+            same(sector, stamp(lba, got), f"{where}: sector {lba} is of one piece")
+            same(place, lba, f"{where}: sector {lba}")
+        allowed = [n for n in self.sent[lba] if n > self.acknowledged[lba]]
+        allowed.append(self.acknowledged[lba])
+        check(got in allowed, f"{where}: sector {lba} has write {got}, acknowledged is "
+              f"{self.acknowledged[lba]} (seed {SEED})")
+        # What is there now stays: the next round begins with it.
+        self.acknowledged[lba] = got
+        self.sent[lba] = []
+
+
+def load(s, oracle, rnd, seconds, kill):
+    """Writes until the target is killed, DEPTH at a time and none over another that is under way."""
+    under_way = {}
+    busy = set()
+    end = time.monotonic() + seconds
+    killed = False
+    done = 0
+    try:
+        while True:
+            while len(under_way) < DEPTH and not (s.max_cmd_sn - s.cmd_sn) & 0x80000000:
+                count = rnd.choice((1, 8, 8, 16, 128))
+                lba = rnd.randrange(BLOCKS - count)
+                sectors = range(lba, lba + count)
+                if not busy.isdisjoint(sectors):
+                    break
+                busy.update(sectors)
+                number = oracle.send(lba, count)
+                data = b"".join(stamp(at, number) for at in sectors)
+                cdb = struct.pack(">BBIBHB", 0x2A, 0, lba, 0, count, 0)
+                under_way[s.command(cdb, write=data)] = (lba, count, number)
+            if not killed and time.monotonic() > end:
+                kill()
+                killed = True
+            s.pump(10)
+            for itt in [i for i in under_way if i in s.answers]:
+                lba, count, number = under_way.pop(itt)
+                same(s.answers.pop(itt).status, GOOD, "status of a WRITE")
+                oracle.acknowledge(lba, count, number)
+                busy.difference_update(range(lba, lba + count))
+                done += 1
+    except (Closed, OSError):
+        check(killed, "the connection ended before the kill")
+    return done
+
+
+def main():
+    rounds = int(sys.argv[1]) if sys.argv[1:] else 6
+    folder = Folder()
+    store = folder("store")
+    d = Daemon("--lun", f"{store}:{BLOCKS * 512}", "--loops", "2", "--quiet", folder=folder)
+    oracle, rnd = Oracle(), random.Random(SEED)
+    print(f"seed {SEED}", flush=True)
+    for i in range(rounds):
+        d.start()
+        with Session(d.port, TARGET, isid_number=1, keys={"MaxOutstandingR2T": "4"}) as s:
+            check(s.ready().status == GOOD, "the initiator port logs in again")
+            for lba in range(0, BLOCKS, 1024):
+                data = s.read10(lba, 1024).data
+                for k in range(1024):
+                    oracle.check(lba + k, data[k * 512:(k + 1) * 512], f"round {i}")
+            done = load(s, oracle, rnd, rnd.uniform(0.1, 0.6), d.kill)
+        print(f"round {i}: {done} writes acknowledged, {oracle.number} sent so far", flush=True)
+        check(done > 0, "something was written")
+        with open(store, "rb") as f:
+            data = f.read()
+        for lba in range(BLOCKS):
+            sector = data[lba * 512:(lba + 1) * 512]
+            got = struct.unpack_from(">QQ", sector)[1]
+            check(got >= oracle.acknowledged[lba], f"sector {lba} of the file is not older than "
+                  f"what was acknowledged (seed {SEED})")
+    d.start()
+    d.stop()
+
+
+if __name__ == "__main__":
+    run(main)
