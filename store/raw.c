@@ -428,7 +428,7 @@ raw_submit(struct blk *b, struct blk_io *io)
 	case BLK_OP_COUNT:
 		break;
 	}
-	ASSERT(!"an operation of ours");
+	ASSERT(false); /* blk_submit() lets no other through */
 }
 
 void

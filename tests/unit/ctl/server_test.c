@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,8 +24,8 @@
 static struct loop *loop;
 static struct ctl_server *server;
 static char dir[] = "/tmp/terrace-ctl-XXXXXX", path[64];
-static unsigned big_calls;
-static const char *wrong; /* what the client thread found wrong; it can't assert */
+static atomic_uint big_calls; /* counted on the loop, read by the client */
+static const char *wrong;     /* what the client thread found wrong; it can't assert */
 
 static json_t *
 ping(void *ctx, const json_t *params, struct ctl_failure *failure)
@@ -160,7 +161,7 @@ scene_split(void)
 {
 	int fd = connect_client();
 	for (size_t i = 0; i < strlen(PING); i++)
-		CHECK(send(fd, PING + i, 1, MSG_NOSIGNAL) == 1);
+		CHECK(send(fd, &PING[i], 1, MSG_NOSIGNAL) == 1);
 	expect(fd, PONG);
 	close(fd);
 }
