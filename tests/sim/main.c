@@ -25,15 +25,6 @@ static struct workload_stats total;
 
 /* ---- one seed ---------------------------------------------------------------------------------- */
 
-static uint32_t
-one_of(struct sim_rng *r, const uint32_t *values, uint32_t count)
-{
-	return values[sim_pick(r, count)];
-}
-#define ONE_OF(r, ...)                                                                             \
-	one_of(r, (const uint32_t[]){__VA_ARGS__},                                                 \
-	    sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t))
-
 static void
 pick_configs(uint64_t seed, struct world_cfg *w, struct workload_cfg *l)
 {

@@ -54,3 +54,9 @@ sim_chance(struct sim_rng *r, uint32_t percent)
 {
 	return sim_pick(r, 100) < percent;
 }
+
+uint32_t
+sim_one_of(struct sim_rng *r, const uint32_t *values, uint32_t count)
+{
+	return values[sim_pick(r, count)];
+}

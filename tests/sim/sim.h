@@ -27,5 +27,10 @@ uint64_t sim_draw(struct sim_rng *r);
 uint32_t sim_pick(struct sim_rng *r, uint32_t n);
 /* True `percent` times of a hundred. */
 bool sim_chance(struct sim_rng *r, uint32_t percent);
+uint32_t sim_one_of(struct sim_rng *r, const uint32_t *values, uint32_t count);
+/* One of the values that follow. */
+#define ONE_OF(r, ...)                                                                             \
+	sim_one_of(r, (const uint32_t[]){__VA_ARGS__},                                             \
+	    sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t))
 
 #endif

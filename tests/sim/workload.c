@@ -179,15 +179,6 @@ on_check(struct loop_timer *t)
 
 /* ---- the run ----------------------------------------------------------------------------------- */
 
-static uint32_t
-one_of(struct sim_rng *r, const uint32_t *values, uint32_t count)
-{
-	return values[sim_pick(r, count)];
-}
-#define ONE_OF(r, ...)                                                                             \
-	one_of(r, (const uint32_t[]){__VA_ARGS__},                                                 \
-	    sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t))
-
 static void
 pick_params(struct sim_rng *r, struct ini_params *p)
 {
