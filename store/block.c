@@ -236,6 +236,23 @@ choose_path(const char *real, dev_t rdev, char *ret_path, size_t cap)
 		snprintf(ret_path, cap, "%s", real);
 }
 
+/* A descriptor or -errno; waits a little for a device that nobody has any more. */
+static int
+open_exclusive(const char *path, dev_t rdev, int flags)
+{
+	char holder[256];
+	for (unsigned tries = 0;; tries++) {
+		int fd = open(path, flags);
+		int err = -errno;
+		if (fd >= 0)
+			return fd;
+		if (err != -EBUSY || tries == REFUSE_TRIES || refuse_own_count(0, 0, rdev) > 0 ||
+		    refuse_device_holder("", path, rdev, holder, sizeof holder))
+			return err;
+		(void)usleep(REFUSE_RETRY_US);
+	}
+}
+
 static int
 open_device(const struct blk_open_args *args, const char *given, struct blk **ret,
     const struct blk_reason *why)
@@ -259,9 +276,9 @@ open_device(const struct blk_open_args *args, const char *given, struct blk **re
 	su.open_flags = (read_only ? O_RDONLY : O_RDWR) | O_EXCL | O_CLOEXEC;
 	if (su.is_direct)
 		su.open_flags |= O_DIRECT;
-	su.fd = open(real, su.open_flags);
+	su.fd = open_exclusive(real, st.st_rdev, su.open_flags);
 	if (su.fd < 0)
-		return refuse_open(real, st.st_rdev, -errno, why);
+		return refuse_open(real, st.st_rdev, su.fd, why);
 	int err = examine(args, real, st.st_rdev, &su, why);
 	if (err < 0) {
 		close(su.fd);

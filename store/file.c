@@ -314,24 +314,31 @@ examine(const struct blk_open_args *args, const char *path, struct raw_setup *su
 	return 0;
 }
 
+/* Takes the lock; waits a little for one that nobody holds any more. */
 static int
 lock_or_refuse(const char *path, int fd, bool read_only, const struct blk_reason *why)
 {
 	char holder[128];
 	struct stat st;
-	int err = lock_file(fd, read_only);
-	if (err == 0)
-		return 0;
-	if (err != -EBUSY)
-		return blk_refuse(why, err, "%s: can't be locked: %s", path, strerror(-err));
-	if (fstat(fd, &st) == 0 &&
-	    refuse_file_holder("", st.st_dev, st.st_ino, holder, sizeof holder))
-		return blk_refuse(
-		    why, err, "%s is in use by %s; stop it or choose another file", path, holder);
-	return blk_refuse(why, err,
-	    "%s is locked by another user of it, maybe another store here; "
-	    "stop that or choose another file",
-	    path);
+	int err;
+	for (unsigned tries = 0; (err = lock_file(fd, read_only)) != 0; tries++) {
+		if (err != -EBUSY)
+			return blk_refuse(
+			    why, err, "%s: can't be locked: %s", path, strerror(-err));
+		bool known = fstat(fd, &st) == 0;
+		if (known && refuse_file_holder("", st.st_dev, st.st_ino, holder, sizeof holder))
+			return blk_refuse(why, err,
+			    "%s is in use by %s; stop it or choose another file", path, holder);
+		if (known && refuse_own_count(st.st_dev, st.st_ino, 0) > 1)
+			return blk_refuse(why, err,
+			    "%s is another store here already; choose another file", path);
+		if (tries == REFUSE_TRIES)
+			return blk_refuse(why, err,
+			    "%s is locked by another user of it; stop that or choose another file",
+			    path);
+		(void)usleep(REFUSE_RETRY_US);
+	}
+	return 0;
 }
 
 /* Opens an existing file in the way the flags and the file system allow. */

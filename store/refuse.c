@@ -69,24 +69,30 @@ lock_holder(const char *root, dev_t dev, ino_t ino, long *ret_pid)
 	return found;
 }
 
-/* True if a descriptor of `pid` is the object: by device and inode, or for a device by its number. */
-static bool
-has_open(const char *root, const char *pid, dev_t dev, ino_t ino, dev_t rdev)
+/* How many descriptors of `pid` are the object: by device and inode, or for a device by its number. */
+static unsigned
+count_open(const char *root, const char *pid, dev_t dev, ino_t ino, dev_t rdev)
 {
 	char dir[PATH_BYTES];
 	snprintf(dir, sizeof dir, "%s/proc/%s/fd", root, pid);
 	DIR *d = opendir(dir);
-	bool found = false;
-	for (struct dirent *e; d != NULL && !found && (e = readdir(d)) != NULL;) {
+	unsigned count = 0;
+	for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;) {
 		struct stat st;
 		if (e->d_name[0] == '.' || fstatat(dirfd(d), e->d_name, &st, 0) < 0)
 			continue;
-		found = rdev != 0 ? S_ISBLK(st.st_mode) && st.st_rdev == rdev
-		                  : st.st_dev == dev && st.st_ino == ino;
+		count += rdev != 0 ? S_ISBLK(st.st_mode) && st.st_rdev == rdev
+		                   : st.st_dev == dev && st.st_ino == ino;
 	}
 	if (d != NULL)
 		closedir(d);
-	return found;
+	return count;
+}
+
+unsigned
+refuse_own_count(dev_t dev, ino_t ino, dev_t rdev)
+{
+	return count_open("", "self", dev, ino, rdev);
 }
 
 static bool
@@ -104,7 +110,7 @@ open_holder(const char *root, dev_t dev, ino_t ino, dev_t rdev, long *ret_pid)
 		if (*end != '\0' || pid <= 0 || pid == getpid())
 			continue;
 		seen++;
-		found = has_open(root, e->d_name, dev, ino, rdev);
+		found = count_open(root, e->d_name, dev, ino, rdev) > 0;
 		if (found)
 			*ret_pid = pid;
 	}
