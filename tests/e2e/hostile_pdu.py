@@ -8,13 +8,12 @@ import os
 import random
 import struct
 import sys
-import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 import iscsi  # noqa: E402
 from iscsi import GOOD, NONE, Closed, Connection, Session  # noqa: E402
-from terraced import TARGET, Daemon, check, run, run_cases, same  # noqa: E402
+from terraced import TARGET, Daemon, check, run, run_cases, same, wait_until  # noqa: E402
 
 REJECT_DATA_DIGEST, REJECT_SNACK, REJECT_PROTOCOL, REJECT_UNSUPPORTED = 2, 3, 4, 5
 REJECT_TASK_IN_PROGRESS, REJECT_INVALID_FIELD = 7, 9
@@ -518,10 +517,20 @@ def case_flipped_bits(d):
                 pass
 
 
+def admitted(d):
+    try:
+        Session(d.port, TARGET).close()
+        return True
+    except Closed:
+        return False
+
+
 def main():
     d = Daemon("--lun", "ram:64MiB", "--lun", "ram:64MiB", "--loops", "2", "--quiet").start()
 
     def probe():
+        # After a storm of connections the limit of half-open ones may hold for a moment.
+        wait_until(lambda: admitted(d), "a fresh session is admitted", 3)
         with login(d) as s:
             data = os.urandom(4096)
             same(s.write10(1000, data).status, GOOD, "a WRITE of a fresh session")
