@@ -224,7 +224,7 @@ static const struct conf_key limit_keys[] = {
 	CONF_TYPE_LIMIT, LIMITS, .min = 1, .max = 1024},
     {"send_queue_max_bytes", "SIZE", "4MiB", "answers that wait for a slow connection",
 	CONF_TYPE_LIMIT_BYTES, LIMITS, .min = 256 * KiB, .max = GiB},
-    {"send_stall_ms", "N", "30000", "milliseconds without sending a byte of them, then the connection ends",
+    {"send_stall_ms", "N", "30000", "milliseconds without a byte of them or of data asked for, then the connection ends",
 	CONF_TYPE_LIMIT, LIMITS, .min = 1000, .max = 3600000},
     {"nop_interval_ms", "N", "15000", "milliseconds of silence before a ping; 0: none",
 	CONF_TYPE_LIMIT, LIMITS, .min = 0, .max = 3600000},

@@ -67,6 +67,24 @@ iscsi_task_slot_back(struct iscsi_task *t)
 		t->conn->window_used--;
 }
 
+/* The task has its buffers and waits for the initiator to fill them, or no longer does. */
+static void
+set_wants_data(struct iscsi_task *t, bool wants)
+{
+	struct iscsi_conn *c = t->conn;
+	if (t->wants_data == wants)
+		return;
+	t->wants_data = wants;
+	if (!wants) {
+		ASSERT(c->awaited > 0);
+		c->awaited--;
+		return;
+	}
+	t->data_ns = loop_now_ns(c->il->loop);
+	if (c->awaited++ == 0 && iscsi_conn_alive(c) && !loop_timer_armed(&c->timer))
+		iscsi_conn_timer(c);
+}
+
 static void
 not_owed(struct iscsi_task *t)
 {
@@ -82,6 +100,7 @@ iscsi_task_free(struct iscsi_task *t)
 
 	list_remove(&t->link);
 	iscsi_rx_forget(c, t);
+	set_wants_data(t, false);
 	not_owed(t);
 	hash_remove(c, t);
 	iscsi_task_slot_back(t);
@@ -99,7 +118,7 @@ on_want_data(struct scsi_task *s)
 	struct iscsi_task *t = container_of(s, struct iscsi_task, scsi);
 	struct iscsi_conn *c = t->conn;
 
-	t->wants_data = true;
+	set_wants_data(t, true);
 	if (c->rx.state == RX_STALLED && c->rx.task == t)
 		iscsi_rx_resume(c);
 	else if (iscsi_conn_alive(c))
@@ -113,7 +132,7 @@ on_done(struct scsi_task *s)
 	struct iscsi_conn *c = t->conn;
 
 	t->done = true;
-	t->wants_data = false;
+	set_wants_data(t, false);
 	not_owed(t);
 	bool stalled = c->rx.state == RX_STALLED && c->rx.task == t;
 	iscsi_rx_forget(c, t);
@@ -411,7 +430,7 @@ iscsi_cmd_header(struct iscsi_conn *c, const struct iscsi_scsi_cmd *req)
 	}
 	if (c->window_used >= c->window && c->window < c->limits->depth_max)
 		grow_window(c);
-	t->wants_data = scsi_task_submit(&t->scsi) == SCSI_WANT_DATA;
+	set_wants_data(t, scsi_task_submit(&t->scsi) == SCSI_WANT_DATA);
 	t->unsolicited_at = be24_get(req->data_len);
 	return aim_immediate(c, t);
 }
@@ -467,7 +486,7 @@ solicit(struct iscsi_conn *c, struct iscsi_task *t)
 static void
 data_complete(struct iscsi_task *t, int result)
 {
-	t->wants_data = false;
+	set_wants_data(t, false);
 	not_owed(t);
 	scsi_task_data_ready(&t->scsi, result);
 }
@@ -548,6 +567,7 @@ iscsi_data_out_done(struct iscsi_conn *c, struct iscsi_task *t)
 	uint32_t len = c->rx.data_len;
 	bool final = (req->flags & ISCSI_FLAG_FINAL) != 0;
 
+	t->data_ns = loop_now_ns(c->il->loop);
 	if (c->rx.dest == RX_TASK)
 		t->landed = c->rx.dest_off + c->rx.take;
 	if (be32_get(req->ttt) == ISCSI_TAG_NONE) {

@@ -141,6 +141,21 @@ iscsi_conn_tell_window(struct iscsi_conn *c)
 	iscsi_out_queue(c, o, false);
 }
 
+/* Since when nothing came for the task that waits longest for its data; UINT64_MAX: none waits. */
+static uint64_t
+data_awaited_since(const struct iscsi_conn *c)
+{
+	uint64_t since = UINT64_MAX;
+	if (c->awaited == 0)
+		return since;
+	LIST_FOREACH (l, &c->tasks) {
+		const struct iscsi_task *t = container_of(l, struct iscsi_task, link);
+		if (t->wants_data && t->data_ns < since)
+			since = t->data_ns;
+	}
+	return since;
+}
+
 static void
 on_timer(struct loop_timer *t)
 {
@@ -152,6 +167,12 @@ on_timer(struct loop_timer *t)
 		return;
 	if (c->tx_blocked && now - c->last_tx_ns >= l->send_stall_ms * NS_PER_MS) {
 		iscsi_conn_end(c, "the initiator takes no data", false);
+		return;
+	}
+	/* It holds buffers that others wait for. */
+	uint64_t since = data_awaited_since(c);
+	if (since != UINT64_MAX && now - since >= l->send_stall_ms * NS_PER_MS) {
+		iscsi_conn_end(c, "data that was asked for doesn't come", false);
 		return;
 	}
 	if (c->ping_ttt != ISCSI_TAG_NONE && now - c->ping_ns >= l->nop_timeout_ms * NS_PER_MS &&
@@ -174,6 +195,9 @@ iscsi_conn_timer(struct iscsi_conn *c)
 
 	if (c->tx_blocked)
 		at = c->last_tx_ns + l->send_stall_ms * NS_PER_MS;
+	uint64_t awaited = data_awaited_since(c);
+	if (awaited != UINT64_MAX && awaited + l->send_stall_ms * NS_PER_MS < at)
+		at = awaited + l->send_stall_ms * NS_PER_MS;
 	if (c->ping_ttt != ISCSI_TAG_NONE) {
 		uint64_t since = c->ping_ns > c->last_rx_ns ? c->ping_ns : c->last_rx_ns;
 		if (since + l->nop_timeout_ms * NS_PER_MS < at)
@@ -184,6 +208,9 @@ iscsi_conn_timer(struct iscsi_conn *c)
 	}
 	if (at == UINT64_MAX)
 		return;
+	/* Commands don't set it anew: it looks often enough to find those that wait for data. */
+	if (at > now + l->send_stall_ms * NS_PER_MS)
+		at = now + l->send_stall_ms * NS_PER_MS;
 	loop_timer_set(&c->timer, at > now + NS_PER_MS ? at - now : NS_PER_MS);
 }
 

@@ -52,6 +52,7 @@ struct iscsi_task {
 	uint32_t itt, cmd_sn, edtl;
 	bool immediate_cmd, is_read, is_write;
 	bool wants_data;         /* scsi.sg is there and waits for data */
+	uint64_t data_ns;        /* when it began to wait, or data came last */
 	bool unsolicited;        /* unsolicited Data-Outs may still come */
 	bool done;               /* the core called done() */
 	bool owed;               /* more data than came with the command is to come */
@@ -174,6 +175,7 @@ struct iscsi_conn {
 	uint64_t window_bytes; /* reserved in il->window_bytes */
 	uint32_t immediate_count;
 	uint32_t owed_count;  /* tasks with `owed` */
+	uint32_t awaited;     /* tasks with `wants_data` */
 	uint32_t skipped[16]; /* CmdSNs that count as received, §11.6.1 */
 	uint32_t skipped_count;
 	uint32_t next_ttt;

@@ -39,7 +39,7 @@ struct iscsi_limits {
 	uint32_t tmf_max;              /* 16 under way per session */
 	uint32_t depth_max;            /* 128: command window of a session */
 	uint32_t send_queue_max_bytes; /* 4 MiB waiting … */
-	uint32_t send_stall_ms;        /* 30 000 … without progress: the connection ends */
+	uint32_t send_stall_ms;        /* 30 000 … or data asked for doesn't come: it ends */
 	uint32_t nop_interval_ms;      /* 15 000 of silence: NOP-In; 0: none */
 	uint32_t nop_timeout_ms;       /* 15 000 without answer: the connection ends */
 };

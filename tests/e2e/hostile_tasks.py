@@ -312,6 +312,31 @@ def case_writes_that_never_come(d):
             s.close()
 
 
+def case_buffers_come_back_from_those_that_send_nothing(_):
+    """All buffers are promised to writes whose data never comes: in the end others get them."""
+    own = Daemon("--loops", "1", "--quiet", "--buffers", "8MiB", config=CONFIG +
+                 "limits { send_stall_ms 1500 ; nop_interval_ms 0 }").start()
+    held = []
+    for i in range(4):
+        s = login(own, name=f"{iscsi.INITIATOR}-hold{i}",
+                  keys={"ImmediateData": "No", "InitialR2T": "Yes"})
+        for _ in range(16):
+            del s.writes[s.command(write10(0, 2048), FAST, write=bytes(MIB))]
+        held.append(s)
+    time.sleep(0.3)
+    with Session(own.port, ALL) as other:
+        same(other.execute(write10(), FAST, write=bytes(4096), timeout=15).code()[0], 6,
+             "unit attention of a WRITE")
+        began = time.monotonic()
+        same(other.write10(0, bytes(4096), timeout=15).status, GOOD, "WRITE of another session")
+        check(time.monotonic() - began < 15, "it doesn't wait for ever")
+        wait_until(lambda: "asked for doesn't come" in own.log(), "those that held them are told")
+        same(other.write10(0, bytes(4096), timeout=15).status, GOOD, "WRITE afterwards")
+    for s in held:
+        s.close()
+    own.stop()
+
+
 def case_reset_while_much_is_under_way(d):
     for i in range(10):
         with login(d, name=f"{iscsi.INITIATOR}-{i}") as s:
