@@ -436,6 +436,7 @@ raw_free(struct raw *r)
 {
 	blk_zeros_unmap(r->zeros, RAW_ZEROS_BYTES);
 	blk_fini(&r->b);
+	sem_destroy(&r->look_ended);
 	free(r->loops);
 	free(r->path);
 	free(r);
@@ -447,7 +448,9 @@ raw_close(struct blk *b)
 	struct raw *r = raw_of(b);
 	for (unsigned i = 0; i < b->loop_count; i++)
 		ASSERT(r->loops[i].in_flight == 0 && list_empty(&r->loops[i].bounce_queue));
-	/* The locks go with the descriptor, now; the memory may have to wait for a worker. */
+	/* The locks go with the descriptor, now, but not under a worker that looks at it; the memory may
+	 * have to wait for the worker's message. */
+	raw_watch_wait_look(r);
 	if (r->fd >= 0)
 		close(r->fd);
 	r->fd = -1;
@@ -468,6 +471,7 @@ raw_create(const struct raw_setup *su, const struct blk_open_args *args, struct 
 	if (r == NULL)
 		return -ENOMEM;
 	size_t loops_bytes = args->loop_count * sizeof *r->loops;
+	sem_init(&r->look_ended, 0, 0);
 	r->kind = su->kind;
 	r->path = strdup(su->path);
 	r->zeros = blk_zeros_map(RAW_ZEROS_BYTES);

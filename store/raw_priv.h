@@ -9,6 +9,7 @@
 #ifndef STORE_RAW_PRIV_H
 #define STORE_RAW_PRIV_H
 
+#include <semaphore.h>
 #include <sys/types.h>
 
 #include "store/blk_driver.h"
@@ -74,6 +75,7 @@ struct raw {
 	struct loop_timer timer;
 	struct raw_probe probe;
 	bool probing;
+	sem_t look_ended;     /* posted by the worker that looks, taken on home */
 	unsigned answers_due; /* loops that haven't answered */
 	int next_fd;          /* while the loops are told: the new descriptor, -1: stop */
 	uint64_t next_size_bytes;
@@ -102,6 +104,8 @@ void raw_watch_hint(struct raw *r);
 /* A loop's last io has ended while it drains. */
 void raw_loop_drained(struct raw_loop *rl);
 /* True if nothing is under way and the memory may go; else it goes later, by raw_free(). */
+/* Blocks until no worker uses the descriptor. */
+void raw_watch_wait_look(struct raw *r);
 bool raw_watch_stop(struct raw *r);
 void raw_free(struct raw *r);
 

@@ -112,7 +112,9 @@ probe_work(struct loop_job *j)
 {
 	struct raw_probe *p = container_of(j, struct raw_probe, job);
 	const struct raw_kind *kind = p->raw->kind;
-	return (int)(p->gone ? kind->reopen(p) : kind->check(p));
+	int verdict = (int)(p->gone ? kind->reopen(p) : kind->check(p));
+	sem_post(&container_of(p, struct raw, probe)->look_ended);
+	return verdict;
 }
 
 /* The store was closed while the worker looked: what it opened goes, too. */
@@ -131,6 +133,8 @@ probe_done(struct loop_job *j, int result)
 	const struct raw_probe *p = &r->probe;
 	enum raw_verdict v = (enum raw_verdict)result;
 	r->probing = false;
+	while (sem_wait(&r->look_ended) < 0)
+		; /* EINTR; the worker has posted it */
 	if (r->closing) {
 		probe_orphaned(r, v);
 		return;
@@ -194,6 +198,16 @@ raw_watch_hint(struct raw *r)
 		return;
 	loop_timer_cancel(&r->timer);
 	probe_start(r);
+}
+
+void
+raw_watch_wait_look(struct raw *r)
+{
+	if (!r->probing)
+		return;
+	while (sem_wait(&r->look_ended) < 0)
+		;                 /* EINTR */
+	sem_post(&r->look_ended); /* for probe_done() */
 }
 
 bool

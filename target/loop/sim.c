@@ -215,7 +215,6 @@ job_ends(struct sim_event *e)
 	struct loop *l = de->loop;
 	struct loop_job *j = de->job;
 	free(de);
-	j->result = j->work(j);
 	sim_trace(sim_world(l), SIM_JOB, l->id, (uint64_t)(int64_t)j->result);
 	sim_enter(l);
 	j->done(j, j->result);
@@ -249,6 +248,8 @@ sim_file_submit(struct loop *l, struct loop_op *op)
 static void
 sim_job_submit(struct loop *l, struct loop_job *j)
 {
+	/* At once: whoever waits for the work itself, outside the loop, must not wait for ever. */
+	j->result = j->work(j);
 	schedule_done(l, NULL, j);
 }
 
