@@ -10,6 +10,7 @@
 
 #include "base/assert.h"
 #include "base/bufpool.h"
+#include "base/copy.h"
 
 void
 blk_sg_init(struct blk_sg *sg)
@@ -201,7 +202,7 @@ blk_sg_cursor_in(struct blk_sg_cursor *c, const void *src, size_t len)
 	for (const char *s = src; len > 0;) {
 		size_t n;
 		char *p = cursor_take(c, len, &n);
-		memcpy(p, s, n);
+		copy_streaming(p, s, n);
 		s += n;
 		len -= n;
 	}

@@ -318,6 +318,7 @@ daemon_run(const struct options *o, const struct conf *conf)
 		free(d);
 		return EXIT_FAILED;
 	}
+	d->served = true;
 	if (!o->quiet)
 		daemon_announce(d);
 	run_loops(d);

@@ -25,6 +25,7 @@ struct daemon_lun {
 	struct scsi_lu *lu;
 	struct daemon *daemon;
 	char *canonical; /* the store's, or "ram:NAME": key of its identity */
+	bool created;    /* its file was made by this start */
 };
 
 struct daemon {
@@ -45,6 +46,7 @@ struct daemon {
 	struct loop_watch signals;
 	int signal_fd;
 	bool stopping;
+	bool served;       /* the start is complete */
 	unsigned lus_left; /* being destroyed at the end */
 	struct steps steps;
 	char reason[1024]; /* why a step failed */

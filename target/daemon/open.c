@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/text.h"
@@ -42,6 +43,13 @@ daemon_is_memory(const char *store)
 	return strncmp(store, "ram:", 4) == 0 || strncmp(store, "null:", 5) == 0;
 }
 
+/* The path in "file:PATH" and "PATH". */
+static const char *
+store_path(const char *store)
+{
+	return strncmp(store, "file:", 5) == 0 ? store + 5 : store;
+}
+
 static int
 open_store(struct daemon *d, struct daemon_lun *l)
 {
@@ -58,7 +66,9 @@ open_store(struct daemon *d, struct daemon_lun *l)
 	    .loops = d->loops,
 	    .loop_count = d->loop_count,
 	};
+	bool was_there = access(store_path(c->store), F_OK) == 0;
 	int rc = blk_open(&args, &l->blk, why, sizeof why);
+	l->created = rc == 0 && !was_there && (args.flags & BLK_OPEN_CREATE) != 0;
 	if (rc < 0) {
 		if (c->pos.file != NULL)
 			snprintf(d->reason, sizeof d->reason, "%s:%u: LUN %s: %s", c->pos.file,
@@ -113,6 +123,9 @@ daemon_close_stores(void *ctx)
 	for (unsigned i = 0; d->luns != NULL && i < d->conf->lun_count; i++) {
 		if (d->luns[i].blk != NULL)
 			blk_set_events(d->luns[i].blk, NULL, NULL);
+		/* A start that failed leaves nothing behind; nobody has seen the file. */
+		if (d->luns[i].created && !d->served)
+			(void)unlink(store_path(d->luns[i].conf->store));
 		blk_close(d->luns[i].blk);
 		free(d->luns[i].canonical);
 	}

@@ -111,6 +111,7 @@ iscsi_task_free(struct iscsi_task *t)
 /* ---- the core's callbacks ----------------------------------------------------------------------- */
 
 static void solicit(struct iscsi_conn *c, struct iscsi_task *t);
+static void data_complete(struct iscsi_task *t, int result);
 
 static void
 on_want_data(struct scsi_task *s)
@@ -119,6 +120,8 @@ on_want_data(struct scsi_task *s)
 	struct iscsi_conn *c = t->conn;
 
 	set_wants_data(t, true);
+	if (t->data_wrong)
+		data_complete(t, -EIO);
 	if (c->rx.state == RX_STALLED && c->rx.task == t)
 		iscsi_rx_resume(c);
 	else if (iscsi_conn_alive(c))
@@ -517,6 +520,7 @@ iscsi_cmd_data(struct iscsi_conn *c, struct iscsi_task *t)
 static enum iscsi_rx_go
 data_out_wrong(struct iscsi_task *t)
 {
+	t->data_wrong = true; /* it may still wait for buffers: on_want_data() */
 	if (t->wants_data)
 		data_complete(t, -EIO);
 	return RX_GO;

@@ -56,6 +56,7 @@ struct iscsi_task {
 	bool unsolicited;        /* unsolicited Data-Outs may still come */
 	bool done;               /* the core called done() */
 	bool owed;               /* more data than came with the command is to come */
+	bool data_wrong;         /* a Data-Out didn't fit: it won't end with GOOD */
 	bool slot_back;          /* its place in the command window is free again */
 	uint32_t landed;         /* bytes in scsi.sg, contiguous from 0 */
 	uint32_t unsolicited_at; /* offset and DataSN of the next unsolicited Data-Out */

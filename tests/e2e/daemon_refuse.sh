@@ -79,7 +79,7 @@ for _ in $(seq 100); do
 	grep -q "$(printf ':%04X 00000000:0000 0A' "$PORT")" /proc/net/tcp && break
 	sleep 0.05
 done
-refused "port in use" 1 "port $PORT is in use by .*python.*$OTHER" --lun "$T/d/image" "${L[@]}"
+refused "port in use" 1 "port $PORT is in use by .*python.*$OTHER" --lun "$T/d/new:1MiB" "${L[@]}"
 kill "$OTHER"
 wait "$OTHER" 2>/dev/null || true
 OTHER=
