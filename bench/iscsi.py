@@ -22,7 +22,7 @@ import peers  # noqa: E402
 import plot  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-REGION = "512MiB"
+REGION = "64MiB"
 
 # key, title, options of the generator, who runs it.
 WORKLOADS = [

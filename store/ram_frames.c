@@ -267,6 +267,8 @@ ram_sg_get(
 	struct ram *r = container_of(b, struct ram, b);
 	if (op == BLK_READ)
 		return get_for_read(r, sg, offset_bytes, len_bytes);
+	if (len_bytes < RAM_LAND_MIN_BYTES)
+		return blk_sg_get_plain(loop_current(), sg, len_bytes);
 	return get_for_write(r, sg, offset_bytes, len_bytes);
 }
 

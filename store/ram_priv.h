@@ -15,6 +15,9 @@
 #include "store/blk_driver.h"
 
 #define RAM_FRAME_BYTES 4096u
+/* Shorter writes are copied into the frames that are there: frames that took each other's places would
+ * leave a device whose large reads are scattered. Transports copy so short a piece anyway. */
+#define RAM_LAND_MIN_BYTES (16u * 1024u)
 #define RAM_FRAME_SHIFT 12
 #define RAM_EXTENT_SHIFT 20
 /* Frames of the largest READ or WRITE, which may start within a frame. */

@@ -190,7 +190,7 @@ blk_sg_cursor_out(struct blk_sg_cursor *c, void *dst, size_t len)
 	for (char *d = dst; len > 0;) {
 		size_t n;
 		const char *p = cursor_take(c, len, &n);
-		memcpy(d, p, n);
+		copy_streaming(d, p, n);
 		d += n;
 		len -= n;
 	}
@@ -202,7 +202,7 @@ blk_sg_cursor_in(struct blk_sg_cursor *c, const void *src, size_t len)
 	for (const char *s = src; len > 0;) {
 		size_t n;
 		char *p = cursor_take(c, len, &n);
-		copy_streaming(p, s, n);
+		memcpy(p, s, n);
 		s += n;
 		len -= n;
 	}

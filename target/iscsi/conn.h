@@ -20,7 +20,7 @@
 #define ISCSI_RX_BUF_BYTES (256u * 1024u)  /* per loop */
 #define ISCSI_RX_TURN_BYTES (128u * 1024u) /* budget of a connection and turn */
 #define ISCSI_RX_LAND_MAX_IOV 72u
-#define ISCSI_TX_RESPONSES 8u         /* send early: this many answers … */
+#define ISCSI_TX_RESPONSES 16u        /* send early: this many answers … */
 #define ISCSI_TX_BYTES (512u * 1024u) /* … or bytes */
 #define ISCSI_TX_FEW_CONNS 2u         /* … while at most this many connections are busy */
 #define ISCSI_TX_IOV 256u

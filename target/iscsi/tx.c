@@ -2,7 +2,7 @@
  * Sending. Answers are queued as tasks (`ready`) and become PDUs (`out`) shortly before they are
  * sent; StatSN, ExpCmdSN and MaxCmdSN are given then, in the order of sending. Data is sent
  * straight from the frames of the scatter list. Answers leave early: with few busy connections
- * every 8 answers or 512 KiB, with many once per connection and turn.
+ * every 16 answers or 512 KiB, with many once per connection and turn.
  */
 #include "iscsi/conn.h"
 

@@ -39,8 +39,6 @@ spin(struct loop *l, uint64_t from_ns)
 	for (;;) {
 		for (unsigned i = 0; i < SPIN_CHECKS_PER_CLOCK; i++) {
 			if (mailbox_waiting(&l->mailbox) || l->ops->peek(l)) {
-				LOOP_STAT_ADD(l, spins_hit);
-				l->spin_skip_len = 0;
 				return true;
 			}
 			cpu_relax();
@@ -51,12 +49,28 @@ spin(struct loop *l, uint64_t from_ns)
 		if (now >= until_ns)
 			break;
 	}
-	LOOP_STAT_ADD(l, spins_missed);
+	return false;
+}
+
+/*
+ * Was it worth it? A spin of more than half the cap costs more than a sleep and a wake-up, whether or
+ * not something came in the end: a paced load would otherwise keep a core busy with waiting.
+ */
+static void
+judge_spin(struct loop *l, bool hit, uint64_t took_ns)
+{
+	if (hit)
+		LOOP_STAT_ADD(l, spins_hit);
+	else
+		LOOP_STAT_ADD(l, spins_missed);
+	if (hit && took_ns <= l->spin_ns_max / 2) {
+		l->spin_skip_len = 0;
+		return;
+	}
 	l->spin_skip_len = l->spin_skip_len * 2 + 1;
 	if (l->spin_skip_len > SPIN_SKIP_MAX)
 		l->spin_skip_len = SPIN_SKIP_MAX;
 	l->spin_skip = l->spin_skip_len;
-	return false;
 }
 
 /*
@@ -70,8 +84,11 @@ loop_wait(struct loop *l)
 	uint64_t from_ns = l->ops->clock_ns(l);
 	if (want_spin(l)) {
 		l->ops->submit(l);
-		if (spin(l, from_ns)) {
-			l->last_gap_ns = l->ops->clock_ns(l) - from_ns;
+		bool hit = spin(l, from_ns);
+		uint64_t took_ns = l->ops->clock_ns(l) - from_ns;
+		judge_spin(l, hit, took_ns);
+		if (hit) {
+			l->last_gap_ns = took_ns;
 			return;
 		}
 	}
