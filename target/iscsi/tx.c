@@ -12,6 +12,8 @@
 
 #include "base/crc32c.h"
 
+#define PREFETCH_MAX_BYTES 8192u
+
 static const uint8_t zero_pad[4];
 
 struct iscsi_out *
@@ -212,9 +214,25 @@ iscsi_tx_mark(struct iscsi_conn *c)
 	c->il->dirty_count++;
 }
 
+/*
+ * Short data is fetched into the cache while other answers are collected: the digest and the copy to
+ * the socket, a few answers later, don't wait for memory then. Long data is fetched by its reader.
+ */
+static void
+prefetch_data(const struct iscsi_task *t)
+{
+	const struct blk_sg *sg = &t->scsi.sg;
+	if (t->scsi.data_in_len > PREFETCH_MAX_BYTES)
+		return;
+	for (uint32_t i = 0; i < sg->iovcnt; i++)
+		for (size_t at = 0; at < sg->iov[i].iov_len; at += 64)
+			__builtin_prefetch((const char *)sg->iov[i].iov_base + at);
+}
+
 void
 iscsi_tx_task(struct iscsi_conn *c, struct iscsi_task *t)
 {
+	prefetch_data(t);
 	list_remove(&t->link);
 	list_push_back(&c->ready, &t->link);
 	c->queued_bytes += t->scsi.data_in_len;
