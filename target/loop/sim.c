@@ -249,7 +249,10 @@ static void
 sim_job_submit(struct loop *l, struct loop_job *j)
 {
 	/* At once: whoever waits for the work itself, outside the loop, must not wait for ever. */
+	struct loop *caller = loop_current();
+	loop_set_current(NULL); /* as on a helper thread */
 	j->result = j->work(j);
+	loop_set_current(caller);
 	schedule_done(l, NULL, j);
 }
 
