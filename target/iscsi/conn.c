@@ -244,20 +244,11 @@ answer_login(struct iscsi_conn *c, const struct iscsi_login_rsp *rsp)
 {
 	size_t len;
 	const char *text = iscsi_login_text(c->login, &len);
-	struct iscsi_out *o = iscsi_out_get(c);
-	char *copy = len > 0 ? malloc(len) : NULL;
+	struct iscsi_out *o = iscsi_out_get_data(c, text, len);
 
-	if (o == NULL || (len > 0 && copy == NULL)) {
-		free(copy);
-		if (o != NULL)
-			pool_put(&c->il->outs, o);
+	if (o == NULL)
 		return false;
-	}
 	memcpy(o->hdr, rsp, sizeof *rsp);
-	if (len > 0)
-		memcpy(copy, text, len);
-	o->flat = o->flat_free = copy;
-	o->data_len = (uint32_t)len;
 	c->stat_sn = be32_get(rsp->stat_sn);
 	iscsi_out_queue(c, o, true);
 	return true;

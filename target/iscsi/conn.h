@@ -331,6 +331,9 @@ void iscsi_tmf_request(struct iscsi_conn *c, const struct iscsi_tmf_req *req);
 
 /* A PDU of its own; SNs are filled in here where `stat_sn_advance` or not. NULL: pool dry. */
 struct iscsi_out *iscsi_out_get(struct iscsi_conn *c);
+/* The same with a copy of `len` bytes as its data; NULL also when memory is short. Not for the data
+ * path. */
+struct iscsi_out *iscsi_out_get_data(struct iscsi_conn *c, const void *data, size_t len);
 /* Queues it: header (48 bytes are in out->hdr), data (out->flat, out->data_len). */
 void iscsi_out_queue(struct iscsi_conn *c, struct iscsi_out *o, bool advance_stat_sn);
 /* The core is done with the task: its answer is built and sent from here on. */

@@ -11,25 +11,18 @@
 void
 iscsi_reject(struct iscsi_conn *c, const void *bhs, enum iscsi_reject_reason reason)
 {
-	struct iscsi_out *o = iscsi_out_get(c);
-	uint8_t *copy = malloc(ISCSI_BHS_BYTES);
+	struct iscsi_out *o = iscsi_out_get_data(c, bhs, ISCSI_BHS_BYTES);
 
 	c->il->rejects++;
-	if (o == NULL || copy == NULL) {
-		free(copy);
-		if (o != NULL)
-			pool_put(&c->il->outs, o);
+	if (o == NULL) {
 		iscsi_conn_end(c, "out of buffers", false);
 		return;
 	}
-	memcpy(copy, bhs, ISCSI_BHS_BYTES);
 	struct iscsi_reject *p = (struct iscsi_reject *)(void *)o->hdr;
 	p->opcode = ISCSI_OP_REJECT;
 	p->flags = ISCSI_FLAG_FINAL;
 	p->reason = (uint8_t)reason;
 	be32_put(&p->itt, ISCSI_TAG_NONE);
-	o->flat = o->flat_free = copy;
-	o->data_len = ISCSI_BHS_BYTES;
 	iscsi_out_queue(c, o, true);
 }
 
@@ -108,20 +101,12 @@ text_request(struct iscsi_conn *c, const struct iscsi_text_req *req)
 		iscsi_reject(c, req, (enum iscsi_reject_reason)rc);
 		return;
 	}
-	struct iscsi_out *o = iscsi_out_get(c);
-	char *copy = len > 0 ? malloc(len) : NULL;
-	if (o == NULL || (len > 0 && copy == NULL)) {
-		free(copy);
-		if (o != NULL)
-			pool_put(&c->il->outs, o);
+	struct iscsi_out *o = iscsi_out_get_data(c, text, len);
+	if (o == NULL) {
 		iscsi_conn_end(c, "out of buffers", false);
 		return;
 	}
 	memcpy(o->hdr, &rsp, sizeof rsp);
-	if (len > 0)
-		memcpy(copy, text, len);
-	o->flat = o->flat_free = copy;
-	o->data_len = (uint32_t)len;
 	iscsi_out_queue(c, o, true);
 }
 

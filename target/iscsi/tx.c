@@ -35,6 +35,23 @@ iscsi_out_get(struct iscsi_conn *c)
 	return o;
 }
 
+struct iscsi_out *
+iscsi_out_get_data(struct iscsi_conn *c, const void *data, size_t len)
+{
+	struct iscsi_out *o = iscsi_out_get(c);
+	if (o == NULL || len == 0)
+		return o;
+	void *copy = malloc(len);
+	if (copy == NULL) {
+		pool_put(&c->il->outs, o);
+		return NULL;
+	}
+	memcpy(copy, data, len);
+	o->flat = o->flat_free = copy;
+	o->data_len = (uint32_t)len;
+	return o;
+}
+
 static uint32_t
 sg_crc(uint32_t crc, const struct blk_sg *sg, uint64_t at, uint64_t len)
 {
