@@ -15,8 +15,9 @@ MODULES = {
     "iscsi": ("target/iscsi/", {"base", "loop", "scsi"}, {"iscsi.h"}),
     "conf": ("target/conf/", {"base"}, {"conf.h"}),
     "ctl": ("target/ctl/", {"base", "loop"}, {"ctl.h"}),
+    "health": ("target/health/", {"base", "loop"}, {"health.h"}),
     "daemon": ("target/daemon/",
-               {"base", "loop", "store", "scsi", "iscsi", "conf", "ctl"}, set()),
+               {"base", "loop", "store", "scsi", "iscsi", "conf", "ctl", "health"}, set()),
     "bench": ("bench/", {"base", "cache_policy"}, set()),
 }
 # Of another module only these headers, where that is narrower than its public ones.
