@@ -1,8 +1,11 @@
 /*
  * The configuration: text → tree (with file, line and column on every node) → typed objects, with
- * every error reported at once. It opens no store and listens on nothing: daemon/ does.
+ * every error reported at once; and back: objects as text, written atomically into conf.d. It opens
+ * no store and listens on nothing: daemon/ does.
  *
- * Blocking; used by main before the loops run, and by tools.
+ * Blocking; called by main before the loops run, by workers afterwards, and by tools. Nothing here
+ * is shared between calls: each thread may work on configurations of its own; one that is built is
+ * only read, from any thread.
  */
 #ifndef CONF_CONF_H
 #define CONF_CONF_H
@@ -64,16 +67,34 @@ void conf_tree_destroy(struct conf_tree *t);                       /* accepts NU
 
 /* ---- typed objects ------------------------------------------------------------------------------- */
 
+/* Whose an object is: who may change it. */
+enum conf_owner {
+	CONF_OWNER_COMMAND_LINE, /* or a text that stands for it (conf_load_args.text) */
+	CONF_OWNER_ADMIN,    /* of terrace.conf, what it includes, or a file that isn't as below */
+	CONF_OWNER_COMMANDS, /* alone in conf.d/KIND-NAME.conf: rewritten by commands */
+	CONF_OWNER_RUNTIME,  /* the same, of an overlay that is never written */
+	CONF_OWNER_COUNT
+};
+const char *conf_owner_to_string(enum conf_owner o); /* "command line", "administrator", … */
+
 enum conf_mode { CONF_MODE_DEFAULT, CONF_MODE_WRITETHROUGH, CONF_MODE_VOLATILE };
 
 /*
  * Objects begin alike: where they are, the statement that says them (borrowed from the tree; NULL
- * when the object comes from a command line), the name.
+ * when the object comes from a command line), the name, the owner.
  */
+struct conf_head {
+	struct conf_pos pos;
+	const struct conf_node *node;
+	char *name;
+	enum conf_owner owner;
+};
+
 struct conf_lun {
 	struct conf_pos pos;
 	const struct conf_node *node;
 	char *name;
+	enum conf_owner owner;
 	char *store;         /* blk spec: "file:PATH", "block:PATH", "lvm:VG/LV", "ram:", "null:" */
 	uint64_t size_bytes; /* 0: the store's own */
 	enum conf_mode mode;
@@ -92,17 +113,23 @@ struct conf_portal {
 	struct conf_pos pos;
 	const struct conf_node *node;
 	char *name;
+	enum conf_owner owner;
 	char **listen; /* "ADDR:PORT", "[ADDR6]:PORT", ADDR alone: port 3260 */
 	unsigned listen_count;
 	enum conf_protocol protocol;
 };
 
+/* Written in its target or `discovery`, or at the top level, naming where it belongs. */
 struct conf_chap {
 	struct conf_pos pos;
 	const struct conf_node *node;
-	char *name;   /* of the object, what `user` refers to */
-	char *user;   /* CHAP_N; defaults to name */
-	char *secret; /* from `secret` or `secret_file`, without the line end */
+	char *name; /* of the object, what `user` refers to */
+	enum conf_owner owner;
+	bool top_level; /* written at the top level */
+	char *target;   /* of one at the top level: its target; NULL with `discovery yes` */
+	bool discovery; /* of one at the top level */
+	char *user;     /* CHAP_N; defaults to name */
+	char *secret;   /* from `secret` or `secret_file`, without the line end */
 	char *mutual_user, *mutual_secret;
 };
 
@@ -113,10 +140,15 @@ struct conf_group_lun {
 	bool read_only;
 };
 
+/* Written in its target, or at the top level, naming it. */
 struct conf_group {
 	struct conf_pos pos;
 	const struct conf_node *node;
 	char *name;
+	enum conf_owner owner;
+	bool top_level; /* written at the top level */
+	char *target;   /* of one at the top level: its target */
+	uint32_t order; /* among those of the top level; those of the target itself come first */
 	char **initiators;
 	unsigned initiator_count;
 	char **users; /* names of conf_chap of the target */
@@ -125,16 +157,20 @@ struct conf_group {
 	unsigned lun_count;
 };
 
+#define CONF_GROUP_ORDER_DEFAULT 1000u
+#define CONF_GROUP_ORDER_MAX 1000000u
+
 struct conf_target {
 	struct conf_pos pos;
 	const struct conf_node *node;
 	char *name; /* in lower case (RFC 3722) */
+	enum conf_owner owner;
 	char *alias;
 	char **portals; /* names of conf_portal */
 	unsigned portal_count;
 	struct conf_chap *chaps;
 	unsigned chap_count;
-	struct conf_group *groups;
+	struct conf_group *groups; /* in the order in which they are tried */
 	unsigned group_count;
 	bool open;                   /* `open yes`: who matches no group gets `luns` */
 	struct conf_group_lun *luns; /* the target's own, for `open` */
@@ -151,8 +187,19 @@ struct conf_limit {
 	uint64_t value;  /* bytes, milliseconds or a count, as the key says */
 };
 
-/* Everything that a configuration says. Lists are in order of appearance. */
+/* A line of `hooks { on EVENT PATH ; }`. */
+struct conf_hook {
+	struct conf_pos pos;
+	char *event; /* a name of an event, or "all" */
+	char *path;  /* absolute */
+};
+
+/*
+ * Everything that a configuration says. Lists are in order of appearance: terrace.conf with what it
+ * includes, then conf.d.
+ */
 struct conf {
+	const struct conf_node *root; /* borrowed from the tree; NULL: of a command line */
 	struct conf_lun *luns;
 	unsigned lun_count;
 	struct conf_portal *portals;
@@ -163,6 +210,17 @@ struct conf {
 	unsigned discovery_chap_count;
 	char **allow, **deny; /* `initiators { allow … ; deny … }` */
 	unsigned allow_count, deny_count;
+	/*
+	 * Groups and chap objects of the top level whilst a configuration is built; afterwards they are
+	 * among those of their targets, and of discovery, and these lists are empty.
+	 */
+	struct conf_group *groups;
+	unsigned group_count;
+	struct conf_chap *chaps;
+	unsigned chap_count;
+	struct conf_hook *hooks;
+	unsigned hook_count;
+	unsigned events_max;       /* 0: default */
 	unsigned loops;            /* 0: default */
 	uint64_t buffer_bytes;     /* of all loops; 0: default */
 	char *state_dir;           /* NULL: default */
@@ -181,6 +239,197 @@ bool conf_get_limit(const struct conf *c, const char *key, uint64_t *ret);
  */
 int conf_build(const struct conf_tree *t, struct conf_errors *errors, struct conf **ret);
 void conf_destroy(struct conf *c); /* wipes secrets; accepts NULL */
+
+/* ---- whole configurations ------------------------------------------------------------------------ */
+
+/*
+ * `terrace.conf` is the administrator's and no program writes it. `conf.d/*.conf` beside it are read
+ * after it, in the order of their names, without being named by an include (what an include has read
+ * isn't read again). What commands create is conf.d/KIND-NAME.conf, one object a file.
+ */
+
+/* A file of conf.d: what it is to hold. */
+struct conf_file {
+	char *name;   /* conf_file_name() */
+	char *text;   /* NULL: removed */
+	bool runtime; /* of an overlay: never to be written; its object is CONF_OWNER_RUNTIME */
+};
+void conf_files_destroy(struct conf_file *files, unsigned count); /* wipes; frees the array too */
+
+struct conf_load_args {
+	const char *path; /* terrace.conf; NULL: there is none, and no conf.d */
+	/*
+	 * Without a path: what the command line says as text (conf_text()), and its name in
+	 * messages. Its objects are CONF_OWNER_COMMAND_LINE. NULL: nothing.
+	 */
+	const char *text, *text_name;
+	/* Files of conf.d as they are to be; of the same name twice the later one holds. */
+	const struct conf_file *overlay;
+	unsigned overlay_count;
+	const char *const
+	    *events; /* names that `on` of hooks may have, NULL-terminated; NULL: any */
+};
+
+/*
+ * Reads, parses and builds; changes nothing. A journal that a killed process left is taken into
+ * account as if it had been carried out. 0; -EINVAL with errors, all of them; -ENOMEM.
+ * *ret_tree is set unless it is -ENOMEM (then NULL), since the errors' positions are borrowed from it;
+ * *ret only with 0 (else NULL). Both are the caller's: conf_destroy(), then conf_tree_destroy().
+ */
+int conf_load(const struct conf_load_args *args, struct conf_errors *errors,
+    struct conf_tree **ret_tree, struct conf **ret);
+
+/*
+ * Writes files of conf.d as one change: after a kill or a power cut at any instant all of them are
+ * there, or none. Creates conf.d if it isn't there. A file that holds a secret gets mode 0600, others
+ * may be read by whom terrace.conf may. Durable at return. Negative errno with one sentence in
+ * `reason`: nothing was changed (-EINVAL: a name or a text that no configuration has; -EBUSY: another
+ * process is writing, or a journal that isn't ours lies there; else of the system).
+ */
+int conf_commit(const char *conf_path, const struct conf_file *files, unsigned count, char *reason,
+    size_t reason_cap);
+/*
+ * Carries out what a killed process had committed, removes what it had only begun. For the owner of
+ * the configuration, at start. 0: nothing is left to do; negative errno with `reason`, as above.
+ */
+int conf_recover(const char *conf_path, char *reason, size_t reason_cap);
+
+/* ---- objects by kind --------------------------------------------------------------------------------- */
+
+enum conf_kind {
+	CONF_KIND_SETTINGS, /* what isn't in an object: loops, limits, hooks, … */
+	CONF_KIND_PORTAL,
+	CONF_KIND_LUN,
+	CONF_KIND_TARGET,
+	CONF_KIND_CHAP,
+	CONF_KIND_GROUP,
+	CONF_KIND_COUNT
+};
+const char *conf_kind_to_string(enum conf_kind k); /* "settings", "portal", "lun", … */
+/* 0, or -EINVAL; never CONF_KIND_SETTINGS. */
+int conf_kind_from_string(const char *word, enum conf_kind *ret);
+
+/*
+ * An object by name. `target` is the target of a group or of a chap object (NULL: of discovery), and
+ * isn't looked at otherwise. NULL: there is none. Linear in the objects of the kind.
+ */
+const struct conf_head *conf_object_find(
+    const struct conf *c, enum conf_kind kind, const char *target, const char *name);
+
+/* "lun-vmfs1.conf", the caller's to free; NULL: no memory. The name is one that conf_edit_new() took. */
+char *conf_file_name(enum conf_kind kind, const char *name);
+
+/* ---- objects as text ----------------------------------------------------------------------------------- */
+
+/*
+ * An object as statements that can be changed and printed, for conf_commit(). What conf_edit_text()
+ * prints is parsed to the same words again, whatever they are.
+ */
+struct conf_edit;
+
+/*
+ * `name` is checked by the rules of the kind and kept in its form (a target's in lower case). 0;
+ * -EINVAL with `reason`; -ENOMEM.
+ */
+int conf_edit_new(
+    enum conf_kind kind, const char *name, struct conf_edit **ret, char *reason, size_t reason_cap);
+/* A copy of an object's statement, of a lun, portal, target, group or chap. 0, -EINVAL, -ENOMEM. */
+int conf_edit_from(const struct conf_node *node, struct conf_edit **ret);
+void conf_edit_destroy(struct conf_edit *e); /* wipes secrets; accepts NULL */
+
+/*
+ * Statements `KEY WORD...`. -EINVAL: a word that no configuration can hold (control characters, broken
+ * UTF-8, too long), a key that begins no statement of an object (empty, "include"), no words at all;
+ * -ENOMEM. On failure nothing is changed. Whether the key is known and the value right is for
+ * conf_load() to say.
+ */
+/* Instead of all statements of that key; without one at the end. */
+int conf_edit_set(struct conf_edit *e, const char *key, const char *const *words, unsigned count);
+int conf_edit_set1(struct conf_edit *e, const char *key, const char *word);
+/* Beside those of that key: behind the last one of them, else at the end. */
+int conf_edit_add(struct conf_edit *e, const char *key, const char *const *words, unsigned count);
+/* Removes all statements of a key, blocks too. How many there were. */
+unsigned conf_edit_unset(struct conf_edit *e, const char *key);
+/* Removes statements of a key whose words begin with these: ("lun", {"3"}). How many there were. */
+unsigned conf_edit_remove(
+    struct conf_edit *e, const char *key, const char *const *words, unsigned count);
+/* The n-th statement of a key, from 0: its words without the key, borrowed. False: there is none. */
+bool conf_edit_get(const struct conf_edit *e, const char *key, unsigned n,
+    const char *const **ret_words, unsigned *ret_count);
+enum conf_kind conf_edit_kind(const struct conf_edit *e);
+const char *conf_edit_name(const struct conf_edit *e);
+
+/* The object's text, the caller's to free with conf_text_destroy(). NULL: no memory. */
+char *conf_edit_text(const struct conf_edit *e);
+/* One statement as it is written, "lun 0 vmfs1", for messages. Likewise; NULL: no memory. */
+char *conf_line_text(const char *key, const char *const *words, unsigned count);
+/*
+ * A whole configuration as text, secrets included, that conf_load() makes an equal one of (as
+ * conf_diff() sees it). Likewise; NULL: no memory.
+ */
+char *conf_text(const struct conf *c);
+void conf_text_destroy(char *text); /* wipes; accepts NULL */
+
+/* ---- differences ----------------------------------------------------------------------------------------- */
+
+enum conf_what { CONF_ADD, CONF_REMOVE, CONF_CHANGE };
+const char *conf_what_to_string(enum conf_what w); /* "add", "remove", "change" */
+
+/*
+ * Keys in blocks and lines by number are written with a dot: "limits.depth_max", "initiators.allow",
+ * "lun.3". Values are text as in a configuration; several are separated by blanks. Secrets are
+ * "(secret)" on both sides.
+ */
+struct conf_key_change {
+	char *key;
+	char *
+	    before; /* NULL: CONF_ADD, or a line that wasn't there. Else the value or its default */
+	char *after; /* NULL: CONF_REMOVE, or a line that isn't there any more */
+};
+
+struct conf_change {
+	enum conf_kind kind;
+	enum conf_what what;
+	char *name;   /* "" of CONF_KIND_SETTINGS */
+	char *target; /* of groups and chap objects; NULL: of others, and of discovery */
+	/* Borrowed from the configurations: NULL where it isn't there. */
+	const struct conf_head *before, *after;
+	struct conf_key_change *keys; /* of CONF_ADD and CONF_REMOVE: what isn't default */
+	unsigned key_count;
+};
+
+/* By kind, in the order of the enum; in a kind those removed come first. */
+struct conf_diff {
+	struct conf_change *list;
+	unsigned count;
+};
+
+/*
+ * What `after` says otherwise than `before`: a comparison of values, so that order, place, comments,
+ * and defaults that are written out are no difference. The order in which groups of a target are
+ * tried is one: key "groups" of the target. 0, -ENOMEM. O(n log n).
+ */
+int conf_diff(const struct conf *before, const struct conf *after, struct conf_diff **ret);
+void conf_diff_destroy(struct conf_diff *d); /* accepts NULL */
+/* Whether a change touches a key; false for NULL. */
+bool conf_change_has(const struct conf_change *c, const char *key);
+
+/* ---- what holds -------------------------------------------------------------------------------------------- */
+
+struct conf_value {
+	enum conf_kind kind;
+	const char *name;   /* "" of CONF_KIND_SETTINGS */
+	const char *target; /* as in conf_change */
+	const char *key;    /* as in conf_key_change */
+	const char *value;  /* "(secret)" for a secret */
+	bool is_default;    /* the value is the schema's word for it: "generated", "15000" */
+	const char *origin; /* "FILE:LINE", "default", "command line" */
+	enum conf_owner owner;
+};
+/* Every object, every key. The value is borrowed for the call. Stops at the first result that isn't 0. */
+typedef int conf_value_fn(void *ctx, const struct conf_value *value);
+/* 0, what `fn` returned, or -ENOMEM. */
+int conf_effective(const struct conf *c, conf_value_fn *fn, void *ctx);
 
 /* ---- for command lines ----------------------------------------------------------------------------- */
 

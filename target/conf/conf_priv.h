@@ -176,13 +176,6 @@ struct conf_key {
 	const struct conf_object *object;
 };
 
-/* Every object's structure begins like this; asserted in schema.c. */
-struct conf_head {
-	struct conf_pos pos;
-	const struct conf_node *node;
-	char *name;
-};
-
 struct conf_object {
 	const char *name;  /* "" = top level */
 	const char *title; /* in messages: "a lun", "the top level" */

@@ -5,10 +5,12 @@
 
 #include "base/assert.h"
 
+/* Every object's structure begins as struct conf_head. */
 #define HEAD_IS(type)                                                                              \
 	_Static_assert(offsetof(struct type, pos) == offsetof(struct conf_head, pos) &&            \
 	                   offsetof(struct type, node) == offsetof(struct conf_head, node) &&      \
-	                   offsetof(struct type, name) == offsetof(struct conf_head, name),        \
+	                   offsetof(struct type, name) == offsetof(struct conf_head, name) &&      \
+	                   offsetof(struct type, owner) == offsetof(struct conf_head, owner),      \
 	    #type " begins as conf_head")
 HEAD_IS(conf_lun);
 HEAD_IS(conf_portal);
