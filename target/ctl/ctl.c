@@ -1,8 +1,5 @@
-/* The socket: clients, lines, bounded output. */
-#include "ctl/ctl.h"
-
+/* The socket: clients, lines, calls under way, bounded output. */
 #include <errno.h>
-#include <grp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,20 +9,22 @@
 #include <unistd.h>
 
 #include "base/assert.h"
-#include "base/list.h"
+#include "ctl/ctl_priv.h"
 
 /* Lines and receives of a client in a turn. */
 #define STEPS_PER_TURN 32u
 
-struct client {
+struct ctl_client {
 	struct list link;
 	struct ctl_server *server;
 	struct sock *sock;
 	struct loop_defer again; /* destroy it if it is over, else go on serving */
 	uint64_t active_ns;      /* when it last sent something */
-	bool over;               /* the socket is closed */
-	bool last;               /* nothing more is read; it ends when the answer has been taken */
-	char *out;               /* the answer that it hasn't taken yet; NULL: none */
+	struct ctl_peer peer;
+	struct ctl_call *call; /* under way; nothing else of this client is looked at meanwhile */
+	bool over;             /* the socket is closed */
+	bool last;             /* nothing more is read; it ends when the answer has been taken */
+	char *out;             /* the answer that it hasn't taken yet; NULL: none */
 	size_t out_len, out_at;
 	size_t in_at, in_len; /* in[in_at..in_len) isn't handled yet */
 	char in[CTL_REQUEST_MAX_BYTES];
@@ -33,19 +32,32 @@ struct client {
 
 struct ctl_server {
 	struct loop *loop;
-	const struct ctl_method *methods;
+	const struct ctl_method *const *tables;
 	void *ctx;
+	struct peer_groups groups;
 	struct sock_listener *listener;
 	struct list clients;
-	unsigned client_count;
+	struct list calls; /* under way, those of clients that went too */
+	unsigned call_count;
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 };
 
+/* What the client asked goes on without it. */
 static void
-client_destroy(struct client *c)
+leave_call(struct ctl_client *c)
 {
+	if (c->call == NULL)
+		return;
+	c->call->gone = true;
+	c->call->client = NULL;
+	c->call = NULL;
+}
+
+static void
+client_destroy(struct ctl_client *c)
+{
+	leave_call(c);
 	list_remove(&c->link);
-	c->server->client_count--;
 	loop_defer_cancel(&c->again);
 	if (c->sock != NULL)
 		sock_close(c->sock);
@@ -54,11 +66,12 @@ client_destroy(struct client *c)
 }
 
 static void
-client_end(struct client *c)
+client_end(struct ctl_client *c)
 {
 	if (c->over)
 		return;
 	c->over = true;
+	leave_call(c);
 	sock_close(c->sock);
 	c->sock = NULL;
 	loop_defer_cancel(&c->again);
@@ -67,7 +80,7 @@ client_end(struct client *c)
 
 /* True if nothing is left to send. */
 static bool
-flush(struct client *c)
+flush(struct ctl_client *c)
 {
 	while (c->out != NULL) {
 		struct iovec iov = {c->out + c->out_at, c->out_len - c->out_at};
@@ -89,7 +102,7 @@ flush(struct client *c)
 
 /* Takes `text`; its NUL becomes the end of the line. */
 static void
-answer(struct client *c, char *text)
+answer(struct ctl_client *c, char *text)
 {
 	ASSERT(c->out == NULL);
 	c->out = text;
@@ -98,9 +111,54 @@ answer(struct client *c, char *text)
 	text[c->out_len++] = '\n';
 }
 
-/* Handles a line if there is a whole one. */
+/* A call under way has its answer. */
+static void
+on_call_answered(struct ctl_call *call, char *text)
+{
+	struct ctl_server *s = call->server;
+	struct ctl_client *c = call->client;
+
+	list_remove(&call->link);
+	s->call_count--;
+	if (c == NULL) {
+		free(text);
+		return;
+	}
+	ASSERT(c->call == call);
+	c->call = NULL;
+	c->active_ns = loop_now_ns(s->loop);
+	if (text != NULL)
+		answer(c, text);
+	if (!loop_defer_queued(&c->again))
+		loop_defer(s->loop, &c->again);
+}
+
+static char *
+handle(struct ctl_client *c, const char *line, size_t len)
+{
+	struct ctl_server *s = c->server;
+	const struct rpc_env env = {.tables = s->tables,
+	    .ctx = s->ctx,
+	    .peer = &c->peer,
+	    .groups = &s->groups,
+	    .full = s->call_count >= CTL_CALLS_MAX};
+	struct ctl_call *call = NULL;
+
+	char *text = rpc_handle(&env, line, len, &call);
+	if (call != NULL) {
+		call->server = s;
+		call->client = c;
+		call->deliver = on_call_answered;
+		list_push_back(&s->calls, &call->link);
+		s->call_count++;
+		c->call = call;
+	}
+	return text;
+}
+
+/* Handles a line if there is a whole one. Who may nothing hears so once. */
 static bool
-handle_line(struct client *c)
+handle_line(struct ctl_client *c)
 {
 	const char *line = c->in + c->in_at;
 	const char *nl = memchr(line, '\n', c->in_len - c->in_at);
@@ -108,15 +166,18 @@ handle_line(struct client *c)
 		return false;
 	size_t len = (size_t)(nl - line);
 	c->in_at += len + 1;
-	char *text = len > 0 ? ctl_handle(c->server->methods, c->server->ctx, line, len) : NULL;
+	if (len == 0)
+		return true;
+	char *text = handle(c, line, len);
 	if (text != NULL)
 		answer(c, text);
+	c->last = c->last || !c->peer.may_read;
 	return true;
 }
 
 /* False: nothing more to read now. */
 static bool
-receive(struct client *c)
+receive(struct ctl_client *c)
 {
 	memmove(c->in, c->in + c->in_at, c->in_len - c->in_at);
 	c->in_len -= c->in_at;
@@ -145,16 +206,16 @@ receive(struct client *c)
 }
 
 /*
- * One answer at a time: the next request is looked at when the last answer has been taken, so that a
+ * One request at a time: the next request is looked at when the last answer has been taken, so that a
  * client that doesn't read holds one answer and no more. What exceeds a turn's share waits for the
  * next turn: this loop serves initiators as well.
  */
 static void
-serve(struct client *c)
+serve(struct ctl_client *c)
 {
 	unsigned steps = 0;
 
-	while (!c->over && flush(c)) {
+	while (!c->over && flush(c) && c->call == NULL) {
 		if (c->last) {
 			client_end(c);
 		} else if (steps++ == STEPS_PER_TURN) {
@@ -170,7 +231,7 @@ serve(struct client *c)
 static void
 on_again(struct loop_defer *d)
 {
-	struct client *c = container_of(d, struct client, again);
+	struct ctl_client *c = container_of(d, struct ctl_client, again);
 	if (c->over)
 		client_destroy(c);
 	else
@@ -180,46 +241,55 @@ on_again(struct loop_defer *d)
 static void
 on_event(void *ctx, unsigned events)
 {
-	struct client *c = ctx;
+	struct ctl_client *c = ctx;
 
 	serve(c);
 	if (!c->over && (events & LOOP_HANGUP) && !loop_defer_queued(&c->again))
 		client_end(c);
 }
 
-/* The client that has been silent longest makes way for a new one. */
+/*
+ * One more of its kind (those who may something, those who may nothing) makes the one go that has
+ * been silent longest; who waits for an answer isn't silent, unless all do.
+ */
 static void
-make_room(struct ctl_server *s)
+make_room(struct ctl_server *s, bool stranger)
 {
-	struct client *oldest = NULL;
+	unsigned count = 0;
+	struct ctl_client *oldest = NULL;
 
 	LIST_FOREACH (n, &s->clients) {
-		struct client *c = container_of(n, struct client, link);
-		if (oldest == NULL || c->active_ns < oldest->active_ns)
+		struct ctl_client *c = container_of(n, struct ctl_client, link);
+		if (c->peer.may_read == stranger)
+			continue;
+		count++;
+		if (oldest == NULL || (oldest->call != NULL && c->call == NULL) ||
+		    ((oldest->call != NULL) == (c->call != NULL) &&
+		        c->active_ns < oldest->active_ns))
 			oldest = c;
 	}
-	client_destroy(oldest);
+	if (count >= (stranger ? CTL_STRANGERS_MAX : CTL_CLIENTS_MAX))
+		client_destroy(oldest);
 }
 
 static void
 on_accept(void *ctx, struct sock *sock)
 {
 	struct ctl_server *s = ctx;
-	struct client *c = malloc(sizeof *c);
+	struct ctl_client *c = malloc(sizeof *c);
 
 	if (c == NULL) {
 		sock_close(sock);
 		return;
 	}
-	if (s->client_count == CTL_CLIENTS_MAX)
-		make_room(s);
-	memset(c, 0, offsetof(struct client, in));
+	memset(c, 0, offsetof(struct ctl_client, in));
+	peer_identify(sock, &s->groups, &c->peer);
+	make_room(s, !c->peer.may_read);
 	c->server = s;
 	c->sock = sock;
 	c->active_ns = loop_now_ns(s->loop);
 	loop_defer_init(&c->again, on_again);
 	list_push_back(&s->clients, &c->link);
-	s->client_count++;
 	sock_set_callback(sock, on_event, c);
 }
 
@@ -264,47 +334,46 @@ listen_at(struct ctl_server *s, const struct sockaddr_un *un, char *reason, size
 		return -EEXIST;
 	}
 	(void)unlink(s->path);
-	mode_t old = umask(0117); /* 0660: nobody else can connect, not even for a moment */
+	/* From its first moment; rights of those who connect come from who they are. */
+	mode_t old = umask(geteuid() == 0 ? 0111 : 0177);
 	int rc = sock_listen(
 	    s->loop, (const struct sockaddr *)un, sizeof *un, on_accept, s, &s->listener);
 	umask(old);
 	if (rc < 0) {
 		snprintf(
 		    reason, cap, "can't create the control socket %s: %s", s->path, strerror(-rc));
-		return rc;
 	}
-	const struct group *g = getgrnam("terrace");
-	if (g != NULL && geteuid() == 0)
-		(void)!chown(s->path, (uid_t)-1, g->gr_gid);
-	return 0;
+	return rc;
 }
 
 int
-ctl_server_create(struct loop *l, const char *path, const struct ctl_method *methods, void *ctx,
-    struct ctl_server **ret, char *reason, size_t reason_cap)
+ctl_server_create(struct loop *l, const struct ctl_server_args *args, struct ctl_server **ret,
+    char *reason, size_t reason_cap)
 {
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
 
-	if (path[0] == '\0') { /* an abstract socket: it has no permissions */
+	if (args->path[0] == '\0') { /* an abstract socket: it has no permissions */
 		snprintf(reason, reason_cap, "the path of the control socket is empty");
 		return -EINVAL;
 	}
-	if (strlen(path) >= sizeof un.sun_path) {
+	if (strlen(args->path) >= sizeof un.sun_path) {
 		snprintf(reason, reason_cap,
 		    "the path of the control socket is longer than %zu bytes: %s; choose another "
 		    "with --control",
-		    sizeof un.sun_path - 1, path);
+		    sizeof un.sun_path - 1, args->path);
 		return -ENAMETOOLONG;
 	}
 	struct ctl_server *s = calloc(1, sizeof *s);
 	if (s == NULL)
 		return -ENOMEM;
 	s->loop = l;
-	s->methods = methods;
-	s->ctx = ctx;
+	s->tables = args->tables;
+	s->ctx = args->ctx;
+	peer_groups_init(&s->groups, args->change_group, args->read_group);
 	list_init(&s->clients);
-	strcpy(s->path, path);
-	strcpy(un.sun_path, path);
+	list_init(&s->calls);
+	strcpy(s->path, args->path);
+	strcpy(un.sun_path, args->path);
 	int rc = listen_at(s, &un, reason, reason_cap);
 	if (rc < 0) {
 		free(s);
@@ -320,7 +389,13 @@ ctl_server_destroy(struct ctl_server *s)
 	if (s == NULL)
 		return;
 	while (!list_empty(&s->clients))
-		client_destroy(container_of(s->clients.next, struct client, link));
+		client_destroy(container_of(s->clients.next, struct ctl_client, link));
+	while (!list_empty(&s->calls)) { /* whoever has them answers them yet */
+		struct ctl_call *call = container_of(s->calls.next, struct ctl_call, link);
+		list_remove(&call->link);
+		call->deliver = NULL;
+		call->server = NULL;
+	}
 	sock_listener_close(s->listener);
 	(void)unlink(s->path);
 	free(s);

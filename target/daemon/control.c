@@ -2,11 +2,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "ctl/ctl.h"
 #include "daemon/daemon.h"
 
 #define CONTROL_SCHEMA 1 /* of the answers; fields are only ever added */
+
+#define RUN_DIR "/run/terrace"
+#define DEFAULT_STATE_DIR "/var/lib/terrace"
 
 static json_t *
 version(void *ctx, const json_t *params, struct ctl_failure *failure)
@@ -106,27 +111,45 @@ status(void *ctx, const json_t *params, struct ctl_failure *failure)
 }
 
 static const struct ctl_method methods[] = {
-    {"version", "version of the daemon and of these answers", version},
-    {"status", "LUNs, sessions and loops in one answer", status},
-    {"lun.list", "LUNs with their stores, states and counters", lun_list},
-    {"session.list", "sessions with initiator, target, address, user and loop", session_list},
-    {"loop.list", "event loops with their counters", loop_list},
-    {NULL, NULL, NULL},
+    {.name = "version", .help = "version of the daemon and of these answers", .call = version},
+    {.name = "status", .help = "LUNs, sessions and loops in one answer", .call = status},
+    {.name = "lun.list", .help = "LUNs with their stores, states and counters", .call = lun_list},
+    {.name = "session.list",
+        .help = "sessions with initiator, target, address, user and loop",
+        .call = session_list},
+    {.name = "loop.list", .help = "event loops with their counters", .call = loop_list},
+    {.name = NULL},
 };
+
+static const struct ctl_method *const tables[] = {methods, NULL};
+
+/*
+ * Where everybody finds it as long as root uses the state directory of the system, which others
+ * can't enter; otherwise in the state directory.
+ */
+static const char *
+default_path(const struct daemon *d, char *buf, size_t cap)
+{
+	if (geteuid() == 0 && strcmp(statedir_path(d->statedir), DEFAULT_STATE_DIR) == 0) {
+		(void)mkdir(RUN_DIR, 0755);
+		return RUN_DIR "/control.sock";
+	}
+	snprintf(buf, cap, "%s/control.sock", statedir_path(d->statedir));
+	return buf;
+}
 
 int
 daemon_open_control(void *ctx)
 {
 	struct daemon *d = ctx;
-	const char *path = d->options->control != NULL ? d->options->control : d->conf->control;
 	char fallback[4096];
-
-	if (path == NULL) {
-		snprintf(fallback, sizeof fallback, "%s/control.sock", statedir_path(d->statedir));
-		path = fallback;
-	}
-	return ctl_server_create(
-	    d->loops[0], path, methods, d, &d->ctl, d->reason, sizeof d->reason);
+	const char *path = d->options->control != NULL ? d->options->control : d->conf->control;
+	const struct ctl_server_args args = {
+	    .path = path != NULL ? path : default_path(d, fallback, sizeof fallback),
+	    .tables = tables,
+	    .ctx = d,
+	};
+	return ctl_server_create(d->loops[0], &args, &d->ctl, d->reason, sizeof d->reason);
 }
 
 void

@@ -90,7 +90,7 @@ static const char help_text[] =
     "  --state-dir DIR      identities and reservations (/var/lib/terrace as root, otherwise\n"
     "                       ~/.local/state/terrace)\n"
     "  --state-dir-moved    the state directory came from another machine for good\n"
-    "  --control SOCKET     control socket (control.sock in the state directory)\n"
+    "  --control SOCKET     control socket (/run/terrace/control.sock)\n"
     "  --loops N            threads that serve (1 per core, at most 4)\n"
     "  --buffers SIZE       I/O buffers of all loops together (1/16 of memory, 64MiB to 1GiB)\n"
     "  --spin-us N          longest busy wait before a loop sleeps (50; 0: never)\n"

@@ -217,6 +217,17 @@ void sock_close_abort(struct sock *s);
 /* Peer and own address; *len in/out as getsockname. */
 void sock_peer_addr(const struct sock *s, struct sockaddr_storage *ret);
 void sock_local_addr(const struct sock *s, struct sockaddr_storage *ret);
+
+/* The process at the other end of an AF_UNIX socket, as it was when it connected. */
+struct sock_process {
+	uid_t uid;
+	gid_t gid;
+	pid_t pid;
+};
+/* 0, -EOPNOTSUPP (another family, the simulation), or what the kernel says. */
+int sock_peer_process(const struct sock *s, struct sock_process *ret);
+/* True if `gid` is its group or one of its supplementary ones; false also where nobody can tell. */
+bool sock_peer_in_group(const struct sock *s, gid_t gid);
 /* SO_SNDBUF / SO_RCVBUF in bytes; 0 leaves the system's choice. */
 void sock_set_buffers(struct sock *s, int snd_bytes, int rcv_bytes);
 

@@ -57,6 +57,9 @@ struct loop_net_ops {
 	void (*detach)(struct sock *s);
 	void (*attach)(struct sock *s);
 	int (*error)(struct sock *s);
+	/* Of AF_UNIX peers; NULL: can't tell. */
+	int (*peer_process)(const struct sock *s, struct sock_process *ret);
+	bool (*peer_in_group)(const struct sock *s, gid_t gid);
 };
 
 struct loop_ops {

@@ -1,4 +1,6 @@
 /* Sockets and watches: the calls, checked and passed on to the backend. */
+#include <errno.h>
+
 #include "loop/loop_priv.h"
 
 void
@@ -65,6 +67,18 @@ void
 sock_local_addr(const struct sock *s, struct sockaddr_storage *ret)
 {
 	s->ops->addr(s, false, ret);
+}
+
+int
+sock_peer_process(const struct sock *s, struct sock_process *ret)
+{
+	return s->ops->peer_process != NULL ? s->ops->peer_process(s, ret) : -EOPNOTSUPP;
+}
+
+bool
+sock_peer_in_group(const struct sock *s, gid_t gid)
+{
+	return s->ops->peer_in_group != NULL && s->ops->peer_in_group(s, gid);
 }
 
 void

@@ -181,6 +181,42 @@ ksock_addr(const struct sock *s, bool peer, struct sockaddr_storage *ret)
 		memset(ret, 0, sizeof *ret);
 }
 
+static int
+ksock_peer_process(const struct sock *s, struct sock_process *ret)
+{
+	struct ucred cred;
+	socklen_t len = sizeof cred;
+	if (getsockopt(ksock_of_const(s)->fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
+		return -errno;
+	if (cred.pid == 0 && cred.uid == (uid_t)-1) /* what other families answer */
+		return -EOPNOTSUPP;
+	*ret = (struct sock_process){cred.uid, cred.gid, cred.pid};
+	return 0;
+}
+
+static bool
+ksock_peer_in_group(const struct sock *s, gid_t gid)
+{
+	struct sock_process process;
+	socklen_t len = 0;
+	gid_t *groups = NULL;
+	bool found = false;
+
+	if (ksock_peer_process(s, &process) < 0)
+		return false;
+	if (process.gid == gid)
+		return true;
+	/* Asked with no room the kernel says how much it needs. */
+	int fd = ksock_of_const(s)->fd;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, NULL, &len) < 0 && errno == ERANGE)
+		groups = malloc(len);
+	if (groups != NULL && getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len) == 0)
+		for (size_t i = 0; i < len / sizeof *groups; i++)
+			found |= groups[i] == gid;
+	free(groups);
+	return found;
+}
+
 static void
 ksock_set_buffers(struct sock *s, int snd_bytes, int rcv_bytes)
 {
@@ -445,4 +481,6 @@ const struct loop_net_ops loop_kernel_net_ops = {
     .detach = ksock_detach,
     .attach = ksock_attach,
     .error = ksock_error,
+    .peer_process = ksock_peer_process,
+    .peer_in_group = ksock_peer_in_group,
 };

@@ -31,11 +31,51 @@ refuse(void *ctx, const json_t *params, struct ctl_failure *failure)
 	return NULL;
 }
 
-static const struct ctl_method methods[] = {
-    {"echo", "gives its parameters back", echo},
-    {"refuse", "fails and says a name", refuse},
-    {NULL, NULL, NULL},
+/* Answers at once, later (never, that is), or fails, as it is told. */
+static void
+start(void *ctx, struct ctl_call *call, const json_t *params)
+{
+	struct ctl_call **pending = ctx;
+	const char *name = json_string_value(json_object_get(params, "name"));
+
+	if (json_is_true(json_object_get(params, "later")))
+		*pending = call;
+	else if (name != NULL)
+		ctl_call_fail(
+		    call, CTL_NEEDS_YES, json_deep_copy(params), "\"%s\" is in use", name);
+	else
+		ctl_call_done(call, json_deep_copy(params));
+}
+
+static const struct ctl_param params_of_all[] = {
+    {"name", CTL_STRING, false, "a name"},
+    {"number", CTL_INT, false, "a number"},
+    {"later", CTL_BOOL, false, "answers later"},
+    {"list", CTL_LIST, false, "a list"},
+    {"options", CTL_OBJECT, false, "an object"},
+    {"value", CTL_ANY, false, "whatever"},
+    {.name = NULL},
 };
+static const struct ctl_param params_of_start[] = {
+    {"name", CTL_STRING, false, "a name"},
+    {"later", CTL_BOOL, true, "answers later"},
+    {.name = NULL},
+};
+
+static const struct ctl_method methods[] = {
+    {.name = "echo", .help = "gives its parameters back", .params = params_of_all, .call = echo},
+    {.name = "refuse", .help = "fails and says a name", .params = params_of_all, .call = refuse},
+    {.name = NULL},
+};
+static const struct ctl_method more_methods[] = {
+    {.name = "start",
+        .help = "answers now or later",
+        .changes = true,
+        .params = params_of_start,
+        .start = start},
+    {.name = NULL},
+};
+static const struct ctl_method *const tables[] = {methods, more_methods, NULL};
 
 static void
 check_answer(char *text)
@@ -60,7 +100,17 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	while (at < end) {
 		const char *nl = memchr(at, '\n', (size_t)(end - at));
 		size_t len = (size_t)((nl != NULL ? nl : end) - at);
-		check_answer(ctl_handle(methods, NULL, at, len));
+		/* As somebody who may everything, only read, nothing: by the line's last byte. */
+		const struct ctl_peer peer = {.uid = 1000,
+		    .user = "anna",
+		    .may_read = len == 0 || at[len - 1] != '\t',
+		    .may_change = len == 0 || (at[len - 1] != '\t' && at[len - 1] != ' ')};
+		struct ctl_call *pending = NULL;
+		check_answer(ctl_handle(tables, &pending, &peer, at, len));
+		if (pending != NULL) {
+			ASSERT(peer.may_change && ctl_call_client_gone(pending));
+			ctl_call_done(pending, json_true());
+		}
 		at += len + 1;
 	}
 	json_t *s = NULL;

@@ -49,18 +49,25 @@ loop_of_objects(void *ctx, const json_t *params, struct ctl_failure *failure)
 	return outer;
 }
 
-static const struct ctl_method methods[] = {
-    {"echo", "gives its parameters back", echo},
-    {"refuse", "fails with the context as message", refuse},
-    {"fail", "fails without a message", fail_call},
-    {"loop", "has a result that can't be written", loop_of_objects},
-    {NULL, NULL, NULL},
+static const struct ctl_param echo_params[] = {
+    {"a", CTL_ANY, false, "what you like"},
+    {.name = NULL},
 };
+
+static const struct ctl_method methods[] = {
+    {.name = "echo", .help = "gives its parameters back", .params = echo_params, .call = echo},
+    {.name = "refuse", .help = "fails with the context as message", .call = refuse},
+    {.name = "fail", .help = "fails without a message", .call = fail_call},
+    {.name = "loop", .help = "has a result that can't be written", .call = loop_of_objects},
+    {.name = NULL},
+};
+static const struct ctl_method *const tables[] = {methods, NULL};
+static const struct ctl_peer root = {.user = "root", .may_read = true, .may_change = true};
 
 static json_t *
 answer_of(const char *line, size_t len, void *ctx)
 {
-	char *text = ctl_handle(methods, ctx, line, len);
+	char *text = ctl_handle(tables, ctx, &root, line, len);
 	assert_non_null(text);
 	assert_null(strchr(text, '\n'));
 	json_t *answer = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
@@ -214,7 +221,7 @@ a_notification_runs_and_is_not_answered(void **state)
 	(void)state;
 	calls = 0;
 	for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
-		assert_null(ctl_handle(methods, NULL, lines[i], strlen(lines[i])));
+		assert_null(ctl_handle(tables, NULL, &root, lines[i], strlen(lines[i])));
 	assert_int_equal(calls, 1);
 }
 
