@@ -126,10 +126,10 @@ struct policy_segs_stats {
 	uint64_t victims, dropped, rewritten; /* segments, blocks, blocks */
 	uint64_t promoted;                    /* segments that changed to main without copying */
 	uint64_t ghost_hits;
-	uint32_t free, open, small, main, emptying; /* segments now */
+	uint32_t free, open, small, main, dead, emptying; /* segments now */
 };
 
-/* Memory: a bit per block and 4.7 bytes per ghost entry (segs × blocks_per_seg >> ghost_shift). */
+/* Memory: a bit per block and 5 bytes per ghost entry (segs × blocks_per_seg >> ghost_shift). */
 int policy_segs_create(const struct policy_segs_config *cfg, struct policy_segs **ret_segs);
 void policy_segs_destroy(struct policy_segs *ps);
 
@@ -229,7 +229,7 @@ struct policy_mrc;
 struct policy_mrc_config {
 	uint32_t points;
 	uint64_t blocks[POLICY_MRC_POINTS_MAX]; /* sizes, ascending, ≥ 1 */
-	uint32_t entries_max; /* of one miniature; 0: 4096. Memory: 48 bytes × points × this */
+	uint32_t entries_max; /* of one miniature; 0: 4096. Memory: 56 bytes × points × this */
 	uint8_t rate_shift;   /* at most one key in 2^this is sampled, ≤ 20 */
 };
 
@@ -241,8 +241,11 @@ struct policy_mrc_point {
 
 int policy_mrc_create(const struct policy_mrc_config *cfg, struct policy_mrc **ret_mrc);
 void policy_mrc_destroy(struct policy_mrc *m);
-/* An access to a block, whether it hit or not. Mostly one multiplication and a comparison. */
-void policy_mrc_access(struct policy_mrc *m, uint64_t key);
+/*
+ * A client's access to a block, whether it hit or not; `scan` as the streams say. Mostly two
+ * multiplications and a comparison.
+ */
+void policy_mrc_access(struct policy_mrc *m, uint64_t key, bool scan);
 /* Halves what was counted, so that the curve follows the last few periods of calling this. */
 void policy_mrc_decay(struct policy_mrc *m);
 /* Fills `points` entries in the order of the sizes; returns how many there are. */
@@ -307,25 +310,29 @@ struct policy_destage_in {
 	uint32_t segs, segs_free; /* free: reusable at once, or clean and so evictable */
 	uint64_t dirty_blocks, dirty_max_blocks;
 	uint64_t written_blocks;  /* accepted in this tick for this store */
-	uint64_t destaged_blocks; /* turned clean in this tick */
-	uint32_t store_reads;     /* by clients, in this tick */
-	uint32_t store_samples;   /* operations of the store that ended in this tick… */
-	uint64_t store_ns;        /* …and the sum of their latencies */
-	bool drain;               /* flush, mode change, removal: all out at full depth */
-	bool store_failing;       /* its last destage write failed: one at a time until it works */
+	uint64_t destaged_blocks; /* turned clean, or dead while in flight, in this tick */
+	uint32_t
+	    store_ops; /* clients' own operations on the store (misses) that ended in this tick… */
+	uint64_t store_ns;  /* …and the sum of their latencies */
+	bool drain;         /* flush, mode change, removal: all out at full depth */
+	bool store_failing; /* its last destage write failed: one at a time until it works */
 };
 
 struct policy_destage_out {
-	uint32_t depth;         /* store writes in flight at most; 0: none to start */
-	uint64_t budget_blocks; /* to start within the coming tick at most */
-	uint64_t delay_ns;      /* per written block, kept as a virtual clock; 0: at full speed */
-	uint32_t window_segs;   /* pick among this many of the oldest dirty segments */
+	uint32_t depth; /* store writes in flight at most; 0: none to start */
+	uint64_t
+	    budget_blocks; /* to start within the coming tick; what begins within it may end beyond */
+	uint64_t delay_ns;    /* per written block, kept as a virtual clock; 0: at full speed */
+	uint32_t window_segs; /* pick among this many of the oldest dirty segments */
 };
 
 struct policy_destage {
 	struct policy_destage_config cfg;
-	double written_per_s, destaged_per_s, latency_ns, latency_low_ns, depth;
+	double written_per_s, destaged_per_s;
+	double latency_ns, latency_low_ns; /* of clients' operations on the store; 0: none yet */
+	double depth;
 	uint64_t idle_ns, delay_ns;
+	uint64_t budget_blocks; /* of the last tick */
 };
 
 /* Embedded; needs no fini. */

@@ -1,0 +1,189 @@
+/*
+ * How fast dirty data goes to the store. Three curves over the dirty pressure p (0…1):
+ *
+ *   rate    0 up to 45 % (but for what an idle store takes), the rate of writing at 55 %, rising on
+ *   depth   +1 a tick while clients' latency at the store allows it, × 0.8 where it doesn't; from
+ *           60 % on, or below a fifth free, there is a floor that rises to the maximum
+ *   delay   from 60 % on writes are slowed to  drain rate × (1 - x) / x,  x = (p - 0.6) / 0.4:
+ *           not at all at 60 %, to the store's speed at 80 %, never wholly
+ */
+#include "cache/policy/policy.h"
+
+#include "base/assert.h"
+
+#define DEPTH_DEFAULT 32u
+#define DELAY_MAX_DEFAULT_NS 10000000ull
+#define RATE_SECONDS 0.5      /* over which rates are averaged */
+#define LATENCY_SECONDS 0.1   /* …and latencies */
+#define LOW_DRIFT_PER_S 0.02  /* the lowest latency seen is forgotten at this rate */
+#define TARGET_MIN_NS 200000. /* of latency: below it a busy store is no store in trouble */
+#define IDLE_AFTER_NS 500000000ull
+#define TRICKLE_SHARE 0.05 /* of the drain rate: writing slower than this counts as nearly idle */
+#define TRICKLE_FROM 0.10
+#define RATE_FROM 0.45
+#define RATE_HOLD 0.55
+#define SLOW_FROM 0.60
+#define FREE_LOW 0.20
+#define DRAIN_MIN_PER_S 250. /* assumed of a store of which nothing is known */
+#define SPREAD_SECONDS 10.   /* within which the excess over RATE_FROM goes, without writes */
+#define WINDOW_MIN 2u
+#define WINDOW_SHARE 4u /* 1/4 of the segments while there is time */
+
+static double
+clamp(double v, double lo, double hi)
+{
+	return v < lo ? lo : v > hi ? hi : v;
+}
+
+void
+policy_destage_init(struct policy_destage *d, const struct policy_destage_config *cfg)
+{
+	*d = (struct policy_destage){.cfg = *cfg, .depth = 1};
+	if (!d->cfg.depth_max)
+		d->cfg.depth_max = DEPTH_DEFAULT;
+	if (!d->cfg.delay_max_ns)
+		d->cfg.delay_max_ns = DELAY_MAX_DEFAULT_NS;
+}
+
+static void
+average(double *avg, double sample, double dt, double seconds)
+{
+	*avg += (sample - *avg) * dt / (dt + seconds);
+}
+
+static void
+measure(struct policy_destage *d, const struct policy_destage_in *in, double dt)
+{
+	average(&d->written_per_s, (double)in->written_blocks / dt, dt, RATE_SECONDS);
+	/* Less than the store could do says nothing about what it could do. */
+	double rate = (double)in->destaged_blocks / dt;
+	bool held_back = in->destaged_blocks >= d->budget_blocks;
+	if (rate > d->destaged_per_s || !held_back)
+		average(&d->destaged_per_s, rate, dt, RATE_SECONDS);
+	if (in->store_ops) {
+		double latency = (double)in->store_ns / in->store_ops;
+		if (d->latency_low_ns == 0)
+			d->latency_ns = d->latency_low_ns = latency;
+		average(&d->latency_ns, latency, dt, LATENCY_SECONDS);
+		d->latency_low_ns *= 1 + LOW_DRIFT_PER_S * dt;
+		if (latency < d->latency_low_ns)
+			d->latency_low_ns = latency;
+	}
+	if (in->written_blocks || in->store_ops)
+		d->idle_ns = 0;
+	else if (d->idle_ns < IDLE_AFTER_NS)
+		d->idle_ns += in->elapsed_ns;
+}
+
+static double
+pressure(const struct policy_destage_in *in)
+{
+	double blocks = in->dirty_max_blocks
+	                    ? (double)in->dirty_blocks / (double)in->dirty_max_blocks
+	                    : in->dirty_blocks > 0;
+	double held = in->segs ? 1 - (double)in->segs_free / in->segs : 0;
+	return clamp(blocks > held ? blocks : held, 0, 1);
+}
+
+/* 0: there is time; 1: space goes before latency. */
+static double
+urgency(const struct policy_destage_in *in, double p)
+{
+	double free = in->segs ? (double)in->segs_free / in->segs : 1;
+	double from_dirty = clamp((p - SLOW_FROM) / (1 - SLOW_FROM), 0, 1);
+	double from_free = clamp((FREE_LOW - free) / FREE_LOW, 0, 1);
+	return from_dirty > from_free ? from_dirty : from_free;
+}
+
+static bool
+latency_is_high(const struct policy_destage *d, const struct policy_destage_in *in, double urgent)
+{
+	if (!in->store_ops)
+		return false;
+	double target = 2 * d->latency_low_ns;
+	if (d->cfg.latency_target_ns)
+		target = (double)d->cfg.latency_target_ns;
+	if (target < TARGET_MIN_NS)
+		target = TARGET_MIN_NS;
+	return d->latency_ns > target * (1 + 3 * urgent);
+}
+
+static void
+set_depth(struct policy_destage *d, const struct policy_destage_in *in, double urgent)
+{
+	double most = d->cfg.depth_max;
+	if (latency_is_high(d, in, urgent))
+		d->depth *= 0.8;
+	else
+		d->depth += 1;
+	d->depth = clamp(d->depth, 1 + urgent * (most - 1), most);
+	if (in->drain)
+		d->depth = most;
+}
+
+static double
+drain_rate(const struct policy_destage *d)
+{
+	return d->destaged_per_s > DRAIN_MIN_PER_S ? d->destaged_per_s : DRAIN_MIN_PER_S;
+}
+
+/* Blocks per second that should go out; < 0: as many as the depth gives. */
+static double
+wanted_rate(const struct policy_destage *d, const struct policy_destage_in *in, double p)
+{
+	if (in->drain || d->idle_ns >= IDLE_AFTER_NS)
+		return -1;
+	if (p > RATE_FROM) {
+		double excess = (p - RATE_FROM) * (double)in->dirty_max_blocks / SPREAD_SECONDS;
+		return d->written_per_s * (p - RATE_FROM) / (RATE_HOLD - RATE_FROM) + excess;
+	}
+	double trickle = TRICKLE_SHARE * drain_rate(d);
+	return p > TRICKLE_FROM && d->written_per_s < trickle ? trickle : 0;
+}
+
+/* Moves at most by a factor of two a tick, so that a client sees no step. */
+static void
+set_delay(struct policy_destage *d, double p)
+{
+	double x = (p - SLOW_FROM) / (1 - SLOW_FROM), most = (double)d->cfg.delay_max_ns;
+	double want = 0, last = (double)d->delay_ns;
+	if (x >= 1)
+		want = most;
+	else if (x > 0)
+		want = clamp(1e9 * x / (drain_rate(d) * (1 - x)), 0, most);
+	double up = last * 2 > 1000 ? last * 2 : 1000;
+	d->delay_ns = (uint64_t)clamp(want, last / 2, up);
+	if (want == 0 && d->delay_ns < 500)
+		d->delay_ns = 0;
+}
+
+void
+policy_destage_tick(
+    struct policy_destage *d, const struct policy_destage_in *in, struct policy_destage_out *ret)
+{
+	ASSERT(in->segs_free <= in->segs);
+	double dt = clamp((double)in->elapsed_ns / 1e9, 1e-3, 1);
+	measure(d, in, dt);
+	double p = pressure(in), urgent = urgency(in, p);
+	set_depth(d, in, urgent);
+	set_delay(d, p);
+	double rate = in->dirty_blocks ? wanted_rate(d, in, p) : 0;
+	double budget = rate * (double)POLICY_DESTAGE_TICK_NS / 1e9;
+	if (rate < 0)
+		d->budget_blocks = UINT64_MAX;
+	else
+		d->budget_blocks = budget > 0 && budget < 1 ? 1 : (uint64_t)budget;
+	double window = WINDOW_MIN + (1 - urgent) * in->segs / WINDOW_SHARE;
+	*ret = (struct policy_destage_out){.depth = (uint32_t)d->depth,
+	    .budget_blocks = d->budget_blocks,
+	    .delay_ns = d->delay_ns,
+	    .window_segs = (uint32_t)window};
+	if (rate < 0 && in->segs > ret->window_segs)
+		ret->window_segs = in->segs;
+	if (in->store_failing && ret->budget_blocks) {
+		ret->depth = 1;
+		ret->budget_blocks = d->budget_blocks = 1;
+	}
+	if (!ret->budget_blocks)
+		ret->depth = 0;
+}
