@@ -42,6 +42,7 @@ struct iscsi_limits {
 	uint32_t send_stall_ms;        /* 30 000 … or data asked for doesn't come: it ends */
 	uint32_t nop_interval_ms;      /* 15 000 of silence: NOP-In; 0: none */
 	uint32_t nop_timeout_ms;       /* 15 000 without answer: the connection ends */
+	uint32_t logout_grace_ms;      /* 3 000: how long a session that must end has to log out */
 };
 void iscsi_limits_default(struct iscsi_limits *l);
 
@@ -83,7 +84,8 @@ struct iscsi_group_args {
 struct iscsi_target_args {
 	const char *name;       /* iqn., eui. or naa. name; checked, normalised to lower case */
 	const char *alias;      /* NULL: none */
-	uint16_t rel_port_base; /* relative port id of portal group tag 1 is base+0, and so on */
+	uint16_t rel_port_base; /* relative port id of the first of portal_tags, and so on … */
+	const uint16_t *rel_port_ids; /* … or one for each of portal_tags; NULL: by rel_port_base */
 	const struct iscsi_chap_user *users;
 	unsigned user_count;
 	const struct iscsi_group_args *groups;
@@ -100,7 +102,8 @@ struct iscsi_target_args {
 };
 
 int iscsi_config_create(struct iscsi_config **ret);
-void iscsi_config_destroy(struct iscsi_config *c); /* accepts NULL; not while a server uses it */
+/* Not while a server uses it: see iscsi_server_set_config(). Accepts NULL. */
+void iscsi_config_destroy(struct iscsi_config *c);
 /* 0, -EINVAL (name, secret, pattern, address: see reason), -EEXIST, -ENOMEM. */
 int iscsi_config_add_target(
     struct iscsi_config *c, const struct iscsi_target_args *args, char *reason, size_t reason_cap);
@@ -148,26 +151,82 @@ int iscsi_server_listen(
 /* The address that portal number `i` (in order of listen) is bound to. False: no such portal. */
 bool iscsi_server_portal(const struct iscsi_server *s, unsigned i, struct sockaddr_storage *ret);
 /*
- * Stops listening, asks initiators to log out (async message 1), ends what is left after
- * `grace_ms`, then calls `done` on the home loop: no connection and no nexus exists any more.
+ * Stops listening on the address that iscsi_server_portal() shows, for this tag. Connections that
+ * came by it stay (iscsi_server_set_config() ends those whose tag leads to their target no more). The
+ * numbers of the portals behind it move up. 0, -ENOENT, -ENOMEM.
  */
-void iscsi_server_stop(
-    struct iscsi_server *s, uint32_t grace_ms, void (*done)(void *ctx), void *ctx);
-void iscsi_server_destroy(struct iscsi_server *s); /* stopped, or never ran; accepts NULL */
+int iscsi_server_unlisten(struct iscsi_server *s, const struct sockaddr *addr, uint16_t tag);
 
 /* One session, as a snapshot for status output. */
 struct iscsi_session_info {
 	uint16_t tsih;
 	uint8_t isid[6];
+	uint16_t portal_tag;
+	uint16_t rel_port_id; /* 0: discovery */
 	char initiator[ISCSI_NAME_MAX + 1];
-	char target[ISCSI_NAME_MAX + 1];
-	char address[64];
+	char target[ISCSI_NAME_MAX + 1]; /* "": discovery */
+	char address[64];                /* the initiator's */
+	char local_address[64];
 	char user[256];
+	char group[256]; /* "": the open view, or discovery */
+	bool discovery, header_digest, data_digest;
+	bool ending;                    /* was told to end, has time to log out */
+	struct scsi_view *view;         /* NULL: discovery */
+	uint64_t connected_s;           /* seconds since login */
+	uint64_t reads, writes, others; /* commands that ended */
+	uint64_t read_bytes, write_bytes;
+	const char *reason; /* iscsi_server_affected(): why it would end, static text; else NULL */
 	unsigned loop;
 };
 uint32_t iscsi_server_session_count(const struct iscsi_server *s);
 /* Up to `cap` sessions that the registry knows; returns the number written. */
 uint32_t iscsi_server_sessions(
     const struct iscsi_server *s, struct iscsi_session_info *ret, uint32_t cap);
+
+/* ---- changes while sessions work -------------------------------------------------------------- */
+
+/*
+ * Uses `config` from now on (borrowed, as the one before). New logins see it at once; those under way
+ * are looked at again before they become sessions. Sessions go on where, by name, the same group of
+ * the same target still admits them with the same view (the same struct scsi_view, changed by
+ * scsi_view_change()), relative port id and CHAP user. The others end: they are asked to log out and
+ * have limits.logout_grace_ms for it. What was negotiated stays as it is in sessions that go on.
+ *
+ * `done` (may be NULL) runs on the home loop, later, exactly once: nothing refers to `old`, nor to a
+ * view that only it has; both may be destroyed. After iscsi_server_stop() at the latest when that is
+ * done. Another change may be made before.
+ *
+ * 0; -ENOMEM: nothing changed, done() won't come; -EALREADY: it is in use, or used to be and done()
+ * hasn't come yet.
+ */
+int iscsi_server_set_config(struct iscsi_server *s, struct iscsi_config *config,
+    void (*done)(void *ctx, struct iscsi_config *old), void *ctx);
+/*
+ * The sessions that set_config(config) would end, with reason: up to `cap` into `ret`. Returns how many
+ * there are, which may be more.
+ */
+uint32_t iscsi_server_affected(const struct iscsi_server *s, const struct iscsi_config *config,
+    struct iscsi_session_info *ret, uint32_t cap);
+/*
+ * In force for what happens from now on; sessions keep the number of task management functions and
+ * the window that they have. Values that make no sense are made to fit (depth_max, tmf_max and
+ * immediate_max are at least 1, ahs_max_bytes at most 64). 0, -ENOMEM.
+ */
+int iscsi_server_set_limits(struct iscsi_server *s, const struct iscsi_limits *limits);
+/*
+ * Ends a session: it is asked to log out, and ended after limits.logout_grace_ms. `reason` (copied)
+ * is told in the event. 0, -ENOENT.
+ */
+int iscsi_server_drop(struct iscsi_server *s, uint16_t tsih, const char *reason);
+
+/* ---- end ----------------------------------------------------------------------------------------- */
+
+/*
+ * Stops listening, asks initiators to log out (async message 1), ends what is left after
+ * `grace_ms`, then calls `done` on the home loop: no connection and no nexus exists any more.
+ */
+void iscsi_server_stop(
+    struct iscsi_server *s, uint32_t grace_ms, void (*done)(void *ctx), void *ctx);
+void iscsi_server_destroy(struct iscsi_server *s); /* stopped, or never ran; accepts NULL */
 
 #endif

@@ -40,6 +40,7 @@ iscsi_limits_default(struct iscsi_limits *l)
 	    .send_stall_ms = 30000,
 	    .nop_interval_ms = 15000,
 	    .nop_timeout_ms = 15000,
+	    .logout_grace_ms = 3000,
 	};
 }
 

@@ -54,7 +54,7 @@ copy_check(
 	if (st->gone || st->stopped || st->ejected || st->formatting || st->sanitizing ||
 	    st->sanitize_failed)
 		return scsi_sense(t, SENSE_COPY_TARGET_FAILED);
-	if (write && (nlu->lu->id.read_only || nlu->read_only))
+	if (write && (st->read_only || nlu->read_only))
 		return scsi_sense(t, SENSE_WRITE_PROTECTED);
 	if (write && st->mode.swp)
 		return scsi_sense(t, SENSE_WRITE_PROTECTED_SOFTWARE);

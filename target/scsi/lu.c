@@ -146,6 +146,7 @@ loops_init(struct scsi_lu *lu)
 		ll->st.blocks = blk_get_info(lu->blk)->size_bytes >> lu->block_shift;
 		ll->st.gone = blk_get_state(lu->blk) == BLK_GONE;
 		ll->st.mode = scsi_lu_default_mode(lu);
+		ll->st.read_only = lu->read_only_set;
 		list_init(&ll->running);
 		list_init(&ll->blocked);
 		list_init(&ll->locks);
@@ -169,7 +170,7 @@ capabilities(struct scsi_lu *lu, const struct scsi_lu_args *a)
 	lu->caps = bi->caps;
 	lu->thin = a->thin && (bi->caps & BLK_CAP_UNMAP) != 0;
 	lu->sanitize = a->sanitize && (bi->caps & BLK_CAP_SANITIZE) != 0;
-	lu->id.read_only = a->read_only || (bi->caps & BLK_CAP_READ_ONLY) != 0;
+	lu->read_only_set = a->read_only || (bi->caps & BLK_CAP_READ_ONLY) != 0;
 	lu->physical_exponent = a->physical_exponent;
 	if (a->physical_exponent == 0xff) {
 		uint32_t phys =
@@ -358,6 +359,63 @@ scsi_lu_job_ended(struct scsi_lu *lu)
 		end_submit(lu);
 }
 
+/* ---- what can change -------------------------------------------------------------------------------- */
+
+bool
+scsi_lu_read_only(const struct scsi_lu *lu)
+{
+	ASSERT(scsi_loop_index(lu->core) == 0);
+	return lu->read_only_set;
+}
+
+struct read_only_change {
+	struct scsi_change change;
+	bool read_only;
+	void (*done)(void *ctx);
+	void *ctx;
+};
+
+static void
+read_only_apply(struct scsi_change *c, struct scsi_lu_loop *ll)
+{
+	bool read_only = container_of(c, struct read_only_change, change)->read_only;
+	if (read_only != ll->st.read_only)
+		scsi_ua_raise_loop(ll, UA_MODE_CHANGED, NULL);
+	ll->st.read_only = read_only;
+}
+
+static void
+read_only_done(struct scsi_change *c)
+{
+	struct read_only_change *rc = container_of(c, struct read_only_change, change);
+	void (*done)(void *ctx) = rc->done;
+	void *ctx = rc->ctx;
+	free(rc);
+	if (done != NULL)
+		done(ctx);
+}
+
+int
+scsi_lu_set_read_only(struct scsi_lu *lu, bool read_only, void (*done)(void *ctx), void *ctx)
+{
+	ASSERT(loop_is_current(lu->core->loops[0]) && !lu->destroying);
+	if (!read_only && (lu->caps & BLK_CAP_READ_ONLY) != 0)
+		return -EROFS;
+	struct read_only_change *rc = calloc(1, sizeof *rc);
+	if (rc == NULL)
+		return -ENOMEM;
+	*rc = (struct read_only_change){
+	    /* Drains: a WRITE that was let in before doesn't land after done(). */
+	    .change = {.lu = lu, .apply = read_only_apply, .done = read_only_done, .drain = true},
+	    .read_only = read_only,
+	    .done = done,
+	    .ctx = ctx,
+	};
+	lu->read_only_set = read_only;
+	scsi_change_submit(&rc->change);
+	return 0;
+}
+
 /* ---- counters --------------------------------------------------------------------------------------- */
 
 void
@@ -367,6 +425,10 @@ scsi_lu_get_stats(const struct scsi_lu *lu, struct scsi_lu_stats *ret)
 	for (unsigned i = 0; i < lu->core->loop_count; i++) {
 		const struct scsi_lu_stats *s = &lu->ll[i].stats;
 #define SUM(field) ret->field += __atomic_load_n(&s->field, __ATOMIC_RELAXED)
+		for (unsigned b = 0; b < SCSI_LATENCY_BUCKETS; b++) {
+			SUM(read_latency.buckets[b]);
+			SUM(write_latency.buckets[b]);
+		}
 		SUM(reads);
 		SUM(writes);
 		SUM(others);

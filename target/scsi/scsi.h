@@ -79,6 +79,10 @@ void scsi_core_destroy(struct scsi_core *c);
  */
 int scsi_core_add_port(struct scsi_core *c, uint16_t rel_port_id, uint16_t group_id,
     const char *device_name, const char *name);
+/*
+ * Both also while the loops run: each loop has its own copy of the list, which follows by message. A
+ * number may be added again at once. Nexuses that came through the port keep its number.
+ */
 void scsi_core_remove_port(struct scsi_core *c, uint16_t rel_port_id);
 
 /* ---- logical units ----------------------------------------------------------------------- */
@@ -118,11 +122,44 @@ struct blk *scsi_lu_blk(const struct scsi_lu *lu);  /* any loop */
  */
 void scsi_lu_blk_event(struct scsi_lu *lu, enum blk_event ev);
 
+/*
+ * What can change while the unit serves. `done` (may be NULL) runs on the home loop, later, when all
+ * loops act on it; `ctx` is its. Setting what is so already changes nothing and tells nobody.
+ *
+ * set_read_only: every nexus gets MODE PARAMETERS CHANGED (the WP bit of MODE SENSE). At done() no
+ * WRITE that was admitted before is left in the store. False doesn't make a store writable that
+ * isn't: 0, -ENOMEM, -EROFS.
+ */
+int scsi_lu_set_read_only(struct scsi_lu *lu, bool read_only, void (*done)(void *ctx), void *ctx);
+bool scsi_lu_read_only(const struct scsi_lu *lu); /* home loop: as last set */
+
+/*
+ * How long commands took, from arrival to the answer's being handed to the transport, in the time of
+ * turns (loop_now_ns()). Bucket 0 is below 1 µs, the last 67 s and above; between them four to each
+ * doubling.
+ */
+#define SCSI_LATENCY_BUCKETS 101u
+struct scsi_latency {
+	uint64_t buckets[SCSI_LATENCY_BUCKETS];
+};
+/* Where a bucket begins; 0 for the first. Any thread, like the other helpers below. */
+uint64_t scsi_latency_floor_ns(unsigned bucket);
+uint64_t scsi_latency_count(const struct scsi_latency *l);
+/*
+ * The end of the bucket below which at least `permille` of the commands are (500: the median); the
+ * beginning of the last bucket when it is there; 0: none was counted.
+ */
+uint64_t scsi_latency_percentile_ns(const struct scsi_latency *l, unsigned permille);
+/* What was counted after `earlier`, a snapshot of the same counters. */
+void scsi_latency_since(
+    struct scsi_latency *ret, const struct scsi_latency *now, const struct scsi_latency *earlier);
+
 struct scsi_lu_stats {
 	uint64_t reads, writes, others;
 	uint64_t read_bytes, write_bytes;
 	uint64_t check_conditions, reservation_conflicts, aborts, resets;
 	uint64_t in_flight;
+	struct scsi_latency read_latency, write_latency;
 };
 void scsi_lu_get_stats(
     const struct scsi_lu *lu, struct scsi_lu_stats *ret); /* any loop; snapshot */
@@ -134,12 +171,34 @@ struct scsi_view_entry {
 	bool read_only; /* for this view, whatever the LU allows */
 	struct scsi_lu *lu;
 };
-/* Immutable; entries copied and sorted. 0, -EEXIST (number or LU twice), -ENOMEM. */
+/* Entries copied and sorted. 0, -EEXIST (number or LU twice), -ENOMEM. */
 int scsi_view_create(struct scsi_core *c, const struct scsi_view_entry *entries, uint32_t count,
     struct scsi_view **ret);
-/* No nexus uses it any more (asserted). Accepts NULL. */
+/*
+ * The view shows these entries from now on, to the nexuses that use it too. Each loop follows by
+ * message; changes of a view take effect in the order of the calls.
+ *
+ *   gone       A unit that has this number no more: new commands get LOGICAL UNIT NOT SUPPORTED, and
+ *              so do those under way, when the store has let go of them. SPC-2 reservations and
+ *              prevention of removal of the nexus go, registrations stay.
+ *   come       POWER ON OCCURRED, as for a new nexus. A number that changes its unit is both.
+ *   changed    read_only: MODE PARAMETERS CHANGED.
+ *   the others REPORTED LUNS DATA HAS CHANGED, if something came or went.
+ *
+ * `done` (may be NULL) runs on the home loop, later, exactly once: no nexus refers to a unit that has
+ * gone (scsi_lu_destroy() is legal if it is in no other view), no WRITE admitted before is under way
+ * on one that became read only. A unit that is gone from one view may be put into another before.
+ *
+ * 0, -EEXIST (number or LU twice), -ENOMEM: nothing changes. (A nexus made in the very moment of the
+ * call, while memory is short, sees what came after its next login only.)
+ */
+int scsi_view_change(struct scsi_view *v, const struct scsi_view_entry *entries, uint32_t count,
+    void (*done)(void *ctx), void *ctx);
+/* No nexus uses it any more and no change is under way (asserted). Accepts NULL. */
 void scsi_view_destroy(struct scsi_view *v);
-uint32_t scsi_view_count(const struct scsi_view *v); /* any loop */
+uint32_t scsi_view_count(const struct scsi_view *v); /* home loop: as last changed */
+/* Home loop: entry `i` < count, by number, as last changed. */
+const struct scsi_view_entry *scsi_view_entry(const struct scsi_view *v, uint32_t i);
 
 /* ---- nexuses ------------------------------------------------------------------------------- */
 

@@ -158,9 +158,10 @@ struct scsi_mode {
 struct scsi_lu_state {
 	uint64_t blocks; /* capacity in logical blocks */
 	struct scsi_mode mode;
-	bool gone;    /* the store doesn't answer */
-	bool stopped; /* START STOP UNIT */
-	bool ejected; /* removable medium is out */
+	bool read_only; /* the administrator's, or the store's */
+	bool gone;      /* the store doesn't answer */
+	bool stopped;   /* START STOP UNIT */
+	bool ejected;   /* removable medium is out */
 	bool formatting;
 	bool sanitizing;
 	bool sanitize_failed;
@@ -198,12 +199,13 @@ struct scsi_lu_events;
 struct scsi_lu {
 	struct scsi_core *core;
 	struct list link;
-	struct scsi_lu_args id; /* strings owned; naa, serial etc. filled in */
+	struct scsi_lu_args id; /* strings owned; naa, serial etc. filled in; read_only: see st */
 	struct blk *blk;
 	uint32_t block_shift; /* log2(block_bytes) */
 	uint8_t physical_exponent;
 	bool thin, sanitize; /* after looking at the blk's capabilities */
 	uint32_t caps;       /* the blk's */
+	bool read_only_set;  /* home loop: as last asked for; in force: st.read_only */
 	struct list changes; /* home loop: waiting, first one in force */
 	bool change_active;
 	struct scsi_pr *pr_master; /* home loop */
@@ -258,6 +260,8 @@ void scsi_deliver(struct loop *dst, struct loop_msg *m);
 /* Counters have one writer; others may read them at any time. */
 #define SCSI_STAT_ADD(field, n)                                                                    \
 	__atomic_store_n(&(field), (field) + (uint64_t)(n), __ATOMIC_RELAXED)
+/* latency.c: the bucket of scsi_latency for a time. */
+unsigned scsi_latency_bucket(uint64_t ns);
 static inline struct scsi_lu_loop *
 scsi_lu_here(const struct scsi_lu *lu)
 {

@@ -170,7 +170,7 @@ bool
 spc_write_protected(const struct scsi_task *t)
 {
 	const struct scsi_lu *lu = t->nlu->lu;
-	return lu->id.read_only || t->nlu->read_only || (lu->caps & BLK_CAP_READ_ONLY) ||
+	return t->nlu->ll->st.read_only || t->nlu->read_only || (lu->caps & BLK_CAP_READ_ONLY) ||
 	       t->nlu->ll->st.mode.swp;
 }
 

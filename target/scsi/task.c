@@ -89,7 +89,7 @@ check_special(struct scsi_task *t)
 static bool
 check_protection(struct scsi_task *t)
 {
-	if (t->nlu->read_only || t->nlu->lu->id.read_only)
+	if (t->nlu->read_only || t->nlu->ll->st.read_only)
 		return scsi_sense(t, SENSE_WRITE_PROTECTED);
 	if (t->nlu->ll->st.mode.swp)
 		return scsi_sense(t, SENSE_WRITE_PROTECTED_SOFTWARE);
@@ -463,6 +463,12 @@ outcome(struct scsi_task *t)
 	ASSERT(t->status != SCSI_CHECK_CONDITION || t->sense_len > 0);
 }
 
+static unsigned
+latency_bucket(const struct scsi_task *t)
+{
+	return scsi_latency_bucket(loop_now_ns(t->nexus->loop) - t->start_ns);
+}
+
 static void
 count(const struct scsi_task *t)
 {
@@ -471,9 +477,11 @@ count(const struct scsi_task *t)
 	if (t->op == NULL || (t->op->dir != SCSI_DIR_READ && t->op->dir != SCSI_DIR_WRITE)) {
 		SCSI_STAT_ADD(s->others, 1);
 	} else if (t->op->dir == SCSI_DIR_READ) {
+		SCSI_STAT_ADD(s->read_latency.buckets[latency_bucket(t)], 1);
 		SCSI_STAT_ADD(s->reads, 1);
 		SCSI_STAT_ADD(s->read_bytes, t->data_in_len);
 	} else {
+		SCSI_STAT_ADD(s->write_latency.buckets[latency_bucket(t)], 1);
 		SCSI_STAT_ADD(s->writes, 1);
 		if (t->status == SCSI_GOOD)
 			SCSI_STAT_ADD(s->write_bytes, t->data_out_len);

@@ -1,4 +1,4 @@
-/* Views: which unit has which number. Immutable, so that every loop may read them. */
+/* Views: which unit has which number. */
 #include "scsi/scsi_priv.h"
 
 #include <errno.h>
@@ -72,6 +72,25 @@ uint32_t
 scsi_view_count(const struct scsi_view *v)
 {
 	return v->count;
+}
+
+const struct scsi_view_entry *
+scsi_view_entry(const struct scsi_view *v, uint32_t i)
+{
+	ASSERT(i < v->count);
+	return &v->entries[i];
+}
+
+int
+scsi_view_change(struct scsi_view *v, const struct scsi_view_entry *entries, uint32_t count,
+    void (*done)(void *ctx), void *ctx)
+{
+	(void)v;
+	(void)entries;
+	(void)count;
+	(void)done;
+	(void)ctx;
+	return -EOPNOTSUPP;
 }
 
 bool
