@@ -49,6 +49,45 @@ loop_of_objects(void *ctx, const json_t *params, struct ctl_failure *failure)
 	return outer;
 }
 
+static struct ctl_call *kept; /* by keep() */
+
+static void
+keep(void *ctx, struct ctl_call *call, const json_t *params)
+{
+	(void)ctx;
+	(void)params;
+	kept = call;
+}
+
+/* Answers before it returns: fails with data if there is a name. */
+static void
+soon(void *ctx, struct ctl_call *call, const json_t *params)
+{
+	const char *name = json_string_value(json_object_get(params, "name"));
+	(void)ctx;
+	calls++;
+	assert_string_equal(ctl_call_method(call), "soon");
+	assert_string_equal(ctl_call_peer(call)->user, "root");
+	assert_false(ctl_call_client_gone(call));
+	if (name != NULL)
+		ctl_call_fail(call, CTL_NEEDS_YES, json_pack("[s]", name), "%s is in use", name);
+	else
+		ctl_call_done(call, json_integer(42));
+}
+
+static const struct ctl_param soon_params[] = {
+    {"name", CTL_STRING, false, "a name"},
+    {.name = NULL},
+};
+static const struct ctl_param typed_params[] = {
+    {"text", CTL_STRING, true, "the text to work on"},
+    {"number", CTL_INT, false, "a number"},
+    {"flag", CTL_BOOL, false, "yes or no"},
+    {"list", CTL_LIST, false, "some"},
+    {"object", CTL_OBJECT, false, "an object"},
+    {"any", CTL_ANY, false, "anything"},
+    {.name = NULL},
+};
 static const struct ctl_param echo_params[] = {
     {"a", CTL_ANY, false, "what you like"},
     {.name = NULL},
@@ -61,7 +100,17 @@ static const struct ctl_method methods[] = {
     {.name = "loop", .help = "has a result that can't be written", .call = loop_of_objects},
     {.name = NULL},
 };
-static const struct ctl_method *const tables[] = {methods, NULL};
+static const struct ctl_method more_methods[] = {
+    {.name = "typed", .help = "a parameter of each type", .params = typed_params, .call = echo},
+    {.name = "soon",
+        .help = "answers before it returns",
+        .changes = true,
+        .params = soon_params,
+        .start = soon},
+    {.name = "keep", .help = "answers later", .start = keep},
+    {.name = NULL},
+};
+static const struct ctl_method *const tables[] = {methods, more_methods, NULL};
 static const struct ctl_peer root = {.user = "root", .may_read = true, .may_change = true};
 
 static json_t *
@@ -259,7 +308,8 @@ static void
 methods_lists_all_of_them(void **state)
 {
 	static const char line[] = "{\"jsonrpc\":\"2.0\",\"method\":\"methods\",\"id\":1}";
-	static const char *const names[] = {"methods", "echo", "refuse", "fail", "loop"};
+	static const char *const names[] = {
+	    "methods", "echo", "refuse", "fail", "loop", "typed", "soon", "keep"};
 	(void)state;
 	json_t *answer = answer_of(line, strlen(line), NULL);
 	const json_t *list = json_object_get(answer, "result");
@@ -268,8 +318,161 @@ methods_lists_all_of_them(void **state)
 		const json_t *m = json_array_get(list, i);
 		assert_string_equal(json_string_value(json_object_get(m, "name")), names[i]);
 		assert_true(json_string_length(json_object_get(m, "help")) > 0);
+		assert_int_equal(
+		    json_is_true(json_object_get(m, "changes")), strcmp(names[i], "soon") == 0);
 	}
+	const json_t *params = json_object_get(json_array_get(list, 5), "params");
+	assert_int_equal(json_array_size(params), 6);
+	const json_t *first = json_array_get(params, 0);
+	assert_string_equal(json_string_value(json_object_get(first, "name")), "text");
+	assert_string_equal(json_string_value(json_object_get(first, "type")), "text");
+	assert_true(json_is_true(json_object_get(first, "required")));
+	assert_true(json_is_false(json_object_get(json_array_get(params, 1), "required")));
 	json_decref(answer);
+}
+
+/* ---- parameters ---- */
+
+static json_t *
+answer_to(const struct ctl_peer *peer, const char *method, const char *params)
+{
+	char line[512];
+	snprintf(line, sizeof line,
+	    "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"%s\",\"params\":%s}", method, params);
+	char *text = ctl_handle(tables, NULL, peer, line, strlen(line));
+	assert_non_null(text);
+	json_t *answer = json_loads(text, 0, NULL);
+	assert_non_null(answer);
+	free(text);
+	return answer;
+}
+
+/* The error has this code, and its message all that is in `says` ('|' between). */
+static void
+assert_refused(
+    const struct ctl_peer *peer, const char *method, const char *params, int code, const char *says)
+{
+	json_t *answer = answer_to(peer, method, params);
+	const json_t *error = json_object_get(answer, "error");
+	char parts[256], *at = parts;
+
+	assert_int_equal(json_integer_value(json_object_get(error, "code")), code);
+	const char *message = json_string_value(json_object_get(error, "message"));
+	snprintf(parts, sizeof parts, "%s", says);
+	for (const char *part; (part = strsep(&at, "|")) != NULL;)
+		if (strstr(message, part) == NULL)
+			fail_msg("\"%s\" isn't in: %s", part, message);
+	json_decref(answer);
+}
+
+static void
+assert_echo(const char *params, const char *result)
+{
+	json_t *answer = answer_to(&root, "typed", params);
+	char *got = json_dumps(json_object_get(answer, "result"), JSON_COMPACT | JSON_ENCODE_ANY);
+
+	assert_non_null(got);
+	assert_string_equal(got, result);
+	free(got);
+	json_decref(answer);
+}
+
+static void
+parameters_are_checked_against_the_schema(void **state)
+{
+	static const struct {
+		const char *params, *says;
+	} wrong[] = {
+	    {"{}", "needs \"text\"|the text to work on"},
+	    {"{\"text\":null}", "needs \"text\""},
+	    {"{\"text\":\"a\",\"numbr\":1}", "no parameter \"numbr\"|did you mean \"number\"?"},
+	    {"{\"text\":\"a\",\"qqqqqqq\":1}", "no parameter \"qqqqqqq\""},
+	    {"{\"text\":1}", "\"text\"|it is a text"},
+	    {"{\"text\":\"a\",\"number\":1.5}", "\"number\"|it is an integer"},
+	    {"{\"text\":\"a\",\"number\":\"1\"}", "\"number\"|it is an integer"},
+	    {"{\"text\":\"a\",\"flag\":1}", "\"flag\"|it is a boolean"},
+	    {"{\"text\":\"a\",\"list\":{}}", "\"list\"|it is a list"},
+	    {"{\"text\":\"a\",\"object\":[]}", "\"object\"|it is an object"},
+	};
+	(void)state;
+	calls = 0;
+	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+		assert_refused(&root, "typed", wrong[i].params, CTL_INVALID_PARAMS, wrong[i].says);
+	assert_refused(
+	    &root, "refuse", "{\"a\":1}", CTL_INVALID_PARAMS, "takes no parameters|\"a\"");
+	assert_refused(&root, "methods", "{\"a\":1}", CTL_INVALID_PARAMS, "takes no parameters");
+	assert_int_equal(calls, 0);
+	assert_echo("{\"text\":\"\",\"number\":-1,\"flag\":false,\"list\":[],\"object\":{},"
+	            "\"any\":null}",
+	    "{\"text\":\"\",\"number\":-1,\"flag\":false,\"list\":[],\"object\":{},\"any\":null}");
+	assert_echo("{\"text\":\"a\",\"number\":null,\"flag\":null}", "{\"text\":\"a\"}");
+}
+
+static void
+an_unknown_method_has_a_neighbour(void **state)
+{
+	(void)state;
+	assert_refused(&root, "ecko", "{}", CTL_METHOD_NOT_FOUND, "did you mean echo?");
+	assert_refused(&root, "sooon", "{}", CTL_METHOD_NOT_FOUND, "did you mean soon?");
+	assert_refused(&root, "metods", "{}", CTL_METHOD_NOT_FOUND, "did you mean methods?");
+}
+
+/* ---- rights ---- */
+
+static void
+who_may_not_is_told_the_group(void **state)
+{
+	static const struct ctl_peer reader = {.uid = 7, .user = "anna", .may_read = true};
+	static const struct ctl_peer stranger = {.uid = 8, .user = "bob"};
+	(void)state;
+	calls = 0;
+	assert_refused(&reader, "soon", "{}", CTL_NOT_PERMITTED,
+	    "anna|only to read|join group terrace |usermod -aG terrace anna");
+	assert_refused(&stranger, "echo", "{}", CTL_NOT_PERMITTED,
+	    "bob|terrace-ro to read|terrace to change|usermod -aG terrace-ro bob");
+	/* Not even what there is. */
+	assert_refused(&stranger, "methods", "{}", CTL_NOT_PERMITTED, "bob");
+	assert_refused(&stranger, "nothing", "{}", CTL_NOT_PERMITTED, "bob");
+	assert_int_equal(calls, 0);
+	json_t *answer = answer_to(&reader, "echo", "{}");
+	assert_non_null(json_object_get(answer, "result"));
+	json_decref(answer);
+}
+
+/* ---- calls ---- */
+
+static void
+a_call_may_be_answered_before_start_returns(void **state)
+{
+	(void)state;
+	calls = 0;
+	json_t *answer = answer_to(&root, "soon", "{}");
+	assert_int_equal(json_integer_value(json_object_get(answer, "result")), 42);
+	json_decref(answer);
+	answer = answer_to(&root, "soon", "{\"name\":\"vm1\"}");
+	const json_t *error = json_object_get(answer, "error");
+	assert_int_equal(json_integer_value(json_object_get(error, "code")), CTL_NEEDS_YES);
+	assert_string_equal(json_string_value(json_object_get(error, "message")), "vm1 is in use");
+	assert_string_equal(
+	    json_string_value(json_array_get(json_object_get(error, "data"), 0)), "vm1");
+	json_decref(answer);
+	static const char line[] = "{\"jsonrpc\":\"2.0\",\"method\":\"soon\"}";
+	assert_null(ctl_handle(tables, NULL, &root, line, strlen(line)));
+	assert_int_equal(calls, 3);
+}
+
+static void
+a_call_outlives_whoever_asked(void **state)
+{
+	(void)state;
+	kept = NULL;
+	json_t *answer = answer_to(&root, "keep", "{}");
+	assert_non_null(json_object_get(answer, "error"));
+	json_decref(answer);
+	assert_non_null(kept);
+	assert_true(ctl_call_client_gone(kept));
+	assert_string_equal(ctl_call_method(kept), "keep");
+	ctl_call_fail(kept, CTL_FAILED, json_array(), "nobody hears this");
 }
 
 /* params with `depth` arrays in it: the request's object and params' are two more. */
@@ -360,6 +563,11 @@ main(void)
 	    cmocka_unit_test(failures_carry_code_and_message),
 	    cmocka_unit_test(a_result_that_cannot_be_written_is_an_internal_error),
 	    cmocka_unit_test(methods_lists_all_of_them),
+	    cmocka_unit_test(parameters_are_checked_against_the_schema),
+	    cmocka_unit_test(an_unknown_method_has_a_neighbour),
+	    cmocka_unit_test(who_may_not_is_told_the_group),
+	    cmocka_unit_test(a_call_may_be_answered_before_start_returns),
+	    cmocka_unit_test(a_call_outlives_whoever_asked),
 	    cmocka_unit_test(nesting_is_bounded),
 	    cmocka_unit_test(brackets_in_strings_are_no_nesting),
 	    cmocka_unit_test(any_bytes_become_a_string),

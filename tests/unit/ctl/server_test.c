@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -53,7 +54,61 @@ big(void *ctx, const json_t *params, struct ctl_failure *failure)
 	return j;
 }
 
+/* Calls that wait for "release", which says how many there were and how many of nobody. */
+static struct ctl_call *waiting[2 * CTL_CALLS_MAX];
+static unsigned waiting_count;
+
+static void
+wait_call(void *ctx, struct ctl_call *call, const json_t *params)
+{
+	(void)ctx;
+	(void)params;
+	waiting[waiting_count++] = call;
+}
+
+static json_t *
+release(void *ctx, const json_t *params, struct ctl_failure *failure)
+{
+	unsigned gone = 0, count = waiting_count;
+	(void)ctx;
+	(void)params;
+	(void)failure;
+	waiting_count = 0;
+	for (unsigned i = 0; i < count; i++) {
+		gone += ctl_call_client_gone(waiting[i]);
+		ctl_call_done(waiting[i], json_string("released"));
+	}
+	return json_pack("[i, i]", (int)count, (int)gone);
+}
+
+/* Who asks, as the server sees it; answers from the next turn on. */
+static struct ctl_call *who_call;
+static struct loop_defer who_defer;
+
+static void
+who_answer(struct loop_defer *d)
+{
+	const struct ctl_peer *p = ctl_call_peer(who_call);
+	(void)d;
+	ctl_call_done(
+	    who_call, json_pack("[i, i, s, b]", (int)p->uid, (int)p->gid, p->user, p->may_change));
+}
+
+static void
+who(void *ctx, struct ctl_call *call, const json_t *params)
+{
+	(void)ctx;
+	(void)params;
+	who_call = call;
+	loop_defer_init(&who_defer, who_answer);
+	loop_next_turn(loop, &who_defer);
+}
+
 static const struct ctl_method methods[] = {
+    {.name = "wait", .help = "answers when released", .start = wait_call},
+    {.name = "release", .help = "releases those that wait", .call = release},
+    {.name = "who", .help = "who you are", .start = who},
+    {.name = "change", .help = "changes something", .changes = true, .call = ping},
     {.name = "ping", .help = "answers pong", .call = ping},
     {.name = "big", .help = "answers 2 MiB", .call = big},
     {.name = NULL},
@@ -381,6 +436,266 @@ the_server_ends_with_clients(void **state)
 	run_scene(scene_leave_open);
 }
 
+/* ---- calls under way ---------------------------------------------------------------------------------- */
+
+#define REQUEST(name) "{\"jsonrpc\":\"2.0\",\"method\":\"" name "\",\"id\":1}\n"
+#define RESULT(json) "{\"jsonrpc\":\"2.0\",\"result\":" json ",\"id\":1}\n"
+
+static void
+scene_later(void)
+{
+	int a = connect_client(), b = connect_client();
+	say(a, REQUEST("wait") PING); /* the second waits for its turn */
+	pings_are_answered();
+	say(b, REQUEST("release"));
+	expect(b, RESULT("[1,0]"));
+	expect(a, RESULT("\"released\"") PONG);
+	say(a, REQUEST("wait"));
+	shutdown(a, SHUT_WR); /* half closed: it still wants the answer */
+	pings_are_answered();
+	say(b, REQUEST("release"));
+	expect(b, RESULT("[1,0]"));
+	expect(a, RESULT("\"released\""));
+	expect_end(a);
+	close(a);
+	close(b);
+}
+
+static void
+an_answer_may_come_later(void **state)
+{
+	(void)state;
+	run_scene(scene_later);
+}
+
+static void
+scene_gone(void)
+{
+	int b = connect_client();
+	for (unsigned i = 0; i < 3; i++) {
+		int a = connect_client();
+		say(a, REQUEST("wait") "{\"jso");
+		pings_are_answered();
+		close(a);
+		pings_are_answered();
+	}
+	say(b, REQUEST("release"));
+	expect(b, RESULT("[3,3]"));
+	close(b);
+	pings_are_answered();
+}
+
+static void
+a_call_goes_on_without_its_client(void **state)
+{
+	(void)state;
+	run_scene(scene_gone);
+}
+
+static void
+scene_full(void)
+{
+	char buf[300];
+	int b = connect_client();
+	for (unsigned i = 0; i < CTL_CALLS_MAX; i++) {
+		int a = connect_client();
+		say(a, REQUEST("wait"));
+		pings_are_answered();
+		close(a);
+	}
+	say(b, REQUEST("wait"));
+	CHECK(read_line(b, buf, sizeof buf) > 0 && strstr(buf, "-32002") != NULL);
+	say(b, PING);
+	expect(b, PONG);
+	say(b, REQUEST("release"));
+	expect(b, RESULT("[64,64]"));
+	say(b, REQUEST("who"));
+	CHECK(read_line(b, buf, sizeof buf) > 0 && strstr(buf, "result") != NULL);
+	close(b);
+}
+
+static void
+calls_under_way_are_bounded(void **state)
+{
+	(void)state;
+	_Static_assert(CTL_CALLS_MAX == 64, "in the scene's text");
+	run_scene(scene_full);
+}
+
+static void
+scene_waiting_stays(void)
+{
+	int fds[2 * CTL_CLIENTS_MAX];
+	int a = connect_client();
+	say(a, REQUEST("wait"));
+	pings_are_answered();
+	for (unsigned i = 0; i < 2 * CTL_CLIENTS_MAX; i++) {
+		fds[i] = connect_client();
+		say(fds[i], PING);
+		expect(fds[i], PONG);
+	}
+	say(fds[2 * CTL_CLIENTS_MAX - 1], REQUEST("release"));
+	expect(fds[2 * CTL_CLIENTS_MAX - 1], RESULT("[1,0]"));
+	expect(a, RESULT("\"released\""));
+	for (unsigned i = 0; i < 2 * CTL_CLIENTS_MAX; i++)
+		close(fds[i]);
+	close(a);
+}
+
+static void
+who_waits_for_an_answer_is_not_silent(void **state)
+{
+	(void)state;
+	run_scene(scene_waiting_stays);
+}
+
+static void
+scene_leave_waiting(void)
+{
+	say(connect_client(), REQUEST("wait"));
+	pings_are_answered();
+}
+
+static void
+a_call_outlives_the_server(void **state)
+{
+	(void)state;
+	run_scene(scene_leave_waiting);
+	ctl_server_destroy(server);
+	server = NULL;
+	assert_int_equal(waiting_count, 1);
+	assert_true(ctl_call_client_gone(waiting[0]));
+	ctl_call_done(waiting[0], json_string("to nobody"));
+	waiting_count = 0;
+}
+
+/* ---- who asks ------------------------------------------------------------------------------------------ */
+
+#define NOBODY 65534
+
+/* Of this thread alone, which is what the server sees: libc would change all threads. */
+static void
+become(uid_t uid, gid_t gid, size_t count, const gid_t *groups)
+{
+	CHECK(syscall(SYS_setgroups, count, groups) == 0);
+	CHECK(syscall(SYS_setresgid, gid, gid, gid) == 0);
+	CHECK(syscall(SYS_setresuid, uid, uid, uid) == 0);
+}
+
+/* The answer to a request holds this. */
+static void
+expect_in(const char *request, const char *part)
+{
+	char buf[700];
+	int fd = connect_client();
+	say(fd, request);
+	CHECK(read_line(fd, buf, sizeof buf) > 0 && strstr(buf, part) != NULL);
+	close(fd);
+}
+
+static void
+scene_root(void)
+{
+	expect_in(REQUEST("who"), "[0,0,\"root\",true]");
+}
+
+static void
+scene_stranger(void)
+{
+	char buf[700];
+	become(4242, NOBODY, 0, NULL);
+	expect_in(PING, "-32003");
+	expect_in(PING, "uid 4242");
+	expect_in(PING, "join group sys to read, daemon to change");
+	expect_in(REQUEST("methods"), "-32003");
+	int fd = connect_client();
+	say(fd, PING PING); /* one answer, then the end */
+	CHECK(read_line(fd, buf, sizeof buf) > 0);
+	expect_end(fd);
+	close(fd);
+	/* Connections of their own number: those of others stay. */
+	int many[3 * CTL_STRANGERS_MAX];
+	for (unsigned i = 0; i < 3 * CTL_STRANGERS_MAX; i++)
+		many[i] = connect_client();
+	say(many[3 * CTL_STRANGERS_MAX - 1], PING);
+	CHECK(read_line(many[3 * CTL_STRANGERS_MAX - 1], buf, sizeof buf) > 0);
+	expect_end(many[0]);
+	for (unsigned i = 0; i < 3 * CTL_STRANGERS_MAX; i++)
+		close(many[i]);
+}
+
+static void
+scene_reader(void)
+{
+	static const gid_t groups[] = {77, 3};
+	become(4242, NOBODY, 2, groups);
+	expect_in(PING, "pong");
+	expect_in(REQUEST("who"), "[4242,65534,\"uid 4242\",false]");
+	expect_in(REQUEST("change"), "-32003");
+	expect_in(REQUEST("change"), "join group daemon");
+}
+
+static void
+scene_changer(void)
+{
+	become(4242, 1, 0, NULL);
+	expect_in(REQUEST("change"), "pong");
+	expect_in(REQUEST("who"), "[4242,1,\"uid 4242\",true]");
+}
+
+static void
+scene_changer_by_second_group(void)
+{
+	static const gid_t groups[] = {1};
+	become(1, 77, 1, groups); /* uid 1 has a name */
+	expect_in(REQUEST("change"), "pong");
+	expect_in(REQUEST("who"), "[1,77,\"daemon\",true]");
+}
+
+static void
+rights_come_from_the_process_that_connects(void **state)
+{
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	run_scene(scene_root);
+	run_scene(scene_stranger);
+	run_scene(scene_reader);
+	run_scene(scene_changer);
+	run_scene(scene_changer_by_second_group);
+}
+
+static void
+scene_rich(void)
+{
+	char buf[700];
+	int fds[CTL_CLIENTS_MAX];
+	for (unsigned i = 0; i < CTL_CLIENTS_MAX; i++) {
+		fds[i] = connect_client();
+		say(fds[i], PING);
+		expect(fds[i], PONG);
+	}
+	become(4242, NOBODY, 0, NULL);
+	int fd = connect_client();
+	say(fd, PING);
+	CHECK(read_line(fd, buf, sizeof buf) > 0 && strstr(buf, "-32003") != NULL);
+	for (unsigned i = 0; i < CTL_CLIENTS_MAX; i++) {
+		say(fds[i], PING);
+		expect(fds[i], PONG);
+		close(fds[i]);
+	}
+	close(fd);
+}
+
+static void
+strangers_end_no_connection_of_others(void **state)
+{
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	run_scene(scene_rich);
+}
+
 /* ---- the path ------------------------------------------------------------------------------------------ */
 
 static void
@@ -475,7 +790,8 @@ setup(void **state)
 	cfg.buf_bytes = (size_t)1 << 20;
 	if (loop_create(&cfg, &loop) < 0)
 		return -1;
-	const struct ctl_server_args args = {.path = path, .tables = tables};
+	const struct ctl_server_args args = {
+	    .path = path, .tables = tables, .change_group = "daemon", .read_group = "sys"};
 	return ctl_server_create(loop, &args, &server, reason, sizeof reason);
 }
 
@@ -504,13 +820,20 @@ main(void)
 	    TEST(the_client_silent_longest_makes_way),
 	    TEST(clients_may_vanish_at_any_time),
 	    TEST(the_server_ends_with_clients),
+	    TEST(an_answer_may_come_later),
+	    TEST(a_call_goes_on_without_its_client),
+	    TEST(calls_under_way_are_bounded),
+	    TEST(who_waits_for_an_answer_is_not_silent),
+	    TEST(a_call_outlives_the_server),
+	    TEST(rights_come_from_the_process_that_connects),
+	    TEST(strangers_end_no_connection_of_others),
 	    TEST(the_socket_has_the_right_mode),
 	    TEST(a_path_that_somebody_listens_at_is_refused),
 	    TEST(a_socket_that_was_left_behind_is_replaced),
 	    TEST(a_file_at_the_path_is_not_touched),
 	    TEST(paths_that_cannot_be_are_told),
 	};
-	if (mkdtemp(dir) == NULL)
+	if (mkdtemp(dir) == NULL || chmod(dir, 0711) < 0)
 		return 1;
 	snprintf(path, sizeof path, "%s/control.sock", dir);
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
