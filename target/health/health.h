@@ -47,7 +47,7 @@ enum health_code {
 	HEALTH_LOGINS_REFUSED,  /* C301, "" */
 	HEALTH_STATE_DIR_FULL,  /* C401, the state directory */
 	HEALTH_CATALOG_FAILING, /* C402, the state directory */
-	HEALTH_LOG_FAILING,     /* C403, the state directory */
+	HEALTH_LOG_FAILING,     /* C403, the file: events.log or history.log */
 	HEALTH_NO_URING,        /* C404, "" */
 	HEALTH_HOOK_REFUSED,    /* C501, the hook's path */
 	HEALTH_HOOK_FAILING,    /* C502, the hook's path */
@@ -91,7 +91,7 @@ int health_event_parse(const char *word, enum health_event_kind *ret);
 
 /* ---- life cycle -------------------------------------------------------------------------------- */
 
-#define HEALTH_EVENTS_MAX_DEFAULT 1000u /* kept in memory; the files hold at least as many */
+#define HEALTH_EVENTS_MAX_DEFAULT 1000u /* kept; the files hold about as many twice */
 #define HEALTH_EVENTS_MAX_MIN 100u
 #define HEALTH_EVENTS_MAX_MAX 100000u
 #define HEALTH_HISTORY_MAX 1000u
@@ -201,9 +201,10 @@ struct health_hook {
 	const char *path; /* absolute */
 };
 /*
- * The programs that get events, instead of those before; copied. The helper process is started with
- * the first and ended with the last. Each runs with the event as JSON on its standard input, at most
- * 30 s, at most four at a time. 0; -EINVAL: too many, or a path isn't absolute; -ENOMEM.
+ * The programs that get events, instead of those before; copied. The helper process is started when
+ * there is a first one and the loop runs, and goes with the daemon. Each program runs with the event
+ * as JSON on its standard input, at most 30 s, at most four at a time. Events about hooks (C5xx) are
+ * given to none. 0; -EINVAL: too many, or a path isn't absolute or over HEALTH_OBJECT_MAX; -ENOMEM.
  */
 int health_set_hooks(struct health *h, const struct health_hook *hooks, unsigned count);
 

@@ -1,0 +1,230 @@
+/*
+ * The conditions, as text. terrace-messages(7) says the same, which a test compares; so does
+ * `terracectl explain`. A code is never given a second meaning.
+ */
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/assert.h"
+#include "health/health.h"
+
+static const char *const severities[HEALTH_SEVERITY_COUNT] = {
+    [HEALTH_REMARK] = "remark",
+    [HEALTH_DEGRADED] = "degraded",
+    [HEALTH_FAILED] = "failed",
+};
+
+/* clang-format off */
+static const struct health_condition conditions[HEALTH_CODE_COUNT] = {
+[HEALTH_CONFIG_CHANGED] = {
+    "C101", "config-changed", HEALTH_REMARK,
+    "the configuration on disk isn't the one that runs",
+    "the target goes on with what it has; a restart would take what is on disk",
+    "terracectl reload",
+    "The configuration file, or a file beside it in conf.d, says something else than what the "
+    "target serves: somebody edited it and hasn't had it read yet.\n\n"
+    "'terracectl reload --dry-run' prints the difference, 'terracectl reload' applies it. The files "
+    "are looked at every few seconds; edits that change no meaning (comments, blanks) don't count."},
+[HEALTH_CONFIG_BROKEN] = {
+    "C102", "config-broken", HEALTH_DEGRADED,
+    "the configuration on disk has errors",
+    "the target goes on with what it has, but couldn't be started again with this file",
+    "terracectl config check",
+    "The configuration file, or a file beside it in conf.d, can't be read or has mistakes. Nothing "
+    "of it is in use. A restart, also one after a power cut, would fail until it is put right.\n\n"
+    "'terracectl config check' lists every mistake with its file, line and column."},
+[HEALTH_RELOAD_REFUSED] = {
+    "C103", "reload-refused", HEALTH_DEGRADED,
+    "a reload was refused",
+    "nothing of the new configuration is in use",
+    "terracectl reload --dry-run",
+    "The configuration was to be read again by a signal, and that was refused: it has errors, or it "
+    "would take a LUN from a session that uses it. A signal can't confirm; a person can.\n\n"
+    "'terracectl reload --dry-run' shows what would change and who would lose what, 'terracectl "
+    "reload --yes' does it. The condition ends with the next reload that succeeds."},
+[HEALTH_RESTART_NEEDED] = {
+    "C104", "restart-needed", HEALTH_REMARK,
+    "a changed setting takes effect at the next start",
+    "the target goes on with the old value",
+    "systemctl restart terraced",
+    "Some settings are read once, at the start: the number of event loops, the size of the buffers, "
+    "the state directory, the place of the control socket. The configuration has another value for "
+    "one of them by now.\n\n"
+    "Initiators log in again by themselves after a restart; do it when a pause of some seconds "
+    "harms nobody."},
+[HEALTH_RUNTIME_CHANGES] = {
+    "C105", "runtime-changes", HEALTH_REMARK,
+    "changes were made that aren't in the configuration",
+    "they are lost with the next restart",
+    "terracectl config --effective",
+    "Commands were given with --runtime: they changed the running target and nothing on disk.\n\n"
+    "The listings mark what was changed so. To keep a change, give the command again without "
+    "--runtime."},
+[HEALTH_STORE_UNOPENED] = {
+    "C201", "store-unopened", HEALTH_FAILED,
+    "the store of a LUN couldn't be opened",
+    "the LUN isn't there for its initiators; the others are served",
+    "bring the store back, or correct it with: terracectl lun set {object} store STORE",
+    "At the start, or when the LUN was to come back, its file or device was missing, in use by "
+    "somebody else, or not accessible. The sentence says what the system said.\n\n"
+    "It is tried again until it opens; nothing needs to be restarted once the cause is gone."},
+[HEALTH_STORE_ERRORS] = {
+    "C202", "store-errors", HEALTH_DEGRADED,
+    "a store answers with errors",
+    "initiators got errors for the commands concerned; nothing that was acknowledged is lost",
+    "look at the kernel's messages (journalctl -k) and replace the failing disk under {object}",
+    "Reads, writes or flushes of the store ended with an error. Each was told to the initiator as "
+    "what it was: a medium error, or no space.\n\n"
+    "The count grows while the errors go on; the condition ends when there was none for ten minutes. "
+    "On a thin store or a full file system the cure is room."},
+[HEALTH_STORE_GONE] = {
+    "C204", "store-gone", HEALTH_FAILED,
+    "the store of a LUN stopped answering",
+    "the LUN is NOT READY for its initiators; what was acknowledged is on the store",
+    "bring the device or file back; the LUN goes on by itself",
+    "The file was removed or replaced, or the device disappeared. Commands are answered with NOT "
+    "READY, LOGICAL UNIT NOT READY, so that initiators wait or take another path.\n\n"
+    "As soon as the same device or file is there again, the LUN serves it; no command is needed."},
+[HEALTH_STORE_VOLATILE] = {
+    "C205", "volatile-vmware", HEALTH_REMARK,
+    "a VMware initiator uses a volatile LUN",
+    "ESXi doesn't flush what it wrote: a power cut loses writes that guests think are safe",
+    "terracectl lun set {object} mode writethrough",
+    "In mode volatile a write is answered when it is in memory, as on a disk with a volatile write "
+    "cache. Systems that send SYNCHRONIZE CACHE where it matters are safe on it; ESXi passes no "
+    "flush of its guests on to a LUN.\n\n"
+    "Give such a LUN the mode writethrough."},
+[HEALTH_LOGINS_REFUSED] = {
+    "C301", "logins-refused", HEALTH_DEGRADED,
+    "many logins are being refused",
+    "whoever is refused has no disks; the others aren't disturbed",
+    "terracectl refused",
+    "More than thirty logins were refused within a minute. Mostly that is one initiator with a wrong "
+    "secret or one that is in no group, trying for ever; it may be somebody who guesses.\n\n"
+    "'terracectl refused' shows who, why, and the command that would admit them. The condition ends "
+    "after a minute with fewer."},
+[HEALTH_STATE_DIR_FULL] = {
+    "C401", "state-dir-full", HEALTH_DEGRADED,
+    "the file system of the state directory is nearly full",
+    "with no room left, reservations and changes can't be kept, and are refused",
+    "make room: df -h {object}",
+    "The state directory holds the identities of the LUNs, persistent reservations, events and "
+    "history. Less than 16 MiB, or less than a hundredth of a small file system, is free there.\n\n"
+    "What can't be kept isn't acknowledged: an initiator whose reservation couldn't be saved gets an "
+    "error for it."},
+[HEALTH_CATALOG_FAILING] = {
+    "C402", "catalog-failing", HEALTH_FAILED,
+    "the catalogue can't be written",
+    "persistent reservations that must survive a power cut are refused: clusters can't fail over",
+    "make room and look at the disk of {object}",
+    "A reservation (APTPL) was to be saved in the state directory, and that failed. The initiator "
+    "got an error; nothing was acknowledged.\n\n"
+    "The condition ends when something was saved again."},
+[HEALTH_LOG_FAILING] = {
+    "C403", "log-failing", HEALTH_DEGRADED,
+    "events or history can't be kept on disk",
+    "initiators notice nothing; after a restart the latest events or orders may be missing",
+    "make room and look at the disk of {object}",
+    "events.log or history.log in the state directory can't be read or written. Lines wait in memory "
+    "and are tried again every few seconds; when too many wait, the latest are dropped, which the "
+    "sentence counts."},
+[HEALTH_NO_URING] = {
+    "C404", "no-io-uring", HEALTH_REMARK,
+    "the kernel refuses io_uring",
+    "the target works with epoll and threads instead, several times slower",
+    "sysctl kernel.io_uring_disabled=0, and allow io_uring in the container's seccomp profile",
+    "io_uring is how Terrace moves data with few system calls. It may be switched off by the sysctl "
+    "kernel.io_uring_disabled, by a seccomp profile of a container, or the kernel is too old.\n\n"
+    "It is looked at when the target starts."},
+[HEALTH_HOOK_REFUSED] = {
+    "C501", "hook-refused", HEALTH_DEGRADED,
+    "a hook program isn't run",
+    "nobody is told of events by this hook",
+    "chown root {object} && chmod go-w {object}",
+    "A program that is run with the target's rights must be in nobody else's hands: it and every "
+    "folder above it must belong to root or the target's user and must not be writable by others. "
+    "It must exist and be executable.\n\n"
+    "It is looked at before every run; the condition ends when it may be run."},
+[HEALTH_HOOK_FAILING] = {
+    "C502", "hook-failing", HEALTH_DEGRADED,
+    "a hook program failed",
+    "whoever it should have told may not know of the event",
+    "run it by hand: terracectl events --json --limit 1 | {object}; echo $?",
+    "The program ended with a status other than 0, was ended by a signal, or took longer than 30 s "
+    "and was killed. The sentence has the end of what it wrote to its standard error.\n\n"
+    "The condition ends when it succeeds the next time."},
+[HEALTH_HOOK_DROPPED] = {
+    "C503", "hook-events-dropped", HEALTH_DEGRADED,
+    "events weren't handed to hooks",
+    "whoever the hooks should have told doesn't know of these events; terracectl events has them",
+    "terracectl events",
+    "Hooks were slower than events came, and the queue was full; or the helper process died with "
+    "events in its hands.\n\n"
+    "The condition ends ten minutes after the last one that was dropped."},
+[HEALTH_HOOK_HELPER] = {
+    "C504", "hook-helper", HEALTH_DEGRADED,
+    "the helper process that runs the hooks isn't running",
+    "events wait; initiators notice nothing",
+    "ls -l \"$(command -v terraced)\"; the helper terrace-hook must be installed with it",
+    "Hooks are run by a process of its own, terrace-hook, so that no hook can hold up the target. It "
+    "couldn't be started, or ended by itself.\n\n"
+    "It is started again after a pause, which grows to a minute; the condition ends when it answers."},
+};
+/* clang-format on */
+
+static const char *const events[HEALTH_EVENT_COUNT] = {
+    [HEALTH_EVENT_START] = "start",
+    [HEALTH_EVENT_STOP] = "stop",
+    [HEALTH_EVENT_RAISED] = "raised",
+    [HEALTH_EVENT_CLEARED] = "cleared",
+    [HEALTH_EVENT_LOGIN] = "login",
+    [HEALTH_EVENT_LOGOUT] = "logout",
+    [HEALTH_EVENT_LOST] = "lost",
+    [HEALTH_EVENT_REFUSED] = "refused",
+    [HEALTH_EVENT_CHANGED] = "changed",
+    [HEALTH_EVENT_SIZE] = "size",
+};
+
+const char *
+health_severity_name(enum health_severity s)
+{
+	ASSERT(s < HEALTH_SEVERITY_COUNT);
+	return severities[s];
+}
+
+const struct health_condition *
+health_condition(enum health_code code)
+{
+	ASSERT(code < HEALTH_CODE_COUNT);
+	return &conditions[code];
+}
+
+const struct health_condition *
+health_condition_find(const char *word)
+{
+	for (unsigned i = 0; i < HEALTH_CODE_COUNT; i++)
+		if (strcasecmp(conditions[i].code, word) == 0 ||
+		    strcasecmp(conditions[i].name, word) == 0)
+			return &conditions[i];
+	return NULL;
+}
+
+const char *
+health_event_name(enum health_event_kind kind)
+{
+	ASSERT(kind < HEALTH_EVENT_COUNT);
+	return events[kind];
+}
+
+int
+health_event_parse(const char *word, enum health_event_kind *ret)
+{
+	for (unsigned i = 0; i < HEALTH_EVENT_COUNT; i++) {
+		if (strcmp(events[i], word) == 0) {
+			*ret = (enum health_event_kind)i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
