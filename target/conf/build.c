@@ -13,6 +13,7 @@
 struct build {
 	const struct conf_tree *tree;
 	struct conf_errors *errors;
+	unsigned source; /* index of the one that was asked for last */
 };
 
 static int build_block(
@@ -358,6 +359,59 @@ build_lun_line(struct build *b, const struct conf_key *k, const struct conf_node
 	return 0;
 }
 
+/* ---- on EVENT PATH --------------------------------------------------------------------------------- */
+
+static bool
+known_event(const struct build *b, const char *event)
+{
+	const char *const *events = b->tree->events;
+
+	if (events == NULL || strcmp(event, "all") == 0)
+		return true;
+	while (*events != NULL && strcmp(*events, event) != 0)
+		events++;
+	return *events != NULL;
+}
+
+static int
+build_hook_line(struct build *b, const struct conf_key *k, const struct conf_node *n, void *base)
+{
+	static const struct conf_key path_key = {.max = 4096};
+	char *event = NULL, *path = NULL;
+	struct conf_why why;
+	unsigned at = 1;
+
+	if (!no_block(b, k, n))
+		return 0;
+	if (n->word_count != 3) {
+		conf_errors_add(b->errors, &n->pos,
+		    "'on' takes an event and a program: write on all /usr/local/sbin/tell-me");
+		return 0;
+	}
+	int rc = conf_text_event(NULL, n->words[1], &event, &why);
+	if (rc == 0) {
+		at = 2;
+		rc = conf_text_path(&path_key, n->words[2], &path, &why);
+	}
+	if (rc == -EINVAL)
+		conf_errors_add(
+		    b->errors, &n->word_pos[at], "'%s': %s", CONF_SHOW(n->words[at]), why.text);
+	if (rc == 0 && !known_event(b, event)) {
+		const char *near = text_nearest(event, b->tree->events);
+		conf_errors_add(b->errors, &n->word_pos[1], "there is no event '%s'%s%s%s",
+		    CONF_SHOW(event), near != NULL ? "; did you mean '" : "",
+		    near != NULL ? near : "", near != NULL ? "'?" : "");
+	}
+	struct conf_hook *h = rc == 0 ? append(k, base, sizeof *h) : NULL;
+	if (h == NULL) {
+		free(event);
+		free(path);
+		return rc == -EINVAL ? 0 : -ENOMEM;
+	}
+	*h = (struct conf_hook){.pos = n->pos, .event = event, .path = path};
+	return 0;
+}
+
 /* ---- blocks -------------------------------------------------------------------------------------- */
 
 /* NAME { … }. A wrong name is kept: what refers to it shall not be wrong as well. */
@@ -382,6 +436,7 @@ build_object(struct build *b, const struct conf_key *k, const struct conf_node *
 		return -ENOMEM;
 	head->pos = n->pos;
 	head->node = n;
+	head->owner = conf_tree_owner(b->tree, &n->pos, &b->source);
 	int rc = n->word_count < 2 ? -EINVAL : o->name_text(NULL, n->words[1], &head->name, &why);
 	if (rc == -EINVAL) {
 		if (n->word_count >= 2)
@@ -427,6 +482,7 @@ static build_fn *const handlers[CONF_TYPE_COUNT] = {
     [CONF_TYPE_LIMIT] = build_limit,
     [CONF_TYPE_LIMIT_BYTES] = build_limit,
     [CONF_TYPE_LUN_LINE] = build_lun_line,
+    [CONF_TYPE_HOOK_LINE] = build_hook_line,
     [CONF_TYPE_OBJECTS] = build_object,
     [CONF_TYPE_BLOCK] = build_inner,
 };
@@ -458,7 +514,12 @@ unknown_key(struct build *b, const struct conf_object *o, const struct conf_node
 	keys[o->key_count] = NULL;
 	const struct conf_object *home = home_of(n->words[0]);
 	const char *near = text_nearest(n->words[0], keys);
-	if (home != NULL)
+	if (home != NULL && strcmp(home->name, o->name) == 0)
+		conf_errors_add(b->errors, &n->pos,
+		    "'%s' can't stand in %s of a target or of discovery: only one at the top level "
+		    "says it",
+		    CONF_SHOW(n->words[0]), o->title);
+	else if (home != NULL)
 		conf_errors_add(b->errors, &n->pos, "'%s' can't stand in %s: it belongs to %s",
 		    CONF_SHOW(n->words[0]), o->title, home->title);
 	else if (near != NULL)
@@ -475,7 +536,7 @@ static bool
 may_repeat(const struct conf_key *k)
 {
 	return k->type == CONF_TYPE_LIST || k->type == CONF_TYPE_LUN_LINE ||
-	       k->type == CONF_TYPE_OBJECTS;
+	       k->type == CONF_TYPE_HOOK_LINE || k->type == CONF_TYPE_OBJECTS;
 }
 
 static int
@@ -533,7 +594,12 @@ conf_build(const struct conf_tree *t, struct conf_errors *errors, struct conf **
 
 	if (c == NULL)
 		return -ENOMEM;
+	c->root = &t->root;
 	int rc = build_block(&b, &conf_schema, &t->root, c);
+	if (rc == 0)
+		rc = default_users(c->chaps, c->chap_count);
+	if (rc == 0)
+		rc = conf_attach(c, errors);
 	if (rc == 0)
 		rc = default_users(c->discovery_chaps, c->discovery_chap_count);
 	for (unsigned i = 0; rc == 0 && i < c->target_count; i++)

@@ -322,6 +322,50 @@ check_targets(struct conf_checker *c)
 		    "too many targets: at most %u", TARGETS_MAX);
 }
 
+/* Those of the top level whose target isn't there: what is wrong in them is told nevertheless. */
+static void
+check_homeless(struct conf_checker *c)
+{
+	for (unsigned i = 0; i < c->conf->group_count; i++)
+		conf_check_group_luns(c, &c->conf->groups[i]);
+	for (unsigned i = 0; i < c->conf->chap_count; i++)
+		conf_check_chaps(c, &c->conf->chaps[i], 1);
+}
+
+static int
+compare_hooks(const void *a, const void *b)
+{
+	const struct conf_hook *x = *(const struct conf_hook *const *)a,
+	                       *y = *(const struct conf_hook *const *)b;
+	int order = strcmp(x->event, y->event);
+
+	order = order != 0 ? order : strcmp(x->path, y->path);
+	return order != 0 ? order : x < y ? -1 : x > y; /* both are in one array */
+}
+
+static void
+check_hooks(struct conf_checker *c)
+{
+	const struct conf *conf = c->conf;
+	const struct conf_hook **sorted = calloc(conf->hook_count + 1u, sizeof *sorted);
+	struct conf_place place;
+
+	if (sorted == NULL) {
+		c->no_memory = true;
+		return;
+	}
+	for (unsigned i = 0; i < conf->hook_count; i++)
+		sorted[i] = &conf->hooks[i];
+	qsort(sorted, conf->hook_count, sizeof *sorted, compare_hooks);
+	for (unsigned i = 1; i < conf->hook_count; i++)
+		if (strcmp(sorted[i]->event, sorted[i - 1]->event) == 0 &&
+		    strcmp(sorted[i]->path, sorted[i - 1]->path) == 0)
+			conf_errors_add(c->errors, &sorted[i]->pos,
+			    "this hook is there already (%s)",
+			    conf_show_place(&place, &sorted[i - 1]->pos, &sorted[i]->pos));
+	free(sorted);
+}
+
 /* What is described and leads nowhere. Not said beside errors, which may be the reason. */
 static void
 remark_unused(struct conf_checker *c)
@@ -356,6 +400,8 @@ conf_check(const struct conf *conf, struct conf_errors *errors)
 		check_luns(&c);
 		check_portals(&c);
 		check_targets(&c);
+		check_homeless(&c);
+		check_hooks(&c);
 		conf_check_chaps(&c, conf->discovery_chaps, conf->discovery_chap_count);
 		remark_unused(&c);
 	}

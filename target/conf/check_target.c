@@ -155,6 +155,12 @@ check_lines(struct conf_checker *c, const struct conf_node *block,
 	free(sorted);
 }
 
+void
+conf_check_group_luns(struct conf_checker *c, const struct conf_group *g)
+{
+	check_lines(c, g->node, g->luns, g->lun_count);
+}
+
 /* ---- groups ---------------------------------------------------------------------------------------- */
 
 static void
@@ -173,7 +179,7 @@ check_group(struct conf_checker *c, const struct conf_group *g, const struct con
 			    c, chaps, g->users[i], &pos, "chap in this target named");
 		}
 	}
-	check_lines(c, g->node, g->luns, g->lun_count);
+	conf_check_group_luns(c, g);
 	if (conf_find(g->node, "lun") == NULL)
 		conf_errors_remark(c->errors, &g->pos, "group '%s' shows no LUN: add lun N NAME",
 		    CONF_SHOW(g->name));

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/assert.h"
+
 static void
 free_list(char **list, unsigned count)
 {
@@ -17,6 +19,7 @@ chaps_destroy(struct conf_chap *chaps, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++) {
 		free(chaps[i].name);
+		free(chaps[i].target);
 		free(chaps[i].user);
 		conf_wipe(chaps[i].secret);
 		free(chaps[i].mutual_user);
@@ -31,6 +34,20 @@ group_luns_destroy(struct conf_group_lun *luns, unsigned count)
 	for (unsigned i = 0; i < count; i++)
 		free(luns[i].lun);
 	free(luns);
+}
+
+static void
+groups_destroy(struct conf_group *groups, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		struct conf_group *g = &groups[i];
+		free(g->name);
+		free(g->target);
+		free_list(g->initiators, g->initiator_count);
+		free_list(g->users, g->user_count);
+		group_luns_destroy(g->luns, g->lun_count);
+	}
+	free(groups);
 }
 
 static void
@@ -67,14 +84,7 @@ targets_destroy(struct conf_target *targets, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++) {
 		struct conf_target *t = &targets[i];
-		for (unsigned k = 0; k < t->group_count; k++) {
-			struct conf_group *g = &t->groups[k];
-			free(g->name);
-			free_list(g->initiators, g->initiator_count);
-			free_list(g->users, g->user_count);
-			group_luns_destroy(g->luns, g->lun_count);
-		}
-		free(t->groups);
+		groups_destroy(t->groups, t->group_count);
 		free(t->name);
 		free(t->alias);
 		free_list(t->portals, t->portal_count);
@@ -95,6 +105,13 @@ conf_destroy(struct conf *c)
 	portals_destroy(c->portals, c->portal_count);
 	targets_destroy(c->targets, c->target_count);
 	chaps_destroy(c->discovery_chaps, c->discovery_chap_count);
+	groups_destroy(c->groups, c->group_count);
+	chaps_destroy(c->chaps, c->chap_count);
+	for (unsigned i = 0; i < c->hook_count; i++) {
+		free(c->hooks[i].event);
+		free(c->hooks[i].path);
+	}
+	free(c->hooks);
 	free_list(c->allow, c->allow_count);
 	free_list(c->deny, c->deny_count);
 	free(c->state_dir);
@@ -113,4 +130,60 @@ conf_get_limit(const struct conf *c, const char *key, uint64_t *ret)
 		}
 	}
 	return false;
+}
+
+const char *
+conf_owner_to_string(enum conf_owner o)
+{
+	static const char *const words[CONF_OWNER_COUNT] = {
+	    [CONF_OWNER_COMMAND_LINE] = "command line",
+	    [CONF_OWNER_ADMIN] = "administrator",
+	    [CONF_OWNER_COMMANDS] = "commands",
+	    [CONF_OWNER_RUNTIME] = "runtime",
+	};
+	ASSERT((unsigned)o < CONF_OWNER_COUNT);
+	return words[o];
+}
+
+/* ---- objects by name ------------------------------------------------------------------------- */
+
+static const struct conf_head *
+find(const void *list, unsigned count, size_t size, const char *name)
+{
+	for (unsigned i = 0; i < count; i++) {
+		const struct conf_head *h = (const void *)((const char *)list + i * size);
+		if (strcmp(h->name, name) == 0)
+			return h;
+	}
+	return NULL;
+}
+
+const struct conf_head *
+conf_object_find(const struct conf *c, enum conf_kind kind, const char *target, const char *name)
+{
+	const struct conf_target *t = NULL;
+
+	if (target != NULL && (kind == CONF_KIND_CHAP || kind == CONF_KIND_GROUP)) {
+		t = (const void *)find(c->targets, c->target_count, sizeof *c->targets, target);
+		if (t == NULL)
+			return NULL;
+	}
+	switch (kind) {
+	case CONF_KIND_PORTAL:
+		return find(c->portals, c->portal_count, sizeof *c->portals, name);
+	case CONF_KIND_LUN:
+		return find(c->luns, c->lun_count, sizeof *c->luns, name);
+	case CONF_KIND_TARGET:
+		return find(c->targets, c->target_count, sizeof *c->targets, name);
+	case CONF_KIND_CHAP:
+		return t != NULL ? find(t->chaps, t->chap_count, sizeof *t->chaps, name)
+		                 : find(c->discovery_chaps, c->discovery_chap_count,
+		                       sizeof *c->discovery_chaps, name);
+	case CONF_KIND_GROUP:
+		return t != NULL ? find(t->groups, t->group_count, sizeof *t->groups, name) : NULL;
+	case CONF_KIND_SETTINGS:
+	case CONF_KIND_COUNT:
+		break;
+	}
+	return NULL;
 }

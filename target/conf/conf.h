@@ -243,9 +243,10 @@ void conf_destroy(struct conf *c); /* wipes secrets; accepts NULL */
 /* ---- whole configurations ------------------------------------------------------------------------ */
 
 /*
- * `terrace.conf` is the administrator's and no program writes it. `conf.d/*.conf` beside it are read
- * after it, in the order of their names, without being named by an include (what an include has read
- * isn't read again). What commands create is conf.d/KIND-NAME.conf, one object a file.
+ * `terrace.conf` is the administrator's and no program writes it. The files of conf.d beside it whose
+ * names end in .conf are read after it, in the order of their names, without being named by an
+ * include (what an include has read isn't read again). What commands create is a file each:
+ * conf.d/KIND-NAME.conf.
  */
 
 /* A file of conf.d: what it is to hold. */
@@ -282,9 +283,12 @@ int conf_load(const struct conf_load_args *args, struct conf_errors *errors,
 /*
  * Writes files of conf.d as one change: after a kill or a power cut at any instant all of them are
  * there, or none. Creates conf.d if it isn't there. A file that holds a secret gets mode 0600, others
- * may be read by whom terrace.conf may. Durable at return. Negative errno with one sentence in
- * `reason`: nothing was changed (-EINVAL: a name or a text that no configuration has; -EBUSY: another
- * process is writing, or a journal that isn't ours lies there; else of the system).
+ * may be read by whom terrace.conf may. 0: it is durable; a `reason` that isn't empty is a remark then
+ * (the journal holds the change, the files couldn't be written yet: the next call, or
+ * conf_recover(), does). Negative errno with one sentence in `reason`: nothing was changed, but for a
+ * disk that fails after it was written to (-EIO). -EINVAL: a name or a text that no configuration
+ * has; -EBUSY: another process is writing; -EUCLEAN: a journal that isn't ours lies there; else of
+ * the system.
  */
 int conf_commit(const char *conf_path, const struct conf_file *files, unsigned count, char *reason,
     size_t reason_cap);
@@ -398,7 +402,7 @@ struct conf_change {
 	unsigned key_count;
 };
 
-/* By kind, in the order of the enum; in a kind those removed come first. */
+/* By kind (in the order of the enum), target and name. */
 struct conf_diff {
 	struct conf_change *list;
 	unsigned count;

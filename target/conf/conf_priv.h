@@ -11,21 +11,32 @@
 #define CONF_DEPTH_MAX 16u /* blocks in blocks */
 #define CONF_FILE_MAX_BYTES (1024u * 1024u)
 #define CONF_TOTAL_MAX_BYTES (16u * 1024u * 1024u)
-#define CONF_SOURCES_MAX 1024u /* files, each inclusion counts */
+#define CONF_SOURCES_MAX 8192u /* files, each inclusion counts */
 #define CONF_INCLUDE_DEPTH_MAX 8u
 #define CONF_NODES_MAX 65536u
 #define CONF_WORDS_MAX 262144u
 #define CONF_WORD_MAX_BYTES 4096u
+
+/* Why a value is refused: a sentence that says the cure. */
+struct conf_why {
+	char text[256];
+};
 
 /* ---- tree and sources ------------------------------------------------------------------------ */
 
 /* One reading of one file. A file that is included twice is two of them. */
 struct conf_source {
 	char *path;                 /* what conf_pos.file points to: identifies the source */
-	struct conf_source *parent; /* NULL: the first one */
+	unsigned idx;               /* in conf_tree.sources */
+	struct conf_source *parent; /* NULL: not included */
 	struct conf_pos include_pos;
 	unsigned depth; /* of inclusion */
-	char *text;     /* own copy, while it is parsed; wiped afterwards */
+	/* What it holds, for who owns it. */
+	enum conf_owner owner;
+	unsigned top_count;               /* statements at the top level */
+	const struct conf_node *top_last; /* the last one of them */
+	bool has_include;
+	char *text; /* own copy, while it is parsed; wiped afterwards */
 	size_t text_len;
 	bool is_file; /* dev, ino and mode are known */
 	dev_t dev;
@@ -33,8 +44,31 @@ struct conf_source {
 	mode_t mode;
 };
 
+/* A file of conf.d, as it is or as it is to be. */
+struct conf_dir_file {
+	char *name;
+	bool exists; /* dev and ino are known */
+	bool plain;  /* and it is no link */
+	dev_t dev;
+	ino_t ino;
+	const struct conf_file *instead; /* NULL: it is read. Its text NULL: it isn't there */
+	struct conf_source *source;      /* once it was read */
+};
+
+struct conf_dir {
+	char *path;                 /* "…/conf.d" */
+	struct conf_dir_file *list; /* sorted by name */
+	unsigned count;
+	struct conf_dir_file **by_inode; /* those that exist, sorted */
+	unsigned by_inode_count;
+};
+/* NULL: it isn't of this folder. */
+struct conf_dir_file *conf_dir_find(const struct conf_dir *d, dev_t dev, ino_t ino);
+
 struct conf_tree {
-	struct conf_node root; /* no words; its children are the statements */
+	struct conf_dir *dir;      /* while it is read; NULL: none */
+	const char *const *events; /* while it is built: as conf_load_args.events */
+	struct conf_node root;     /* no words; its children are the statements */
 	struct conf_source **sources;
 	unsigned source_count;
 	size_t total_bytes;
@@ -43,8 +77,13 @@ struct conf_tree {
 
 /* NULL: the position is of no source of the tree. */
 const struct conf_source *conf_tree_source(const struct conf_tree *t, const struct conf_pos *pos);
+/* Of the object at `pos`. *hint is the index of the source asked for last: objects come in order. */
+enum conf_owner conf_tree_owner(
+    const struct conf_tree *t, const struct conf_pos *pos, unsigned *hint);
 /* Orders the errors as a reader meets them: an included file's stand where it is included. */
 void conf_errors_sort(struct conf_errors *e, const struct conf_tree *t);
+/* Forgets what was added since `mark` was a copy of it; nothing was sorted meanwhile. */
+void conf_errors_cut(struct conf_errors *e, const struct conf_errors *mark);
 
 /* ---- source.c -------------------------------------------------------------------------------- */
 
@@ -57,14 +96,80 @@ int conf_source_add(
  */
 int conf_source_read(struct conf_tree *t, const char *path, const struct conf_pos *at,
     struct conf_errors *errors, struct conf_source **ret);
+/* Adds what a file of conf.d is to be. 0, -ENOMEM. */
+int conf_source_instead(
+    struct conf_tree *t, const char *path, struct conf_dir_file *f, struct conf_source **ret);
+/* Reads the whole of fd, `expected` bytes or more. 0, -EFBIG (over max), -ENOMEM, -errno. */
+int conf_read_all(int fd, size_t expected, size_t max, char **ret, size_t *ret_len);
 /* Reports bytes that no configuration has (control characters, broken UTF-8) and blanks them. */
 void conf_source_check_bytes(struct conf_source *s, struct conf_errors *errors);
 /* Text may hold secrets: overwritten before it is freed. */
 void conf_source_drop_text(struct conf_source *s);
 /* `path`, seen from the folder of `from`. NULL: no memory. */
 char *conf_path_from(const char *from, const char *path);
+/* False: a configuration can't hold such a byte (conf_source_check_bytes would blank it). */
+bool conf_bytes_ok(const char *s, size_t len);
 /* Overwrites, then frees; accepts NULL. */
 void conf_wipe(char *s);
+
+/* ---- parse.c --------------------------------------------------------------------------------- */
+
+/* Statements of a source, at the top level. *stopped: a bound was passed. 0, -ENOMEM. */
+int conf_parse_source(
+    struct conf_tree *t, struct conf_errors *errors, struct conf_source *s, bool *stopped);
+
+/* ---- dir.c, journal.c: conf.d ---------------------------------------------------------------------- */
+
+#define CONF_JOURNAL_NAME ".pending"
+#define CONF_JOURNAL_MAX_BYTES (CONF_TOTAL_MAX_BYTES + 4u * 1024u * 1024u)
+
+/* Of a file that commands write: KIND-NAME.conf, nothing that leads elsewhere. */
+bool conf_file_name_ok(const char *name);
+/* "…/conf.d" beside a configuration. NULL: no memory. */
+char *conf_dir_path(const char *conf_path);
+/*
+ * What the folder holds, with `overlay` over `pending` over it, whose files must stay. 0, -ENOMEM,
+ * -EINVAL with an error at `at`. A folder that isn't there is empty.
+ */
+int conf_dir_read(const char *path, const struct conf_file *pending, unsigned pending_count,
+    const struct conf_file *overlay, unsigned overlay_count, const struct conf_pos *at,
+    struct conf_errors *errors, struct conf_dir *ret);
+void conf_dir_fini(struct conf_dir *d);
+
+/* A change of several files, complete in one file, until all of them are written. */
+struct conf_journal {
+	struct conf_file *files;
+	mode_t *modes; /* 0600, perhaps with 0040 and 0004 */
+	unsigned count;
+};
+/* The journal's text, the caller's to wipe and free. 0, -ENOMEM. */
+int conf_journal_print(const struct conf_file *files, const mode_t *modes, unsigned count,
+    char **ret, size_t *ret_len);
+/* Hostile. 0; -EINVAL with a reason; -ENOMEM. */
+int conf_journal_parse(
+    const char *data, size_t len, struct conf_journal *ret, struct conf_why *why);
+/* Of the folder. 0; -ENOENT: there is none; -EINVAL, -ENOMEM, -errno with a reason. */
+int conf_journal_read(int dir, struct conf_journal *ret, struct conf_why *why);
+void conf_journal_fini(struct conf_journal *j);
+
+/* ---- out.c ------------------------------------------------------------------------------------------ */
+
+/* Text that grows; it may hold secrets. Zero-initialised. */
+struct conf_out {
+	char *text; /* NUL-terminated, once something was written */
+	size_t len, cap;
+	bool failed; /* no memory */
+};
+void conf_out_bytes(struct conf_out *o, const void *bytes, size_t len);
+void conf_out(struct conf_out *o, const char *text);
+/* A word as the lexer reads it: in quotes where it must be. */
+void conf_out_word(struct conf_out *o, const char *word);
+/* `depth` tabs, the words, no end. */
+void conf_out_line(
+    struct conf_out *o, unsigned depth, const char *key, const char *const *words, unsigned count);
+/* Takes the text. NULL: no memory. */
+char *conf_out_take(struct conf_out *o);
+void conf_out_fini(struct conf_out *o);
 
 /* ---- lex.c ------------------------------------------------------------------------------------ */
 
@@ -102,11 +207,6 @@ struct conf_shown {
 const char *conf_show(struct conf_shown *buf, const char *word);
 #define CONF_SHOW(word) conf_show(&(struct conf_shown){0}, (word))
 
-/* Why a value is refused: a sentence that says the cure. */
-struct conf_why {
-	char text[256];
-};
-
 struct conf_key;
 /*
  * Checks a word and returns it in the form that is kept (the caller's to free): 0, -EINVAL (*why is
@@ -126,6 +226,7 @@ conf_text_fn conf_text_iscsi;     /* RFC 7143 §4.2.7: iqn., eui., naa.; lower c
 conf_text_fn conf_text_pattern;   /* of initiator names */
 conf_text_fn conf_text_listen;    /* "ADDR:PORT", the port always there */
 conf_text_fn conf_text_access;    /* address, range, ALL */
+conf_text_fn conf_text_event;     /* of a hook */
 
 /* ---- secret.c --------------------------------------------------------------------------------- */
 
@@ -153,6 +254,7 @@ enum conf_type {
 	CONF_TYPE_LIMIT,       /* number → struct conf_limit */
 	CONF_TYPE_LIMIT_BYTES, /* size → struct conf_limit */
 	CONF_TYPE_LUN_LINE,    /* N NAME [read_only] → struct conf_group_lun, count at `aux` */
+	CONF_TYPE_HOOK_LINE,   /* EVENT PATH → struct conf_hook, count at `aux` */
 	CONF_TYPE_OBJECTS,     /* NAME { … } → array of `object`, count at `aux` */
 	CONF_TYPE_BLOCK,       /* { … } → the same structure, at `offset` */
 	CONF_TYPE_COUNT
@@ -169,6 +271,7 @@ struct conf_key {
 	const char *key, *argument, *fallback, *help;
 	enum conf_type type;
 	bool required;
+	bool literal; /* TEXT: `fallback` is the value, no description of it */
 	size_t offset, aux, size;
 	uint64_t min, max;
 	const struct conf_choice *choices;
@@ -187,7 +290,17 @@ struct conf_object {
 };
 
 extern const struct conf_object conf_schema; /* the top level */
+/* Of a kind; groups and chap objects as they are at the top level. */
+const struct conf_object *conf_schema_object(enum conf_kind kind);
 const struct conf_key *conf_schema_find(const struct conf_object *o, const char *key);
+
+/* ---- attach.c ----------------------------------------------------------------------------------- */
+
+/*
+ * Moves groups and chap objects of the top level to their targets and to discovery; those without a
+ * target that is there stay, with an error. 0, -ENOMEM.
+ */
+int conf_attach(struct conf *c, struct conf_errors *errors);
 
 /* ---- check.c, check_target.c -------------------------------------------------------------------- */
 
@@ -217,6 +330,7 @@ struct conf_checker {
 int conf_check(const struct conf *c, struct conf_errors *errors);
 void conf_check_target(struct conf_checker *c, const struct conf_target *t);
 void conf_check_chaps(struct conf_checker *c, const struct conf_chap *chaps, unsigned count);
+void conf_check_group_luns(struct conf_checker *c, const struct conf_group *g);
 
 /* Room for `cap` entries. False: no memory, remembered. */
 bool conf_entries_init(struct conf_checker *c, struct conf_entries *e, unsigned cap);

@@ -76,6 +76,33 @@ conf_tree_source(const struct conf_tree *t, const struct conf_pos *pos)
 	return NULL;
 }
 
+enum conf_owner
+conf_tree_owner(const struct conf_tree *t, const struct conf_pos *pos, unsigned *hint)
+{
+	for (unsigned i = 0; i < t->source_count; i++) {
+		unsigned idx = (*hint + i) % t->source_count;
+		if (t->sources[idx]->path == pos->file) {
+			*hint = idx;
+			return t->sources[idx]->owner;
+		}
+	}
+	return CONF_OWNER_ADMIN;
+}
+
+/* ---- what is taken back ---------------------------------------------------------------------- */
+
+void
+conf_errors_cut(struct conf_errors *e, const struct conf_errors *mark)
+{
+	for (unsigned i = mark->count; i < e->count; i++)
+		free(e->list[i].text);
+	e->count = mark->count;
+	e->wrong = mark->wrong;
+	e->dropped = mark->dropped;
+}
+
+/* ---- comparison ------------------------------------------------------------------------------ */
+
 static int
 compare_in_file(const struct conf_pos *a, const struct conf_pos *b)
 {
@@ -94,6 +121,8 @@ compare(const struct conf_tree *t, struct conf_pos a, struct conf_pos b)
 		return (sa != NULL) - (sb != NULL); /* strangers first */
 	unsigned depth_a = sa->depth, depth_b = sb->depth;
 	while (sa != sb) {
+		if (sa->depth == 0 && sb->depth == 0)
+			return sa->idx < sb->idx ? -1 : 1;
 		/* The deeper one is lifted; of two equally deep ones both are, in two turns. */
 		if (sa->depth >= sb->depth) {
 			a = sa->include_pos;
@@ -102,7 +131,7 @@ compare(const struct conf_tree *t, struct conf_pos a, struct conf_pos b)
 			b = sb->include_pos;
 			sb = sb->parent;
 		}
-		/* All sources of a tree descend from the first. */
+		/* Every source descends from one of depth 0. */
 		ASSERT(sa != NULL && sb != NULL);
 	}
 	int order = compare_in_file(&a, &b);

@@ -327,8 +327,14 @@ parse_statement(struct parser *p, struct conf_node *parent, unsigned depth)
 		node_destroy(n);
 		return rc;
 	}
+	if (parent == &p->tree->root) {
+		p->source->top_count++;
+		p->source->top_last = n;
+	}
 	if (strcmp(n->words[0], "include") != 0)
 		return add_child(parent, n);
+	p->source->has_include = true;
+	p->source->top_last = NULL;
 	rc = p->stop ? 0 : include(p, n, parent, depth);
 	node_destroy(n);
 	return rc;
@@ -395,6 +401,13 @@ parse_source(struct conf_tree *t, struct conf_errors *errors, struct conf_source
 	return rc;
 }
 
+int
+conf_parse_source(
+    struct conf_tree *t, struct conf_errors *errors, struct conf_source *s, bool *stopped)
+{
+	return parse_source(t, errors, s, &t->root, 0, stopped);
+}
+
 /* ---- entry ------------------------------------------------------------------------------------- */
 
 static int
@@ -402,7 +415,7 @@ parse_first(struct conf_tree *t, struct conf_errors *errors, struct conf_source 
 {
 	unsigned before = errors->wrong;
 	bool stopped = false;
-	int rc = parse_source(t, errors, s, &t->root, 0, &stopped);
+	int rc = conf_parse_source(t, errors, s, &stopped);
 
 	t->root.pos = (struct conf_pos){.file = s->path, .line = 1, .column = 1};
 	conf_errors_sort(errors, t);

@@ -54,9 +54,9 @@ static const struct conf_key lun_keys[] = {
     {"t10_id", "TEXT", "serial", "vendor specific part of the T10 designator, 1 to 64 characters",
 	CONF_TYPE_TEXT, FIELD(conf_lun, t10_id), .text = conf_text_ascii, .max = 64},
     {"vendor", "TEXT", "TERRACE", "vendor identification, 1 to 8 characters",
-	CONF_TYPE_TEXT, FIELD(conf_lun, vendor), .text = conf_text_ascii, .max = 8},
+	CONF_TYPE_TEXT, .literal = true, FIELD(conf_lun, vendor), .text = conf_text_ascii, .max = 8},
     {"product", "TEXT", "VIRTUAL-DISK", "product identification, 1 to 16 characters",
-	CONF_TYPE_TEXT, FIELD(conf_lun, product), .text = conf_text_ascii, .max = 16},
+	CONF_TYPE_TEXT, .literal = true, FIELD(conf_lun, product), .text = conf_text_ascii, .max = 16},
     {"revision", "TEXT", "the version", "product revision level, 1 to 4 characters",
 	CONF_TYPE_TEXT, FIELD(conf_lun, revision), .text = conf_text_ascii, .max = 4},
     {"block_size", "512|4096", "512", "logical block size in bytes",
@@ -98,9 +98,16 @@ static const struct conf_key portal_keys[] = {
 static const struct conf_object portal_object = {
     "portal", "a portal", portal_keys, COUNT(portal_keys), sizeof(struct conf_portal), conf_text_name, NULL};
 
-/* ---- chap, of targets and of discovery -------------------------------------------------------- */
+/* ---- chap, of targets, of discovery, and of the top level ------------------------------------- */
+
+/* The first two are of the top level only. */
+#define TOP_ONLY 2u
 
 static const struct conf_key chap_keys[] = {
+    {"target", "NAME", "none", "at the top level: the target whose groups may name it",
+	CONF_TYPE_TEXT, FIELD(conf_chap, target), .text = conf_text_iscsi},
+    {"discovery", "yes|no", "no", "at the top level: it is for discovery, no target's",
+	CONF_TYPE_BOOL, FIELD(conf_chap, discovery)},
     {"user", "TEXT", "the object's name", "name that the initiator gives (CHAP_N)",
 	CONF_TYPE_TEXT, FIELD(conf_chap, user), .text = conf_text_printable, .max = 255},
     {"secret", "TEXT", NULL, "its secret, 12 to 256 bytes; this or secret_file",
@@ -115,11 +122,25 @@ static const struct conf_key chap_keys[] = {
 	CONF_TYPE_SECRET_FILE, FIELD(conf_chap, mutual_secret)},
 };
 static const struct conf_object chap_object = {
-    "chap", "a chap", chap_keys, COUNT(chap_keys), sizeof(struct conf_chap), conf_text_name, NULL};
+    "chap", "a chap", chap_keys + TOP_ONLY, COUNT(chap_keys) - TOP_ONLY, sizeof(struct conf_chap), conf_text_name, NULL};
+
+static void
+top_chap_defaults(void *object)
+{
+	struct conf_chap *c = object;
+	c->top_level = true;
+}
+
+static const struct conf_object top_chap_object = {
+    "chap", "a chap", chap_keys, COUNT(chap_keys), sizeof(struct conf_chap), conf_text_name, top_chap_defaults};
 
 /* ---- group ------------------------------------------------------------------------------------- */
 
 static const struct conf_key group_keys[] = {
+    {"target", "NAME", NULL, "at the top level: the target whose group it is",
+	CONF_TYPE_TEXT, .required = true, FIELD(conf_group, target), .text = conf_text_iscsi},
+    {"order", "N", "1000", "at the top level: its place among the groups of the target; those written in the target come first",
+	CONF_TYPE_NUMBER, FIELD(conf_group, order), .min = 0, .max = CONF_GROUP_ORDER_MAX},
     {"initiators", "PATTERN ...", NULL, "names of the initiators it is for: * ? !; the first group that matches counts",
 	CONF_TYPE_LIST, .required = true, ARRAY(conf_group, initiators, initiator_count), .text = conf_text_pattern},
     {"user", "NAME ...", "none: no CHAP", "chap objects of the target, one of which must log in",
@@ -128,7 +149,18 @@ static const struct conf_key group_keys[] = {
 	CONF_TYPE_LUN_LINE, ARRAY(conf_group, luns, lun_count)},
 };
 static const struct conf_object group_object = {
-    "group", "a group", group_keys, COUNT(group_keys), sizeof(struct conf_group), conf_text_name, NULL};
+    "group", "a group", group_keys + TOP_ONLY, COUNT(group_keys) - TOP_ONLY, sizeof(struct conf_group), conf_text_name, NULL};
+
+static void
+top_group_defaults(void *object)
+{
+	struct conf_group *g = object;
+	g->top_level = true;
+	g->order = CONF_GROUP_ORDER_DEFAULT;
+}
+
+static const struct conf_object top_group_object = {
+    "group", "a group", group_keys, COUNT(group_keys), sizeof(struct conf_group), conf_text_name, top_group_defaults};
 
 /* ---- initiators, of the top level and of targets ---------------------------------------------- */
 
@@ -190,6 +222,15 @@ static const struct conf_key discovery_keys[] = {
 static const struct conf_object discovery_object = {
     "discovery", "discovery", discovery_keys, COUNT(discovery_keys), 0, NULL, NULL};
 
+/* ---- hooks ---------------------------------------------------------------------------------------- */
+
+static const struct conf_key hook_keys[] = {
+    {"on", "EVENT PATH", "none", "program that is run when EVENT happens (all: any of them); it reads the event as JSON from its standard input",
+	CONF_TYPE_HOOK_LINE, ARRAY(conf, hooks, hook_count)},
+};
+static const struct conf_object hooks_object = {
+    "hooks", "hooks", hook_keys, COUNT(hook_keys), 0, NULL, NULL};
+
 /* ---- limits ---------------------------------------------------------------------------------------- */
 
 #define LIMITS ARRAY(conf, limits, limit_count)
@@ -245,6 +286,10 @@ static const struct conf_key top_keys[] = {
 	CONF_TYPE_OBJECTS, ARRAY(conf, portals, portal_count), .object = &portal_object},
     {"target", "NAME { ... }", "none", "an iSCSI target",
 	CONF_TYPE_OBJECTS, ARRAY(conf, targets, target_count), .object = &target_object},
+    {"group", "NAME { ... }", "none", "a group of the target that it names",
+	CONF_TYPE_OBJECTS, ARRAY(conf, groups, group_count), .object = &top_group_object},
+    {"chap", "NAME { ... }", "none", "a chap object of the target that it names, or of discovery",
+	CONF_TYPE_OBJECTS, ARRAY(conf, chaps, chap_count), .object = &top_chap_object},
     {"initiators", "{ ... }", "everybody", "addresses that may reach any target, or discover",
 	CONF_TYPE_BLOCK, .offset = offsetof(struct conf, allow), .object = &access_object},
     {"discovery", "{ ... }", "no CHAP", "passwords for discovery",
@@ -257,6 +302,10 @@ static const struct conf_key top_keys[] = {
 	CONF_TYPE_TEXT, FIELD(conf, state_dir), .text = conf_text_path, .max = 4096},
     {"control", "PATH", "control.sock in the state directory", "control socket",
 	CONF_TYPE_TEXT, FIELD(conf, control), .text = conf_text_path, .max = 108 /* sun_path */},
+    {"hooks", "{ ... }", "none", "programs that are run when something happens",
+	CONF_TYPE_BLOCK, .object = &hooks_object},
+    {"events_max", "N", "10000", "events that are kept",
+	CONF_TYPE_NUMBER, FIELD(conf, events_max), .min = 100, .max = 1000000},
     {"limits", "{ ... }", "see there", "bounds on what initiators can make the target do",
 	CONF_TYPE_BLOCK, .object = &limits_object},
 };
@@ -273,6 +322,21 @@ conf_schema_find(const struct conf_object *o, const char *key)
 	return NULL;
 }
 
+const struct conf_object *
+conf_schema_object(enum conf_kind kind)
+{
+	static const struct conf_object *const objects[CONF_KIND_COUNT] = {
+	    [CONF_KIND_SETTINGS] = &conf_schema,
+	    [CONF_KIND_PORTAL] = &portal_object,
+	    [CONF_KIND_LUN] = &lun_object,
+	    [CONF_KIND_TARGET] = &target_object,
+	    [CONF_KIND_CHAP] = &top_chap_object,
+	    [CONF_KIND_GROUP] = &top_group_object,
+	};
+	ASSERT((unsigned)kind < CONF_KIND_COUNT);
+	return objects[kind];
+}
+
 /* ---- for people ----------------------------------------------------------------------------------------- */
 
 #define OPTIONS_MAX 128u
@@ -281,8 +345,8 @@ const struct conf_option *
 conf_options(unsigned *ret_count)
 {
 	static const struct conf_object *const objects[] = {&conf_schema, &lun_object,
-	    &portal_object, &target_object, &group_object, &chap_object, &access_object,
-	    &discovery_object, &limits_object};
+	    &portal_object, &target_object, &top_group_object, &top_chap_object, &access_object,
+	    &discovery_object, &hooks_object, &limits_object};
 	static struct conf_option options[OPTIONS_MAX];
 	unsigned count = 0;
 

@@ -61,6 +61,8 @@ conf_source_add(
 		memcpy(s->text, text, len);
 	s->text[len] = '\0';
 	s->text_len = len;
+	s->owner = CONF_OWNER_ADMIN;
+	s->idx = t->source_count;
 	list[t->source_count++] = s;
 	*ret = s;
 	return 0;
@@ -75,18 +77,28 @@ err_free:
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
-/* Reads the whole of fd. 0, -EFBIG, -ENOMEM, -errno. */
-static int
-read_all(int fd, char **ret, size_t *ret_len)
+int
+conf_read_all(int fd, size_t expected, size_t max, char **ret, size_t *ret_len)
 {
-	char *buf = malloc(CONF_FILE_MAX_BYTES + 1);
-	size_t len = 0;
-	int rc = 0;
+	size_t cap = (expected < max ? expected : max) + 1, len = 0;
+	char *buf = malloc(cap);
+	int rc = buf == NULL ? -ENOMEM : 0;
 
-	if (buf == NULL)
-		return -ENOMEM;
-	while (len <= CONF_FILE_MAX_BYTES) {
-		ssize_t n = read(fd, buf + len, CONF_FILE_MAX_BYTES + 1 - len);
+	if (rc < 0)
+		return rc;
+	for (;;) {
+		if (len == cap && len <= max) { /* it has grown since it was looked at */
+			cap = max + 1;
+			char *grown = malloc(cap);
+			if (grown != NULL)
+				memcpy(grown, buf, len);
+			explicit_bzero(buf, len);
+			free(buf);
+			if (grown == NULL)
+				return -ENOMEM;
+			buf = grown;
+		}
+		ssize_t n = len < cap ? read(fd, buf + len, cap - len) : 0;
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
@@ -95,7 +107,7 @@ read_all(int fd, char **ret, size_t *ret_len)
 			break;
 		len += (size_t)n;
 	}
-	if (rc == 0 && len > CONF_FILE_MAX_BYTES)
+	if (rc == 0 && len > max)
 		rc = -EFBIG;
 	if (rc < 0) {
 		explicit_bzero(buf, len);
@@ -115,7 +127,7 @@ check_type(const struct stat *st)
 	return S_ISREG(st->st_mode) ? 0 : -ENOTSUP;
 }
 
-/* Opens and reads a regular file; never blocks on a FIFO or a device. 0, -ENOTSUP, as read_all(). */
+/* Opens and reads a regular file, never a FIFO or a device. 0, -ENOTSUP, as conf_read_all(). */
 static int
 load(const char *path, struct stat *st, char **ret, size_t *ret_len)
 {
@@ -128,7 +140,8 @@ load(const char *path, struct stat *st, char **ret, size_t *ret_len)
 		return -errno;
 	rc = fstat(fd, st) < 0 ? -errno : check_type(st);
 	if (rc == 0)
-		rc = read_all(fd, ret, ret_len);
+		rc = conf_read_all(fd, st->st_size > 0 ? (size_t)st->st_size : 0,
+		    CONF_FILE_MAX_BYTES, ret, ret_len);
 	close(fd);
 	return rc;
 }
@@ -166,6 +179,13 @@ conf_source_read(struct conf_tree *t, const char *path, const struct conf_pos *a
 
 	if (rc == -ENOMEM)
 		return rc;
+	struct conf_dir_file *f =
+	    rc == 0 && t->dir != NULL ? conf_dir_find(t->dir, st.st_dev, st.st_ino) : NULL;
+	if (f != NULL && f->instead != NULL) {
+		explicit_bzero(text, len);
+		free(text);
+		return conf_source_instead(t, path, f, ret);
+	}
 	if (rc < 0 && at != NULL) {
 		report(errors, at, path, rc);
 		return -EINVAL;
@@ -185,7 +205,21 @@ conf_source_read(struct conf_tree *t, const char *path, const struct conf_pos *a
 	(*ret)->dev = st.st_dev;
 	(*ret)->ino = st.st_ino;
 	(*ret)->mode = st.st_mode;
+	if (f != NULL && f->source == NULL)
+		f->source = *ret;
 	return 0;
+}
+
+int
+conf_source_instead(
+    struct conf_tree *t, const char *path, struct conf_dir_file *f, struct conf_source **ret)
+{
+	const char *text = f->instead->text != NULL ? f->instead->text : "";
+	int rc = conf_source_add(t, path, text, strlen(text), ret);
+
+	if (rc == 0 && f->source == NULL)
+		f->source = *ret;
+	return rc;
 }
 
 /* ---- bytes ----------------------------------------------------------------------------------- */
@@ -219,6 +253,19 @@ is_control(const unsigned char *s, size_t left)
 	if (s[0] < 0x20)
 		return s[0] != '\t' && s[0] != '\n';
 	return s[0] == 0x7f || (s[0] == 0xc2 && left > 1 && s[1] >= 0x80 && s[1] < 0xa0);
+}
+
+bool
+conf_bytes_ok(const char *s, size_t len)
+{
+	const unsigned char *text = (const unsigned char *)s;
+
+	for (size_t i = 0, n; i < len; i += n) {
+		n = utf8_length(text + i, len - i);
+		if (n == 0 || is_control(text + i, len - i))
+			return false;
+	}
+	return true;
 }
 
 /* A binary file given by mistake shall not fill the list. */

@@ -107,6 +107,19 @@ conf_text_name(const struct conf_key *k, const char *word, char **ret, struct co
 	return keep(word, ret);
 }
 
+/* Which words are events is known to who raises them. */
+int
+conf_text_event(const struct conf_key *k, const char *word, char **ret, struct conf_why *why)
+{
+	size_t len = strlen(word);
+
+	(void)k;
+	if (len == 0 || len > NAME_MAX_BYTES ||
+	    strspn(word, "abcdefghijklmnopqrstuvwxyz0123456789-_.") != len)
+		return refuse(why, "an event is a word in lower case, or all");
+	return keep(word, ret);
+}
+
 /* ---- stores ------------------------------------------------------------------------------------ */
 
 static int

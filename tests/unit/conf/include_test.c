@@ -152,7 +152,7 @@ a_bomb_is_bounded(void **state)
 	}
 	fixture_path(f, "0.conf");
 	assert_int_equal(f->errors.count, 1);
-	assert_non_null(strstr(f->messages, "too many included files: at most 1024"));
+	assert_non_null(strstr(f->messages, "too many included files: at most 8192"));
 }
 
 static void

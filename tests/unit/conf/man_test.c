@@ -92,7 +92,7 @@ examples_of_the_manual(void **state)
 		unescape(text);
 		expect_right(*state, text, part);
 	}
-	assert_int_equal(count, 6);
+	assert_int_equal(count, 7);
 	free(man);
 }
 
@@ -136,6 +136,7 @@ static const struct {
     {"chap", ".Sh CHAP\n"},
     {"initiators", ".Sh INITIATORS\n"},
     {"discovery", ".Sh DISCOVERY\n"},
+    {"hooks", ".Sh HOOKS\n"},
     {"limits", ".Sh LIMITS\n"},
 };
 #define SECTION_COUNT (sizeof sections / sizeof sections[0])
