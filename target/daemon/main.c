@@ -25,10 +25,10 @@ run_config(const struct options *o)
 	struct conf *conf = NULL;
 	int status;
 
-	int parsed = conf_parse_file(o->config_file, &errors, &tree);
-	int built = tree != NULL ? conf_build(tree, &errors, &conf) : parsed;
+	struct conf_load_args args = {.path = o->config_file};
+	int rc = conf_load(&args, &errors, &tree, &conf);
 	print_errors(&errors);
-	if (parsed < 0 || built < 0) {
+	if (rc < 0) {
 		status = EXIT_FAILED;
 	} else if (o->check_only) {
 		printf("%s: %u LUNs, %u portals, %u targets, no errors\n", o->config_file,
