@@ -249,6 +249,8 @@ blk_set_events(struct blk *b, void (*event)(void *ctx, enum blk_event ev), void 
 {
 	b->event = event;
 	b->event_ctx = ctx;
+	if (event != NULL && b->ops->watched != NULL)
+		b->ops->watched(b);
 }
 
 void

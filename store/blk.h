@@ -3,7 +3,8 @@
  * offer, and what SCSI and NBD use. Callers go through the checked functions below and never touch
  * the driver's operations. A blk knows no SCSI, no LUN, no transport.
  *
- * Thread rule: open, close and set_events on the home loop's thread (or before the loops run);
+ * Thread rule: close and set_events on the home loop's thread (or before the loops run); open there,
+ * or with BLK_OPEN_WATCH_LATER on a worker, where what nobody has used yet may also be closed;
  * blk_submit(), blk_sg_get(), blk_sg_put() on any loop: `done` then runs on that same loop.
  *
  * Units: offsets and lengths are bytes here, multiples of info.block_bytes.
@@ -151,6 +152,9 @@ uint64_t blk_sg_compare(
                                         WRITE is durable at done (O_DIRECT where possible, DSYNC) */
 #define BLK_OPEN_CREATE (1u << 2)    /* file: create with size_bytes if it doesn't exist */
 #define BLK_OPEN_UNSAFE_FS (1u << 3) /* file on tmpfs, /dev, … allowed (tests) */
+#define BLK_OPEN_WATCH_LATER                                                                       \
+	(1u << 4) /* opened on another thread than home's: the object is watched from
+	             the first blk_set_events() with a listener on */
 
 struct blk_open_args {
 	const char *spec;    /* see below */

@@ -15,6 +15,8 @@ struct blk_ops {
 	int (*sg_get)(struct blk *b, struct blk_sg *sg, enum blk_op op, uint64_t offset_bytes,
 	    uint64_t len_bytes);
 	void (*close)(struct blk *b);
+	/* Has got a listener, on loops[0]: BLK_OPEN_WATCH_LATER. May be NULL. */
+	void (*watched)(struct blk *b);
 };
 
 /* Embedded first in the driver's own struct. */

@@ -480,11 +480,19 @@ fault_close(struct blk *b)
 	fault_free(f);
 }
 
+static void
+fault_watched(struct blk *b)
+{
+	struct fault *f = fault_of(b);
+	blk_set_events(f->inner, inner_event, f);
+}
+
 static const struct blk_ops fault_ops = {
     .name = "fault",
     .submit = fault_submit,
     .sg_get = fault_sg_get,
     .close = fault_close,
+    .watched = fault_watched,
 };
 
 bool
@@ -550,7 +558,8 @@ fault_open(const struct blk_open_args *args, const char *rest, struct blk **ret,
 		fault_free(f);
 		return blk_refuse(why, err, "fault: out of memory");
 	}
-	blk_set_events(f->inner, inner_event, f);
+	if (!(args->flags & BLK_OPEN_WATCH_LATER))
+		fault_watched(&f->b);
 	*ret = &f->b;
 	return 0;
 }

@@ -458,10 +458,19 @@ raw_close(struct blk *b)
 		raw_free(r);
 }
 
+static void
+raw_watched(struct blk *b)
+{
+	struct raw *r = raw_of(b);
+	if (!r->watching)
+		raw_watch_start(r);
+}
+
 static const struct blk_ops raw_ops = {
     .name = "raw",
     .submit = raw_submit,
     .close = raw_close,
+    .watched = raw_watched,
 };
 
 int
@@ -498,7 +507,8 @@ raw_create(const struct raw_setup *su, const struct blk_open_args *args, struct 
 		list_init(&rl->bounce_queue);
 		loop_bufwait_init(&rl->bounce_wait, bounce_retry);
 	}
-	raw_watch_start(r);
+	if (!(args->flags & BLK_OPEN_WATCH_LATER))
+		raw_watch_start(r);
 	*ret = &r->b;
 	return 0;
 }

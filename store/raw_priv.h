@@ -73,6 +73,7 @@ struct raw {
 	/* home's */
 	int fd;
 	struct loop_timer timer;
+	bool watching; /* the timer is in use */
 	struct raw_probe probe;
 	bool probing;
 	sem_t look_ended;     /* posted by the worker that looks, taken on home */

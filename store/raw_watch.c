@@ -187,6 +187,8 @@ watch_fired(struct loop_timer *t)
 void
 raw_watch_start(struct raw *r)
 {
+	ASSERT(!r->watching);
+	r->watching = true;
 	loop_timer_init(&r->timer, r->b.loops[0], watch_fired);
 	loop_timer_set(&r->timer, RAW_WATCH_NS);
 }
@@ -194,7 +196,7 @@ raw_watch_start(struct raw *r)
 void
 raw_watch_hint(struct raw *r)
 {
-	if (!loop_is_current(r->b.loops[0]) || is_busy(r) || r->b.state == BLK_GONE)
+	if (!r->watching || !loop_is_current(r->b.loops[0]) || is_busy(r) || r->b.state == BLK_GONE)
 		return;
 	loop_timer_cancel(&r->timer);
 	probe_start(r);

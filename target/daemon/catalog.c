@@ -2,12 +2,10 @@
  * Saves wait in a queue of the loop; a job takes all that wait into one transaction, so that many
  * changes cost one sync. One job at a time: commits follow each other in the order of the calls.
  */
-#include "daemon/catalog.h"
+#include "daemon/catalog_priv.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <lmdb.h>
 #include <openssl/evp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -20,10 +18,8 @@
 #include "base/assert.h"
 #include "base/crc32c.h"
 #include "base/endian.h"
-#include "base/pool.h"
 
 #define FORMAT_VERSION 1u
-#define KEY_PLAIN_MAX 400u /* LMDB keys end at 511 bytes */
 #define NAME_MAX_BYTES 8192u
 #define SAVES_MAX 65536u /* more than one unit each can't wait */
 #define SHA256_BYTES 32u
@@ -60,22 +56,10 @@ struct save {
 	void *ctx;
 };
 
-struct catalog {
-	char path[PATH_MAX];
-	MDB_env *env;
-	MDB_dbi meta, identity, reservations;
-	struct loop *loop; /* of the asynchronous calls */
-	struct pool saves;
-	struct list queue; /* struct save, waiting */
-	struct list batch; /* in the job */
-	struct loop_job job;
-	bool busy;
-};
-
 /* ---- errors ------------------------------------------------------------------------------------ */
 
-static int
-to_errno(int rc)
+int
+catalog_errno(int rc)
 {
 	switch (rc) {
 	case MDB_SUCCESS:
@@ -171,9 +155,9 @@ check_length(const struct catalog *c)
 	MDB_stat st;
 	struct stat file;
 
-	int err = to_errno(mdb_env_info(c->env, &info));
+	int err = catalog_errno(mdb_env_info(c->env, &info));
 	if (err == 0)
-		err = to_errno(mdb_env_stat(c->env, &st));
+		err = catalog_errno(mdb_env_stat(c->env, &st));
 	if (err < 0)
 		return err;
 	if (stat(c->path, &file) < 0)
@@ -191,7 +175,11 @@ open_tables(struct catalog *c, MDB_txn *txn)
 		rc = mdb_dbi_open(txn, "identity", MDB_CREATE, &c->identity);
 	if (rc == 0)
 		rc = mdb_dbi_open(txn, "reservations", MDB_CREATE, &c->reservations);
-	return to_errno(rc);
+	if (rc == 0)
+		rc = mdb_dbi_open(txn, "numbers", MDB_CREATE, &c->numbers);
+	if (rc == 0)
+		rc = mdb_dbi_open(txn, "intents", MDB_CREATE, &c->intents);
+	return catalog_errno(rc);
 }
 
 /* 0; -ENOENT: none yet; -EINVAL; -ENOTSUP with *ret_version. */
@@ -200,7 +188,7 @@ read_meta(struct catalog *c, MDB_txn *txn, struct meta_record *m)
 {
 	MDB_val key = {.mv_size = 6, .mv_data = (void *)(uintptr_t) "format"}, val;
 
-	int err = to_errno(mdb_get(txn, c->meta, &key, &val));
+	int err = catalog_errno(mdb_get(txn, c->meta, &key, &val));
 	if (err < 0)
 		return err;
 	if (val.mv_size < sizeof(*m))
@@ -230,7 +218,7 @@ update_meta(
 		memset(m, 0, sizeof(*m));
 	le32_put(&m->version, FORMAT_VERSION);
 	memcpy(m->machine_id, id, sizeof(id));
-	return to_errno(mdb_put(txn, c->meta, &key, &val, 0));
+	return catalog_errno(mdb_put(txn, c->meta, &key, &val, 0));
 }
 
 static int
@@ -241,7 +229,7 @@ open_format(struct catalog *c, const char *machine_id, char *reason, size_t cap)
 
 	int err = check_length(c);
 	if (err == 0)
-		err = to_errno(mdb_txn_begin(c->env, NULL, 0, &txn));
+		err = catalog_errno(mdb_txn_begin(c->env, NULL, 0, &txn));
 	if (err < 0)
 		return fail_open(c, err, reason, cap);
 	err = open_tables(c, txn);
@@ -253,7 +241,7 @@ open_format(struct catalog *c, const char *machine_id, char *reason, size_t cap)
 			err = update_meta(c, txn, machine_id, err == -ENOENT, &m);
 	}
 	if (err == 0)
-		err = to_errno(mdb_txn_commit(txn));
+		err = catalog_errno(mdb_txn_commit(txn));
 	else
 		mdb_txn_abort(txn);
 	if (err == -ENOTSUP)
@@ -279,13 +267,13 @@ open_env(struct catalog *c, char *reason, size_t cap)
 		    "start with new"
 		    " identities (initiators will see new disks)",
 		    c->path, c->path);
-	int err = to_errno(mdb_env_create(&c->env));
+	int err = catalog_errno(mdb_env_create(&c->env));
 	if (err == 0)
-		err = to_errno(mdb_env_set_mapsize(c->env, CATALOG_MAP_BYTES));
+		err = catalog_errno(mdb_env_set_mapsize(c->env, CATALOG_MAP_BYTES));
 	if (err == 0)
-		err = to_errno(mdb_env_set_maxdbs(c->env, 8));
+		err = catalog_errno(mdb_env_set_maxdbs(c->env, 8));
 	if (err == 0)
-		err = to_errno(mdb_env_open(c->env, c->path, MDB_NOSUBDIR | MDB_NOTLS, 0600));
+		err = catalog_errno(mdb_env_open(c->env, c->path, MDB_NOSUBDIR | MDB_NOTLS, 0600));
 	return err < 0 ? fail_open(c, err, reason, cap) : 0;
 }
 
@@ -337,21 +325,15 @@ catalog_close(struct catalog *c)
 
 /* ---- identities ------------------------------------------------------------------------------------ */
 
-/* Short names are their own key ("n" + name), long ones go by their digest ("h" + SHA-256). */
-struct name_key {
-	size_t len;
-	uint8_t b[KEY_PLAIN_MAX + 1];
-};
-
-static int
-make_key(const char *name, struct name_key *k)
+int
+catalog_make_key(const char *name, char tag, struct catalog_key *k)
 {
 	size_t len = strlen(name);
 
 	if (len == 0 || len > NAME_MAX_BYTES)
 		return -ENAMETOOLONG;
-	if (len <= KEY_PLAIN_MAX) {
-		k->b[0] = 'n';
+	if (len <= CATALOG_KEY_PLAIN_MAX) {
+		k->b[0] = (uint8_t)tag;
 		memcpy(k->b + 1, name, len);
 		k->len = 1 + len;
 		return 0;
@@ -399,7 +381,7 @@ decode_identity(const MDB_val *val, const char *name, struct catalog_identity *i
 }
 
 static int
-put_identity(struct catalog *c, MDB_txn *txn, const struct name_key *k, const char *name,
+put_identity(struct catalog *c, MDB_txn *txn, const struct catalog_key *k, const char *name,
     const struct catalog_identity *id, uint64_t size_bytes)
 {
 	struct identity_record r = {0};
@@ -422,7 +404,7 @@ put_identity(struct catalog *c, MDB_txn *txn, const struct name_key *k, const ch
 	memcpy(rec, &r, sizeof(r));
 	MDB_val key = {.mv_size = k->len, .mv_data = (void *)(uintptr_t)k->b};
 	MDB_val val = {.mv_size = len, .mv_data = rec};
-	int err = to_errno(mdb_put(txn, c->identity, &key, &val, 0));
+	int err = catalog_errno(mdb_put(txn, c->identity, &key, &val, 0));
 	free(rec);
 	return err;
 }
@@ -443,32 +425,90 @@ new_identity(struct catalog_identity *id, int64_t now_s)
 	return 0;
 }
 
+/* Finds or makes one; *ret_write says whether anything was written. */
+static int
+identity_in(struct catalog *c, MDB_txn *txn, struct catalog_identity_request *r, int64_t now_s,
+    bool *ret_write)
+{
+	struct catalog_identity id = {.fresh = false};
+	struct catalog_key k;
+	MDB_val val;
+
+	int err = catalog_make_key(r->key, 'n', &k);
+	if (err < 0)
+		return err;
+	MDB_val mk = {.mv_size = k.len, .mv_data = k.b};
+	err = catalog_errno(mdb_get(txn, c->identity, &mk, &val));
+	if (err == 0)
+		err = decode_identity(&val, r->key, &id);
+	else if (err == -ENOENT)
+		err = new_identity(&id, now_s);
+	if (err == 0 && (id.fresh || id.size_bytes != r->size_bytes)) {
+		err = put_identity(c, txn, &k, r->key, &id, r->size_bytes);
+		*ret_write = true;
+	}
+	if (err == 0)
+		r->identity = id;
+	return err;
+}
+
+int
+catalog_lu_identities(struct catalog *c, struct catalog_identity_request *list, unsigned count,
+    int64_t now_s, unsigned *ret_failed)
+{
+	MDB_txn *txn;
+	bool write = false;
+	unsigned i;
+
+	int err = catalog_errno(mdb_txn_begin(c->env, NULL, 0, &txn));
+	if (err < 0) {
+		*ret_failed = 0;
+		return err;
+	}
+	for (i = 0; err == 0 && i < count; i++)
+		err = identity_in(c, txn, &list[i], now_s, &write);
+	if (err < 0)
+		*ret_failed = i - 1;
+	if (err < 0 || !write) {
+		mdb_txn_abort(txn);
+		return err;
+	}
+	err = catalog_errno(mdb_txn_commit(txn));
+	if (err < 0)
+		*ret_failed = 0;
+	return err;
+}
+
 int
 catalog_lu_identity(struct catalog *c, const char *key, uint64_t size_bytes, int64_t now_s,
     struct catalog_identity *ret)
 {
+	struct catalog_identity_request r = {.key = key, .size_bytes = size_bytes};
+	unsigned failed;
+
+	int err = catalog_lu_identities(c, &r, 1, now_s, &failed);
+	if (err == 0)
+		*ret = r.identity;
+	return err;
+}
+
+int
+catalog_lu_find(struct catalog *c, const char *key, struct catalog_identity *ret)
+{
 	struct catalog_identity id = {.fresh = false};
-	struct name_key k;
+	struct catalog_key k;
 	MDB_txn *txn;
 
-	int err = make_key(key, &k);
+	int err = catalog_make_key(key, 'n', &k);
 	if (err == 0)
-		err = to_errno(mdb_txn_begin(c->env, NULL, 0, &txn));
+		err = catalog_errno(mdb_txn_begin(c->env, NULL, MDB_RDONLY, &txn));
 	if (err < 0)
 		return err;
 	MDB_val mk = {.mv_size = k.len, .mv_data = k.b}, val;
-	err = to_errno(mdb_get(txn, c->identity, &mk, &val));
+	err = catalog_errno(mdb_get(txn, c->identity, &mk, &val));
 	if (err == 0)
 		err = decode_identity(&val, key, &id);
-	else if (err == -ENOENT)
-		err = new_identity(&id, now_s);
-	bool write = err == 0 && (id.fresh || id.size_bytes != size_bytes);
-	if (write)
-		err = put_identity(c, txn, &k, key, &id, size_bytes);
-	if (write && err == 0)
-		err = to_errno(mdb_txn_commit(txn));
-	else
-		mdb_txn_abort(txn);
+	mdb_txn_abort(txn);
 	if (err == 0)
 		*ret = id;
 	return err;
@@ -478,25 +518,25 @@ int
 catalog_lu_forget(struct catalog *c, const char *key)
 {
 	struct catalog_identity id;
-	struct name_key k;
+	struct catalog_key k;
 	MDB_txn *txn;
 
-	int err = make_key(key, &k);
+	int err = catalog_make_key(key, 'n', &k);
 	if (err == 0)
-		err = to_errno(mdb_txn_begin(c->env, NULL, 0, &txn));
+		err = catalog_errno(mdb_txn_begin(c->env, NULL, 0, &txn));
 	if (err < 0)
 		return err;
 	MDB_val mk = {.mv_size = k.len, .mv_data = k.b}, val;
-	err = to_errno(mdb_get(txn, c->identity, &mk, &val));
+	err = catalog_errno(mdb_get(txn, c->identity, &mk, &val));
 	if (err == 0 && decode_identity(&val, key, &id) == 0) {
 		MDB_val uuid = {.mv_size = sizeof(id.uuid), .mv_data = id.uuid};
 		int rc = mdb_del(txn, c->reservations, &uuid, NULL);
-		err = rc == MDB_NOTFOUND ? 0 : to_errno(rc);
+		err = rc == MDB_NOTFOUND ? 0 : catalog_errno(rc);
 	}
 	if (err == 0)
-		err = to_errno(mdb_del(txn, c->identity, &mk, NULL));
+		err = catalog_errno(mdb_del(txn, c->identity, &mk, NULL));
 	if (err == 0)
-		return to_errno(mdb_txn_commit(txn));
+		return catalog_errno(mdb_txn_commit(txn));
 	mdb_txn_abort(txn);
 	return err;
 }
@@ -509,10 +549,10 @@ catalog_pr_load(struct catalog *c, const uint8_t lu_uuid[16], void **ret, size_t
 	MDB_val key = {.mv_size = 16, .mv_data = (void *)(uintptr_t)lu_uuid}, val;
 	MDB_txn *txn;
 
-	int err = to_errno(mdb_txn_begin(c->env, NULL, MDB_RDONLY, &txn));
+	int err = catalog_errno(mdb_txn_begin(c->env, NULL, MDB_RDONLY, &txn));
 	if (err < 0)
 		return err;
-	err = to_errno(mdb_get(txn, c->reservations, &key, &val));
+	err = catalog_errno(mdb_get(txn, c->reservations, &key, &val));
 	if (err == 0) {
 		void *copy = malloc(val.mv_size ? val.mv_size : 1);
 		if (copy) {
@@ -534,9 +574,9 @@ put_save(struct catalog *c, MDB_txn *txn, const struct save *s)
 	MDB_val val = {.mv_size = s->len, .mv_data = (void *)(uintptr_t)s->blob};
 
 	if (s->len > 0)
-		return to_errno(mdb_put(txn, c->reservations, &key, &val, 0));
+		return catalog_errno(mdb_put(txn, c->reservations, &key, &val, 0));
 	int rc = mdb_del(txn, c->reservations, &key, NULL);
-	return rc == MDB_NOTFOUND ? 0 : to_errno(rc);
+	return rc == MDB_NOTFOUND ? 0 : catalog_errno(rc);
 }
 
 /* On the helper thread; the batch is its own until save_done(). */
@@ -546,7 +586,7 @@ save_work(struct loop_job *j)
 	struct catalog *c = container_of(j, struct catalog, job);
 	MDB_txn *txn;
 
-	int err = to_errno(mdb_txn_begin(c->env, NULL, 0, &txn));
+	int err = catalog_errno(mdb_txn_begin(c->env, NULL, 0, &txn));
 	if (err < 0)
 		return err;
 	LIST_FOREACH (l, &c->batch) {
@@ -556,7 +596,7 @@ save_work(struct loop_job *j)
 			return err;
 		}
 	}
-	return to_errno(
+	return catalog_errno(
 	    mdb_txn_commit(txn)); /* synced: neither MDB_NOSYNC nor MDB_NOMETASYNC is set */
 }
 

@@ -48,8 +48,64 @@ struct catalog_identity {
  */
 int catalog_lu_identity(struct catalog *c, const char *key, uint64_t size_bytes, int64_t now_s,
     struct catalog_identity *ret);
+/*
+ * The same for many, in one transaction: all or none. On failure *ret_failed is the index of the
+ * request that failed (0 when the transaction did).
+ */
+struct catalog_identity_request {
+	const char *key;
+	uint64_t size_bytes;
+	struct catalog_identity identity; /* out */
+};
+int catalog_lu_identities(struct catalog *c, struct catalog_identity_request *list, unsigned count,
+    int64_t now_s, unsigned *ret_failed);
+/* The identity that a store was given. Blocking. 0, -ENOENT, -EINVAL, … */
+int catalog_lu_find(struct catalog *c, const char *key, struct catalog_identity *ret);
 /* Forgets identity and reservations of a store that is served no more. Blocking. 0, -ENOENT, … */
 int catalog_lu_forget(struct catalog *c, const char *key);
+
+/* ---- numbers of ports ---------------------------------------------------------------------- */
+
+/*
+ * Portal group tags (1 to 64) and bases of relative target port identifiers (1, 65, 129, …): what an
+ * object was given stays its own, over restarts and changes. `list` names all objects of the
+ * configuration; the number of one that isn't there any more is given to a new one when no other is
+ * left. One transaction; with `keep` false nothing is written, the answer is what it would be.
+ * Blocking. 0; -ERANGE: too many objects, *ret_failed is the first one
+ * without a number; -ENAMETOOLONG, -ENOSPC, -EIO, …
+ */
+enum catalog_number_kind { CATALOG_PORTAL, CATALOG_TARGET };
+struct catalog_number_request {
+	enum catalog_number_kind kind;
+	const char *name;
+	uint16_t number; /* out */
+};
+#define CATALOG_PORTALS_MAX 64u
+#define CATALOG_TARGETS_MAX 1023u
+int catalog_numbers(struct catalog *c, struct catalog_number_request *list, unsigned count,
+    bool keep, unsigned *ret_failed);
+
+/* ---- intents --------------------------------------------------------------------------------- */
+
+/*
+ * What a change is about to do to a file before or after it is in the configuration; the next start
+ * completes it or takes it back. One row a path. Blocking.
+ */
+enum catalog_intent_kind {
+	CATALOG_CREATE = 1, /* a file is made: it goes again if the configuration doesn't name it */
+	CATALOG_DISCARD = 2, /* a file is removed if the configuration doesn't name it */
+};
+struct catalog_intent {
+	enum catalog_intent_kind kind;
+	uint64_t size_bytes; /* of a file that is made; else 0 */
+	char path[4096];
+};
+/* Replaces what is there for the path. 0, -ENAMETOOLONG, -ENOSPC, … */
+int catalog_intent_put(struct catalog *c, const struct catalog_intent *i);
+/* 0; -ENOENT: there is none. */
+int catalog_intent_clear(struct catalog *c, const char *path);
+/* All of them; *ret is the caller's to free. 0, -EINVAL (damaged), -ENOMEM, … */
+int catalog_intent_list(struct catalog *c, struct catalog_intent **ret, unsigned *ret_count);
 
 /* ---- reservations ------------------------------------------------------------------------------ */
 

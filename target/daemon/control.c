@@ -49,9 +49,9 @@ lun_list(void *ctx, const json_t *params, struct ctl_failure *failure)
 	json_t *list = json_array();
 	(void)params;
 	(void)failure;
-	for (unsigned i = 0; list != NULL && i < d->conf->lun_count; i++)
-		if (d->luns[i].lu != NULL) /* none any more while the daemon ends */
-			json_array_append_new(list, lun_json(&d->luns[i]));
+	for (unsigned i = 0; list != NULL && i < d->now.lun_count; i++)
+		if (d->now.luns[i]->lu != NULL) /* none any more while the daemon ends */
+			json_array_append_new(list, lun_json(d->now.luns[i]));
 	return list;
 }
 

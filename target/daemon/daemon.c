@@ -1,5 +1,3 @@
-#include "daemon/daemon.h"
-
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
@@ -10,7 +8,9 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "base/log.h"
+#include "daemon/plan.h"
 
 #define STOP_GRACE_MS 2000u
 #define DEFAULT_LOOPS_MAX 4u
@@ -156,13 +156,16 @@ on_unit_destroyed(void *ctx)
 
 /* On the home loop: units end on the loops, which stop when the last one is gone. */
 static void
-end_units(struct daemon *d)
+end_units(struct daemon *d, const struct daemon_objects *o)
 {
-	daemon_destroy_views(d);
 	d->lus_left = 1; /* a count of our own, so that no unit at all is no special case */
-	for (unsigned i = 0; i < d->conf->lun_count; i++) {
-		struct scsi_lu *lu = d->luns[i].lu;
-		d->luns[i].lu = NULL;
+	for (unsigned i = 0; i < o->view_count; i++) {
+		scsi_view_destroy(o->views[i]->view);
+		o->views[i]->view = NULL;
+	}
+	for (unsigned i = 0; i < o->lun_count; i++) {
+		struct scsi_lu *lu = o->luns[i]->lu;
+		o->luns[i]->lu = NULL;
 		if (lu == NULL)
 			continue;
 		d->lus_left++;
@@ -189,24 +192,25 @@ run_loops(struct daemon *d)
 struct end_msg {
 	struct loop_msg msg;
 	struct daemon *d;
+	const struct daemon_objects *objects;
 };
 
 static void
 on_end_msg(struct loop_msg *m)
 {
-	end_units(container_of(m, struct end_msg, msg)->d);
+	struct end_msg *end = container_of(m, struct end_msg, msg);
+	end_units(end->d, end->objects);
 }
 
 /* After a failed start, when the loops have never run: they run for this. */
 static void
-destroy_units(void *ctx)
+end_units_before_run(struct daemon *d, const struct daemon_objects *o)
 {
-	struct daemon *d = ctx;
-	struct end_msg m = {.msg = {.run = on_end_msg}, .d = d};
+	struct end_msg m = {.msg = {.run = on_end_msg}, .d = d, .objects = o};
 	bool any = false;
 
-	for (unsigned i = 0; i < d->conf->lun_count; i++)
-		any |= d->luns[i].lu != NULL;
+	for (unsigned i = 0; i < o->lun_count; i++)
+		any |= o->luns[i]->lu != NULL;
 	if (!any)
 		return;
 	loop_send(d->loops[0], &m.msg);
@@ -214,12 +218,65 @@ destroy_units(void *ctx)
 }
 
 static int
+open_stores(void *ctx)
+{
+	struct daemon *d = ctx;
+	struct daemon_config config = d->config;
+
+	d->config = (struct daemon_config){0};
+	int rc = plan_create(
+	    d, config, d->options->config_file != NULL, &d->plan, d->reason, sizeof d->reason);
+	if (rc < 0)
+		return rc;
+	rc = plan_open(d->plan);
+	if (rc < 0) {
+		snprintf(d->reason, sizeof d->reason, "%s", d->plan->reason);
+		plan_close(d->plan);
+		plan_destroy(d->plan);
+		d->plan = NULL;
+	}
+	return rc;
+}
+
+static void
+close_stores(void *ctx)
+{
+	struct daemon *d = ctx;
+	if (d->plan != NULL && !d->plan->adopted)
+		plan_close(d->plan);
+	/* A start that failed leaves nothing behind; nobody has seen the files. */
+	for (unsigned i = 0; !d->served && i < d->now.lun_count; i++)
+		daemon_lun_undo(d->now.luns[i]);
+	plan_destroy(d->plan);
+	d->plan = NULL;
+	daemon_objects_fini(&d->now);
+}
+
+static int
 create_units(void *ctx)
 {
-	int rc = daemon_create_units(ctx);
-	if (rc < 0)
-		destroy_units(ctx);
-	return rc;
+	struct daemon *d = ctx;
+	struct plan *p = d->plan;
+	int rc = plan_make(p);
+	if (rc < 0) {
+		snprintf(d->reason, sizeof d->reason, "%s", p->reason);
+		plan_unmake(p);
+		end_units_before_run(d, &p->next);
+		return rc;
+	}
+	plan_adopt(p);
+	d->iscsi_config = p->iscsi;
+	p->iscsi = NULL;
+	return 0;
+}
+
+static void
+destroy_units(void *ctx)
+{
+	struct daemon *d = ctx;
+	iscsi_config_destroy(d->iscsi_config);
+	d->iscsi_config = NULL;
+	end_units_before_run(d, &d->now);
 }
 
 /* ---- signals ----------------------------------------------------------------------------------------- */
@@ -227,7 +284,8 @@ create_units(void *ctx)
 static void
 on_server_stopped(void *ctx)
 {
-	end_units(ctx);
+	struct daemon *d = ctx;
+	end_units(d, &d->now);
 }
 
 static void
@@ -280,10 +338,10 @@ static const struct step start_steps[] = {
     {"open the state directory", open_state, close_state},
     {"create the event loops", create_loops, destroy_loops},
     {"watch signals", watch_signals, unwatch_signals},
-    {"open the stores", daemon_open_stores, daemon_close_stores},
+    {"open the stores", open_stores, close_stores},
     {"create the SCSI core", create_core, destroy_core},
     {"create the logical units", create_units, destroy_units},
-    {"create the targets", daemon_create_targets, daemon_destroy_targets},
+    {"create the iSCSI server", daemon_create_frontend, daemon_destroy_frontend},
     {"open the control socket", daemon_open_control, daemon_close_control},
     {"listen", daemon_listen, NULL},
 };
@@ -298,14 +356,25 @@ raise_file_limit(void)
 	}
 }
 
+void
+daemon_config_fini(struct daemon_config *c)
+{
+	conf_destroy(c->conf);
+	conf_tree_destroy(c->tree);
+	*c = (struct daemon_config){0};
+}
+
 int
-daemon_run(const struct options *o, const struct conf *conf)
+daemon_run(const struct options *o, struct daemon_config config)
 {
 	struct daemon *d = calloc(1, sizeof *d);
-	if (d == NULL)
+	if (d == NULL) {
+		daemon_config_fini(&config);
 		return EXIT_FAILED;
+	}
 	d->options = o;
-	d->conf = conf;
+	d->config = config;
+	d->conf = config.conf;
 	raise_file_limit();
 	int rc = steps_start(
 	    &d->steps, start_steps, sizeof start_steps / sizeof start_steps[0], d, NULL);
@@ -315,15 +384,19 @@ daemon_run(const struct options *o, const struct conf *conf)
 		else
 			fprintf(stderr, "terraced: can't %s: %s\n", steps_name(&d->steps),
 			    strerror(-rc));
+		daemon_config_fini(&d->config);
 		free(d);
 		return EXIT_FAILED;
 	}
 	d->served = true;
+	plan_destroy(d->plan);
+	d->plan = NULL;
 	if (!o->quiet)
 		daemon_announce(d);
 	run_loops(d);
 	steps_undo(&d->steps);
 	log_info("daemon", "ended");
+	daemon_config_fini(&d->config);
 	free(d);
 	return EXIT_DONE;
 }

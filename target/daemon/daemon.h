@@ -12,6 +12,7 @@
 #include "base/steps.h"
 #include "conf/conf.h"
 #include "daemon/catalog.h"
+#include "daemon/names.h"
 #include "daemon/options.h"
 #include "daemon/statedir.h"
 #include "iscsi/iscsi.h"
@@ -19,27 +20,78 @@
 #include "scsi/scsi.h"
 #include "store/blk.h"
 
+/* What runs; replaced as a whole by a change. The tree goes after the objects that borrow from it. */
+struct daemon_config {
+	struct conf_tree *tree; /* NULL: from the command line */
+	struct conf *conf;
+};
+
+/* A LUN that is served, or would be if its store could be opened. */
 struct daemon_lun {
-	const struct conf_lun *conf;
-	struct blk *blk;
-	struct scsi_lu *lu;
 	struct daemon *daemon;
-	char *canonical; /* the store's, or "ram:NAME": key of its identity */
-	bool created;    /* its file was made by this start */
+	char *name;
+	const struct conf_lun *conf; /* in the running configuration: another one after a change */
+	struct blk *blk;             /* NULL: its store couldn't be opened, `why` */
+	struct scsi_lu *lu;          /* NULL: no unit (store not open, or ending) */
+	char *canonical;             /* the store's, or "ram:NAME": key of its identity */
+	char *why;                   /* one sentence while blk is NULL, else NULL */
+	bool created;                /* its file was made by this start or change */
+	struct catalog_identity id;
+	void *reservations; /* from before, until the unit has them */
+	size_t reservations_len;
+};
+
+/* What the initiators of a group, or everybody on an open target, see. */
+struct daemon_view {
+	char *key;              /* daemon_view_key() */
+	struct scsi_view *view; /* LUNs without unit aren't in it */
+};
+
+/* An address that a portal listens on. */
+struct daemon_address {
+	char *text;                   /* as the configuration says it */
+	struct sockaddr_storage real; /* bound to: with the kernel's choice for port 0 */
+	bool listening;
+};
+struct daemon_portal {
+	char *name;
+	uint16_t tag; /* portal group tag; the portal's for ever (catalogue) */
+	struct daemon_address *addresses;
+	unsigned address_count;
+};
+
+/* A SCSI target port: a target on a portal. */
+struct daemon_port {
+	uint16_t rel_id; /* base of the target + tag - 1 */
+	uint16_t tag;
+	const char *target; /* of the configuration */
+};
+
+/* What is served, in the order of the configuration, and by name. */
+struct daemon_objects {
+	struct daemon_lun **luns;
+	unsigned lun_count;
+	struct daemon_view **views;
+	unsigned view_count;
+	struct daemon_portal **portals;
+	unsigned portal_count;
+	struct daemon_port *ports; /* by rel_id */
+	unsigned port_count;
+	struct names lun_names, view_names, portal_names;
 };
 
 struct daemon {
 	const struct options *options;
-	const struct conf *conf;
+	struct daemon_config config;
+	const struct conf *conf; /* config.conf */
 	struct statedir *statedir;
 	struct catalog *catalog;
 	struct loop *loops[LOOP_COUNT_MAX];
 	unsigned loop_count;
 	unsigned threads_started;
-	struct daemon_lun *luns; /* conf->lun_count */
+	struct daemon_objects now;
+	struct plan *plan; /* of the start, until it is complete */
 	struct scsi_core *core;
-	struct scsi_view **views;
-	unsigned view_count;
 	struct iscsi_config *iscsi_config;
 	struct iscsi_server *iscsi;
 	struct ctl_server *ctl;
@@ -52,23 +104,71 @@ struct daemon {
 	char reason[1024]; /* why a step failed */
 };
 
-/* Starts, serves, stops. An exit status; what went wrong has been told on stderr. */
-int daemon_run(const struct options *o, const struct conf *conf);
+/*
+ * Starts, serves, stops. An exit status; what went wrong has been told on stderr. Takes over the
+ * configuration.
+ */
+int daemon_run(const struct options *o, struct daemon_config config);
+void daemon_config_fini(struct daemon_config *c);
 
-/* ---- open.c: stores and units; each fills d->reason ------------------------------------------- */
-int daemon_open_stores(void *daemon);
-void daemon_close_stores(void *daemon);
-int daemon_create_units(void *daemon);
+/* ---- lun.c: one LUN ------------------------------------------------------------------------------ */
+
+/* NULL: no such LUN. */
+struct daemon_lun *daemon_lun_find(const struct daemon *d, const char *name);
 /* "ram:" or "null:": nothing to find again after a restart. */
 bool daemon_is_memory(const char *store);
+/* In no table. 0 or -ENOMEM. */
+int daemon_lun_create(struct daemon *d, const struct conf_lun *conf, struct daemon_lun **ret);
+/* Without unit; closes the store. Accepts NULL. */
+void daemon_lun_destroy(struct daemon_lun *l);
+/*
+ * Opens the store. Blocking: before the loops run, or on a worker for a LUN that is in no table.
+ * 0 or -errno with one sentence in `reason`, which is l->why too.
+ */
+int daemon_lun_open(struct daemon_lun *l, char *reason, size_t cap);
+/* The file that the opening made is removed again: nobody has seen it. Blocking. */
+void daemon_lun_undo(struct daemon_lun *l);
+/*
+ * Identities and reservations of LUNs that are open, in one transaction. Blocking, as above. 0 or
+ * -errno and a sentence.
+ */
+int daemon_luns_remember(
+    struct daemon *d, struct daemon_lun *const *luns, unsigned count, char *reason, size_t cap);
+/* Home loop: the unit. 0 or -errno (-EEXIST: an identity that another unit has) and a sentence. */
+int daemon_lun_create_unit(struct daemon_lun *l, char *reason, size_t cap);
+/* "FILE:LINE: " of the LUN's statement, or "". */
+const char *daemon_pos_text(const struct conf_pos *pos, char *buf, size_t cap);
 
-/* ---- frontend.c: views, targets, portals -------------------------------------------------------- */
-int daemon_create_targets(void *daemon);
+/* ---- objects.c: what is served ------------------------------------------------------------------ */
+
+#define DAEMON_PORTALS_MAX CATALOG_PORTALS_MAX
+
+/* "TARGET\nGROUP", "TARGET" for an open target's own (group NULL). NULL: no memory. */
+char *daemon_view_key(const char *target, const char *group);
+/* NULL: no such object. */
+struct daemon_view *daemon_view_find(const struct daemon *d, const char *target, const char *group);
+struct daemon_portal *daemon_portal_find(const struct daemon *d, const char *name);
+/* Accept NULL. A view has no user any more; a portal doesn't listen. */
+void daemon_view_destroy(struct daemon_view *v);
+void daemon_portal_destroy(struct daemon_portal *p);
+/* Forgets the tables, not what is in them. */
+void daemon_objects_forget(struct daemon_objects *o);
+/* Destroys all; no unit is left. */
+void daemon_objects_fini(struct daemon_objects *o);
+
+/* ---- limits.c ---------------------------------------------------------------------------------------- */
 /* The defaults and what `limits { … }` sets. */
 void daemon_limits(const struct conf *conf, struct iscsi_limits *ret);
-void daemon_destroy_targets(void *daemon);
-/* No session is left. */
-void daemon_destroy_views(struct daemon *d);
+
+/* ---- portal.c ---------------------------------------------------------------------------------------- */
+/* "192.0.2.1:3260", "[2001:db8::1]:3260". */
+void daemon_format_address(const struct sockaddr_storage *a, char *buf, size_t cap);
+
+/* ---- frontend.c, announce.c ------------------------------------------------------------------------ */
+
+/* Steps of the start. */
+int daemon_create_frontend(void *daemon);
+void daemon_destroy_frontend(void *daemon);
 int daemon_listen(void *daemon);
 /* Lines for the person who started it: what is served, how to connect. */
 void daemon_announce(const struct daemon *d);

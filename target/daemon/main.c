@@ -35,11 +35,12 @@ run_config(const struct options *o)
 		    conf->lun_count, conf->portal_count, conf->target_count);
 		status = errors.count > 0 ? EXIT_REMARKS : EXIT_DONE;
 	} else {
-		status = daemon_run(o, conf);
+		conf_errors_fini(&errors);
+		return daemon_run(o, (struct daemon_config){tree, conf});
 	}
+	conf_errors_fini(&errors);
 	conf_destroy(conf);
 	conf_tree_destroy(tree);
-	conf_errors_fini(&errors);
 	return status;
 }
 
@@ -52,7 +53,13 @@ main(int argc, char **argv)
 	int status = options_parse(argc, argv, &o);
 	if (status >= 0)
 		return status;
-	status = o.config_file != NULL ? run_config(&o) : daemon_run(&o, o.conf);
+	if (o.config_file != NULL) {
+		status = run_config(&o);
+	} else {
+		struct daemon_config config = {.conf = o.conf};
+		o.conf = NULL;
+		status = daemon_run(&o, config);
+	}
 	options_fini(&o);
 	return status;
 }

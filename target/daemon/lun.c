@@ -1,0 +1,319 @@
+/* One LUN: its store, its identity, the reservations from before, its unit. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "daemon/daemon.h"
+
+/* ---- the object ----------------------------------------------------------------------------------- */
+
+struct daemon_lun *
+daemon_lun_find(const struct daemon *d, const char *name)
+{
+	return names_find(&d->now.lun_names, name);
+}
+
+bool
+daemon_is_memory(const char *store)
+{
+	return strncmp(store, "ram:", 4) == 0 || strncmp(store, "null:", 5) == 0;
+}
+
+const char *
+daemon_pos_text(const struct conf_pos *pos, char *buf, size_t cap)
+{
+	buf[0] = '\0';
+	if (pos->file != NULL)
+		snprintf(buf, cap, "%s:%u: ", pos->file, pos->line);
+	return buf;
+}
+
+int
+daemon_lun_create(struct daemon *d, const struct conf_lun *conf, struct daemon_lun **ret)
+{
+	struct daemon_lun *l = calloc(1, sizeof *l);
+	if (l == NULL)
+		return -ENOMEM;
+	l->daemon = d;
+	l->conf = conf;
+	l->name = strdup(conf->name);
+	if (l->name == NULL) {
+		free(l);
+		return -ENOMEM;
+	}
+	*ret = l;
+	return 0;
+}
+
+void
+daemon_lun_destroy(struct daemon_lun *l)
+{
+	if (l == NULL)
+		return;
+	ASSERT(l->lu == NULL);
+	if (l->blk != NULL)
+		blk_set_events(l->blk, NULL, NULL);
+	blk_close(l->blk);
+	free(l->reservations);
+	free(l->canonical);
+	free(l->why);
+	free(l->name);
+	free(l);
+}
+
+/* ---- the store ------------------------------------------------------------------------------------- */
+
+static void
+on_blk_event(void *ctx, enum blk_event ev)
+{
+	struct daemon_lun *l = ctx;
+	char size[32];
+
+	switch (ev) {
+	case BLK_EVENT_SIZE:
+		text_format_size(blk_get_info(l->blk)->size_bytes, size, sizeof size);
+		log_info("store", "size of %s is now %s lun=%s", l->canonical, size, l->name);
+		break;
+	case BLK_EVENT_GONE:
+		log_err("store",
+		    "%s doesn't answer any more: its LUN is not ready until it is back lun=%s",
+		    l->canonical, l->name);
+		break;
+	case BLK_EVENT_BACK:
+		log_info("store", "%s is back lun=%s", l->canonical, l->name);
+		break;
+	case BLK_EVENT_COUNT:
+		break;
+	}
+	if (l->lu != NULL)
+		scsi_lu_blk_event(l->lu, ev);
+}
+
+/* The path in "file:PATH" and "PATH". */
+static const char *
+store_path(const char *store)
+{
+	return strncmp(store, "file:", 5) == 0 ? store + 5 : store;
+}
+
+static int
+open_store(struct daemon_lun *l, char *reason, size_t cap)
+{
+	const struct conf_lun *c = l->conf;
+	const struct daemon *d = l->daemon;
+	struct blk_open_args args = {
+	    .spec = c->store,
+	    .size_bytes = c->size_bytes,
+	    .flags = (c->read_only ? BLK_OPEN_READ_ONLY : 0u) |
+	             (c->mode == CONF_MODE_VOLATILE ? BLK_OPEN_VOLATILE : 0u) |
+	             (c->size_bytes > 0 && !c->read_only ? BLK_OPEN_CREATE : 0u) |
+	             (d->options->unsafe_fs ? BLK_OPEN_UNSAFE_FS : 0u) | BLK_OPEN_WATCH_LATER,
+	    .block_bytes = c->block_size,
+	    .loops = d->loops,
+	    .loop_count = d->loop_count,
+	};
+	char why[768], pos[512];
+	bool was_there = access(store_path(c->store), F_OK) == 0;
+	int rc = blk_open(&args, &l->blk, why, sizeof why);
+	l->created = rc == 0 && !was_there && (args.flags & BLK_OPEN_CREATE) != 0 &&
+	             !daemon_is_memory(c->store);
+	if (rc < 0 && c->pos.file != NULL)
+		snprintf(reason, cap, "%sLUN %s: %s", daemon_pos_text(&c->pos, pos, sizeof pos),
+		    c->name, why);
+	else if (rc < 0)
+		snprintf(reason, cap, "%s", why);
+	return rc;
+}
+
+/* A store that opens and can't be a LUN. */
+static int
+check_store(const struct daemon_lun *l, char *reason, size_t cap)
+{
+	if (blk_get_info(l->blk)->size_bytes >= l->conf->block_size)
+		return 0;
+	snprintf(reason, cap, "LUN %s: %s is empty; give it a size, as in %s:10GiB", l->name,
+	    l->conf->store, l->conf->store);
+	return -EINVAL;
+}
+
+int
+daemon_lun_open(struct daemon_lun *l, char *reason, size_t cap)
+{
+	ASSERT(l->blk == NULL && l->lu == NULL);
+	int rc = open_store(l, reason, cap);
+	if (rc == 0)
+		rc = check_store(l, reason, cap);
+	if (rc == 0) {
+		/* Memory has no name of its own: its identity goes with the LUN's. */
+		free(l->canonical);
+		int n = daemon_is_memory(l->conf->store)
+		            ? asprintf(&l->canonical, "%s%s", l->conf->store, l->name)
+		            : asprintf(&l->canonical, "%s", blk_get_name(l->blk));
+		if (n < 0) {
+			l->canonical = NULL;
+			snprintf(reason, cap, "LUN %s: out of memory", l->name);
+			rc = -ENOMEM;
+		}
+	}
+	free(l->why);
+	l->why = rc < 0 ? strdup(reason) : NULL;
+	if (rc < 0)
+		daemon_lun_undo(l);
+	return rc;
+}
+
+void
+daemon_lun_undo(struct daemon_lun *l)
+{
+	ASSERT(l->lu == NULL);
+	blk_close(l->blk);
+	l->blk = NULL;
+	if (l->created)
+		(void)unlink(store_path(l->conf->store));
+	l->created = false;
+}
+
+/* ---- what is remembered ------------------------------------------------------------------------------ */
+
+static int
+load_reservations(struct daemon *d, struct daemon_lun *l, char *reason, size_t cap)
+{
+	uint8_t uuid[16];
+	memcpy(uuid, l->id.uuid, sizeof uuid);
+	if (l->conf->uuid != NULL)
+		(void)text_parse_uuid(l->conf->uuid, uuid);
+	free(l->reservations);
+	l->reservations = NULL;
+	int rc = catalog_pr_load(d->catalog, uuid, &l->reservations, &l->reservations_len);
+	if (rc == 0 || rc == -ENOENT)
+		return 0;
+	snprintf(reason, cap, "LUN %s: its persistent reservations can't be read from %s: %s",
+	    l->name, statedir_path(d->statedir), strerror(-rc));
+	return rc;
+}
+
+int
+daemon_luns_remember(
+    struct daemon *d, struct daemon_lun *const *luns, unsigned count, char *reason, size_t cap)
+{
+	struct catalog_identity_request *r = calloc(count + 1, sizeof *r);
+	if (r == NULL) {
+		snprintf(reason, cap, "out of memory");
+		return -ENOMEM;
+	}
+	for (unsigned i = 0; i < count; i++) {
+		r[i].key = luns[i]->canonical;
+		r[i].size_bytes = blk_get_info(luns[i]->blk)->size_bytes;
+	}
+	unsigned failed = 0;
+	int rc = catalog_lu_identities(d->catalog, r, count, (int64_t)time(NULL), &failed);
+	if (rc < 0)
+		snprintf(reason, cap, "LUN %s: its identity can't be kept in %s: %s",
+		    count > 0 ? luns[failed]->name : "", statedir_path(d->statedir), strerror(-rc));
+	for (unsigned i = 0; rc == 0 && i < count; i++) {
+		luns[i]->id = r[i].identity;
+		rc = load_reservations(d, luns[i], reason, cap);
+	}
+	free(r);
+	return rc;
+}
+
+/* ---- the unit ------------------------------------------------------------------------------------------ */
+
+static int
+parse_hex(const char *s, uint8_t *buf, size_t len)
+{
+	if (s[0] == '0' && (s[1] == 'x' || s[1] == 'X'))
+		s += 2;
+	if (strlen(s) != 2 * len)
+		return -EINVAL;
+	for (size_t i = 0; i < len; i++) {
+		unsigned v;
+		if (sscanf(s + 2 * i, "%2x", &v) != 1)
+			return -EINVAL;
+		buf[i] = (uint8_t)v;
+	}
+	return 0;
+}
+
+static int
+restore_reservations(struct daemon_lun *l, char *reason, size_t cap)
+{
+	if (l->reservations == NULL)
+		return 0;
+	int rc = scsi_lu_restore_pr(l->lu, l->reservations, l->reservations_len);
+	if (rc == 0) {
+		free(l->reservations);
+		l->reservations = NULL;
+		return 0;
+	}
+	snprintf(reason, cap,
+	    "LUN %s: its persistent reservations in %s can't be read (%s); serving it without "
+	    "them could let a fenced node write: restore the state directory from a backup",
+	    l->name, statedir_path(l->daemon->statedir), strerror(-rc));
+	return rc;
+}
+
+static int
+identity(const struct daemon_lun *l, struct scsi_lu_args *args, char *reason, size_t cap)
+{
+	const struct conf_lun *c = l->conf;
+	int rc = 0;
+	memcpy(args->uuid, l->id.uuid, sizeof args->uuid);
+	if (c->uuid != NULL && text_parse_uuid(c->uuid, args->uuid) < 0)
+		rc = -EINVAL;
+	if (c->naa != NULL && parse_hex(c->naa, args->naa, sizeof args->naa) < 0)
+		rc = -EINVAL;
+	if (c->eui64 != NULL && parse_hex(c->eui64, args->eui64, sizeof args->eui64) < 0)
+		rc = -EINVAL;
+	if (rc < 0)
+		snprintf(reason, cap, "LUN %s: malformed identity", c->name);
+	return rc;
+}
+
+int
+daemon_lun_create_unit(struct daemon_lun *l, char *reason, size_t cap)
+{
+	const struct conf_lun *c = l->conf;
+	const struct blk_info *info = blk_get_info(l->blk);
+	struct scsi_lu_args args = {
+	    .name = c->name,
+	    .serial = c->serial != NULL ? c->serial : l->id.serial,
+	    .t10_id = c->t10_id,
+	    .vendor = c->vendor,
+	    .product = c->product,
+	    .revision = c->revision,
+	    .block_bytes = c->block_size,
+	    .physical_exponent = c->physical_exponent < 0 ? 0xff : (uint8_t)c->physical_exponent,
+	    .read_only = c->read_only || (info->caps & BLK_CAP_READ_ONLY) != 0,
+	    .removable = c->removable,
+	    .rotational =
+	        c->rotational_set ? c->rotational : (info->caps & BLK_CAP_ROTATIONAL) != 0,
+	    .thin = c->thin < 0 ? (info->caps & BLK_CAP_UNMAP) != 0 : c->thin > 0,
+	    .sanitize = c->sanitize,
+	    .volatile_cache = c->mode == CONF_MODE_VOLATILE,
+	    .blk = l->blk,
+	};
+	ASSERT(l->lu == NULL && l->blk != NULL);
+	int rc = identity(l, &args, reason, cap);
+	if (rc < 0)
+		return rc;
+	rc = scsi_lu_create(l->daemon->core, &args, &l->lu);
+	if (rc == -EEXIST)
+		snprintf(reason, cap,
+		    "LUN %s has the uuid, naa or serial of another LUN: initiators would take them "
+		    "for one; give it its own",
+		    l->name);
+	else if (rc < 0)
+		snprintf(reason, cap, "LUN %s: %s", l->name, strerror(-rc));
+	if (rc < 0)
+		return rc;
+	blk_set_events(l->blk, on_blk_event, l);
+	return restore_reservations(l, reason, cap);
+}

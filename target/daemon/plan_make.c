@@ -1,0 +1,204 @@
+/* Units, views, SCSI ports, targets and sockets of a plan; and back. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "daemon/plan.h"
+
+#define LISTEN_TRIES 30u
+#define LISTEN_RETRY_US 100000u
+
+static int
+no_memory(struct plan *p)
+{
+	snprintf(p->reason, sizeof p->reason, "out of memory");
+	return -ENOMEM;
+}
+
+/* ---- units and views ------------------------------------------------------------------------------ */
+
+static int
+make_units(struct plan *p)
+{
+	for (unsigned i = 0; i < p->lun_count; i++) {
+		const struct plan_lun *pl = &p->luns[i];
+		if (pl->after == NULL || pl->after == pl->before || pl->after->blk == NULL)
+			continue;
+		int rc = daemon_lun_create_unit(pl->after, p->reason, sizeof p->reason);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+static int
+make_views(struct plan *p)
+{
+	for (unsigned i = 0; i < p->view_count; i++) {
+		struct plan_view *pv = &p->views[i];
+		if (pv->after == NULL)
+			continue;
+		if (plan_view_entries(p, pv) < 0)
+			return no_memory(p);
+		if (pv->before != NULL)
+			continue;
+		int rc = scsi_view_create(
+		    p->daemon->core, pv->entries, pv->entry_count, &pv->after->view);
+		if (rc < 0) {
+			snprintf(
+			    p->reason, sizeof p->reason, "a view can't be made: %s", strerror(-rc));
+			return rc;
+		}
+	}
+	return 0;
+}
+
+/* ---- SCSI ports --------------------------------------------------------------------------------------- */
+
+static int
+by_rel_id(const void *a, const void *b)
+{
+	const struct daemon_port *x = a, *y = b;
+	return x->rel_id < y->rel_id ? -1 : x->rel_id > y->rel_id;
+}
+
+static bool
+has_port(const struct daemon_objects *o, const struct daemon_port *port)
+{
+	return o->port_count > 0 && bsearch(port, o->ports, o->port_count, sizeof *port, by_rel_id);
+}
+
+static int
+list_ports(struct plan *p)
+{
+	const struct conf *conf = p->config.conf;
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < conf->target_count; i++)
+		count += conf->targets[i].portal_count;
+	p->next.ports = calloc(count + 1, sizeof *p->next.ports);
+	if (p->next.ports == NULL)
+		return no_memory(p);
+	for (unsigned i = 0; i < conf->target_count; i++) {
+		const struct conf_target *t = &conf->targets[i];
+		for (unsigned k = 0; k < t->portal_count; k++) {
+			const struct daemon_portal *portal =
+			    names_find(&p->next.portal_names, t->portals[k]);
+			ASSERT(portal != NULL); /* conf_build() checked the names */
+			struct daemon_port *port = &p->next.ports[p->next.port_count++];
+			port->rel_id = (uint16_t)(p->bases[i] + portal->tag - 1);
+			port->tag = portal->tag;
+			port->target = t->name;
+		}
+	}
+	qsort(p->next.ports, p->next.port_count, sizeof *p->next.ports, by_rel_id);
+	return 0;
+}
+
+static int
+make_ports(struct plan *p)
+{
+	for (unsigned i = 0; i < p->next.port_count; i++) {
+		const struct daemon_port *port = &p->next.ports[i];
+		char name[ISCSI_NAME_MAX + 16];
+		if (has_port(&p->daemon->now, port))
+			continue;
+		snprintf(name, sizeof name, "%s,t,0x%04x", port->target, port->tag);
+		int rc = scsi_core_add_port(
+		    p->daemon->core, port->rel_id, port->tag, port->target, name);
+		if (rc < 0) {
+			snprintf(p->reason, sizeof p->reason, "target %s: %s", port->target,
+			    strerror(-rc));
+			return rc;
+		}
+	}
+	return 0;
+}
+
+/* ---- the whole -------------------------------------------------------------------------------------- */
+
+int
+plan_make(struct plan *p)
+{
+	int rc = make_units(p);
+	if (rc == 0)
+		rc = make_views(p);
+	if (rc == 0)
+		rc = list_ports(p);
+	if (rc == 0)
+		rc = make_ports(p);
+	if (rc == 0)
+		rc = target_config(
+		    p->config.conf, &p->next, p->bases, &p->iscsi, p->reason, sizeof p->reason);
+	return rc;
+}
+
+void
+plan_unmake(struct plan *p)
+{
+	ASSERT(!p->adopted);
+	iscsi_config_destroy(p->iscsi);
+	p->iscsi = NULL;
+	for (unsigned i = 0; i < p->next.port_count; i++)
+		if (!has_port(&p->daemon->now, &p->next.ports[i]))
+			scsi_core_remove_port(p->daemon->core, p->next.ports[i].rel_id);
+	for (unsigned i = 0; i < p->view_count; i++) {
+		struct plan_view *pv = &p->views[i];
+		if (pv->before == NULL) {
+			scsi_view_destroy(pv->after->view);
+			pv->after->view = NULL;
+		}
+	}
+}
+
+/* ---- sockets ---------------------------------------------------------------------------------------- */
+
+/* The address that was listened on last. */
+static void
+real_address(const struct daemon *d, struct daemon_address *a)
+{
+	struct sockaddr_storage sa;
+	for (unsigned i = 0; iscsi_server_portal(d->iscsi, i, &sa); i++)
+		a->real = sa;
+	a->listening = true;
+}
+
+/*
+ * A process that was killed may keep its port for a moment, until the kernel has ended its requests:
+ * while the port is taken and nobody has it, a start tries again.
+ */
+static int
+listen_on(struct daemon *d, const struct plan_address *a)
+{
+	for (unsigned tries = 0;; tries++) {
+		char holder[96];
+		int rc = iscsi_server_listen(
+		    d->iscsi, (const struct sockaddr *)&a->sa, a->sa_len, a->portal->tag);
+		if (rc != -EADDRINUSE || tries == LISTEN_TRIES || loop_current() != NULL)
+			return rc;
+		holder_of_port((unsigned)atoi(a->port), holder, sizeof holder);
+		if (holder[0] != '\0')
+			return rc;
+		usleep(LISTEN_RETRY_US);
+	}
+}
+
+int
+plan_listen(struct plan *p, const struct plan_address **ret_failed)
+{
+	for (unsigned i = 0; i < p->address_count; i++) {
+		struct plan_address *a = &p->addresses[i];
+		if (a->late)
+			continue;
+		int rc = listen_on(p->daemon, a);
+		if (rc < 0) {
+			*ret_failed = a;
+			return rc;
+		}
+		real_address(p->daemon, a->address);
+	}
+	return 0;
+}

@@ -1,0 +1,187 @@
+/* The part of a plan that blocks: stores, identities, numbers, addresses. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "daemon/plan.h"
+
+/* ---- stores --------------------------------------------------------------------------------------- */
+
+/* Another LUN with the same store, among those that stay or come: `canonical` is its name. */
+static const struct daemon_lun *
+find_double(const struct plan *p, struct names *seen, struct daemon_lun *l)
+{
+	(void)p;
+	struct daemon_lun *other = names_find(seen, l->canonical);
+	if (other == NULL && names_add(seen, l->canonical, l) < 0)
+		return l; /* no memory; told apart by the caller */
+	return other;
+}
+
+static int
+check_double(struct plan *p, struct names *seen, struct daemon_lun *l)
+{
+	const struct daemon_lun *o = find_double(p, seen, l);
+	if (o == NULL)
+		return 0;
+	if (o == l) {
+		snprintf(p->reason, sizeof p->reason, "out of memory");
+		return -ENOMEM;
+	}
+	snprintf(p->reason, sizeof p->reason,
+	    "LUN %s and LUN %s have the same store (%s): give one of them another", o->name,
+	    l->name, l->canonical);
+	return -EEXIST;
+}
+
+static int
+open_one(struct plan *p, struct names *seen, struct daemon_lun *l)
+{
+	int rc = daemon_lun_open(l, p->reason, sizeof p->reason);
+	if (rc == 0)
+		return check_double(p, seen, l);
+	/* Two LUNs over one store are a mistake, never a matter of time. */
+	return p->tolerant && l->why != NULL ? 0 : rc;
+}
+
+static int
+open_stores(struct plan *p)
+{
+	struct names seen = {0};
+	int rc = 0;
+
+	for (unsigned i = 0; rc == 0 && i < p->lun_count; i++) {
+		struct daemon_lun *l = p->luns[i].after;
+		if (l != NULL && l == p->luns[i].before && l->canonical != NULL && l->blk != NULL)
+			rc = check_double(p, &seen, l);
+	}
+	for (unsigned i = 0; rc == 0 && i < p->lun_count; i++) {
+		const struct plan_lun *pl = &p->luns[i];
+		if (pl->after != NULL && pl->after != pl->before && !pl->late)
+			rc = open_one(p, &seen, pl->after);
+	}
+	names_fini(&seen);
+	return rc;
+}
+
+/* A start where nothing at all could be opened is one that failed. */
+static int
+check_any(struct plan *p)
+{
+	unsigned open = 0;
+	for (unsigned i = 0; i < p->lun_count; i++)
+		open +=
+		    p->luns[i].after != NULL && (p->luns[i].late || p->luns[i].after->blk != NULL);
+	if (open > 0 || p->lun_count == 0)
+		return 0;
+	for (unsigned i = 0; i < p->lun_count; i++) {
+		if (p->luns[i].after == NULL)
+			continue;
+		snprintf(p->reason, sizeof p->reason, "%s", p->luns[i].after->why);
+		return -ENODEV;
+	}
+	return 0;
+}
+
+static int
+remember(struct plan *p)
+{
+	struct daemon_lun **list = calloc(p->lun_count + 1, sizeof(struct daemon_lun *));
+	unsigned count = 0;
+	if (list == NULL) {
+		snprintf(p->reason, sizeof p->reason, "out of memory");
+		return -ENOMEM;
+	}
+	for (unsigned i = 0; i < p->lun_count; i++) {
+		const struct plan_lun *pl = &p->luns[i];
+		if (pl->after != NULL && pl->after != pl->before && pl->after->blk != NULL)
+			list[count++] = pl->after;
+	}
+	int rc = count > 0
+	             ? daemon_luns_remember(p->daemon, list, count, p->reason, sizeof p->reason)
+	             : 0;
+	free(list);
+	return rc;
+}
+
+/* ---- numbers ---------------------------------------------------------------------------------------- */
+
+static int
+numbers_failed(struct plan *p, const struct catalog_number_request *r, int rc)
+{
+	if (rc == -ERANGE)
+		snprintf(p->reason, sizeof p->reason, "%s %s is one too many: at most %u",
+		    r->kind == CATALOG_PORTAL ? "portal" : "target", r->name,
+		    r->kind == CATALOG_PORTAL ? CATALOG_PORTALS_MAX : CATALOG_TARGETS_MAX);
+	else
+		snprintf(p->reason, sizeof p->reason, "the number of %s %s can't be kept in %s: %s",
+		    r->kind == CATALOG_PORTAL ? "portal" : "target", r->name,
+		    statedir_path(p->daemon->statedir), strerror(-rc));
+	return rc;
+}
+
+int
+plan_numbers(struct plan *p, bool keep)
+{
+	const struct conf *conf = p->config.conf;
+	unsigned count = conf->portal_count + conf->target_count, failed;
+	struct catalog_number_request *r = calloc(count + 1, sizeof *r);
+
+	if (p->bases == NULL)
+		p->bases = calloc(conf->target_count + 1, sizeof *p->bases);
+	if (r == NULL || p->bases == NULL) {
+		free(r);
+		snprintf(p->reason, sizeof p->reason, "out of memory");
+		return -ENOMEM;
+	}
+	for (unsigned i = 0; i < conf->portal_count; i++)
+		r[i] = (struct catalog_number_request){CATALOG_PORTAL, conf->portals[i].name, 0};
+	for (unsigned i = 0; i < conf->target_count; i++)
+		r[conf->portal_count + i] =
+		    (struct catalog_number_request){CATALOG_TARGET, conf->targets[i].name, 0};
+	int rc = catalog_numbers(p->daemon->catalog, r, count, keep, &failed);
+	if (rc < 0)
+		rc = numbers_failed(p, &r[failed], rc);
+	for (unsigned i = 0; rc == 0 && i < conf->portal_count; i++)
+		p->next.portals[i]->tag = r[i].number;
+	for (unsigned i = 0; rc == 0 && i < conf->target_count; i++)
+		p->bases[i] = r[conf->portal_count + i].number;
+	free(r);
+	return rc;
+}
+
+/* ---- the whole -------------------------------------------------------------------------------------- */
+
+int
+plan_open(struct plan *p)
+{
+	int rc = open_stores(p);
+	if (rc == 0 && p->tolerant)
+		rc = check_any(p);
+	if (rc == 0)
+		rc = remember(p);
+	if (rc == 0)
+		rc = plan_numbers(p, true);
+	for (unsigned i = 0; rc == 0 && i < p->address_count; i++) {
+		struct plan_address *a = &p->addresses[i];
+		rc = portal_resolve(a->address->text, a, p->reason, sizeof p->reason);
+	}
+	return rc;
+}
+
+void
+plan_close(struct plan *p)
+{
+	ASSERT(!p->adopted);
+	for (unsigned i = 0; i < p->lun_count; i++) {
+		struct daemon_lun *l = p->luns[i].after;
+		if (l == NULL || l == p->luns[i].before)
+			continue;
+		bool fresh = l->blk != NULL && l->created && l->id.fresh;
+		daemon_lun_undo(l);
+		if (fresh)
+			(void)catalog_lu_forget(p->daemon->catalog, l->canonical);
+	}
+}
