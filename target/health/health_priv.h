@@ -58,8 +58,8 @@ int journal_init(
 /* Writes what waits, if the disk takes it. The worker has nothing of it. */
 void journal_fini(struct journal *j);
 /*
- * Gives each whole line of the older and then the newer file, without its end; at most
- * 2 × max_bytes are looked at. Blocking, before the first append. 0, or -errno of the first file
+ * Gives each line of the older and then the newer file, without its end; the last one of a file may
+ * be torn. At most 2 × max_bytes are looked at. Blocking, before the first append. 0, or -errno of the first file
  * that couldn't be read (-ENOENT isn't one).
  */
 int journal_read(struct journal *j, void (*line)(void *ctx, char *line, size_t len), void *ctx);

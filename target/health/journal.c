@@ -272,17 +272,22 @@ journal_stop(struct journal *j)
 
 /* ---- reading -------------------------------------------------------------------------------------- */
 
+/* data[len] is writable. A last line without end is given too: it may be whole all the same. */
 static void
 each_line(
     char *data, size_t len, bool whole, void (*line)(void *ctx, char *line, size_t len), void *ctx)
 {
-	char *end;
-	for (char *p = data; (end = memchr(p, '\n', len - (size_t)(p - data))) != NULL;
-	     p = end + 1) {
-		*end = '\0';
-		if (whole && (size_t)(end - p) < JOURNAL_LINE_MAX)
-			line(ctx, p, (size_t)(end - p));
+	char *p = data, *end = data + len;
+
+	while (p < end) {
+		char *stop = memchr(p, '\n', (size_t)(end - p));
+		if (stop == NULL)
+			stop = end;
+		*stop = '\0';
+		if (whole && (size_t)(stop - p) < JOURNAL_LINE_MAX)
+			line(ctx, p, (size_t)(stop - p));
 		whole = true; /* the first one may have begun before what was read */
+		p = stop + 1;
 	}
 }
 
