@@ -49,6 +49,8 @@ copy_check(
     struct scsi_task *t, const struct scsi_nexus_lu *nlu, bool write, uint64_t lba, uint64_t blocks)
 {
 	const struct scsi_lu_state *st = &nlu->ll->st;
+	if (nlu->gone)
+		return scsi_sense(t, SENSE_COPY_TARGET_UNREACHABLE);
 	if (nlu->pr_deny & (1u << (write ? PRC_WRITE : PRC_READ)))
 		return copy_refuse_reserved(t, nlu);
 	if (st->gone || st->stopped || st->ejected || st->formatting || st->sanitizing ||
@@ -141,6 +143,35 @@ copy_extended(struct scsi_task *t)
 		    t, bytes_max < COPY_PIECE_BYTES ? bytes_max : COPY_PIECE_BYTES, copy_next);
 }
 
+/* The units of the segment that the copy is in. They stay until it means others, also if the view of
+ * the nexus loses them (it fails at its next look at them then). */
+static void
+copy_mean(struct scsi_copy *c, struct scsi_nexus_lu *src, struct scsi_nexus_lu *dst)
+{
+	struct scsi_nexus_lu *old[] = {c->src, c->dst};
+	c->src = src;
+	c->dst = dst;
+	if (src != NULL) {
+		src->copies++;
+		dst->copies++;
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		if (old[i] == NULL)
+			continue;
+		ASSERT(old[i]->copies > 0);
+		old[i]->copies--;
+		scsi_nexus_lu_check(old[i]);
+	}
+}
+
+void
+scsi_copies_forget(struct scsi_nexus *n, const struct scsi_lu *lu)
+{
+	for (unsigned i = 0; i < SCSI_COPIES_MAX; i++)
+		if (n->copies[i].state == SCSI_COPY_ENDED && n->copies[i].lu == lu)
+			n->copies[i].state = SCSI_COPY_FREE;
+}
+
 void
 copy_extended_cleanup(struct scsi_task *t)
 {
@@ -153,6 +184,7 @@ copy_extended_cleanup(struct scsi_task *t)
 	if (c->lock)
 		scsi_lock_release(c->lock);
 	c->lock = NULL;
+	copy_mean(c, NULL, NULL);
 	c->task = NULL;
 	if (!c->keep) {
 		c->state = SCSI_COPY_FREE;
@@ -243,8 +275,7 @@ copy_load_segment(struct scsi_task *t, bool *ret_failed)
 			return false;
 		if (s.blocks == 0)
 			continue;
-		c->src = s.src;
-		c->dst = s.dst;
+		copy_mean(c, s.src, s.dst);
 		c->src_lba = s.src_lba;
 		c->dst_lba = s.dst_lba;
 		c->blocks = s.blocks;

@@ -121,8 +121,8 @@ target_find(const struct scsi_task *t, const struct copy_list *l, uint32_t index
 	if (d[1] & TARGET_NUL)
 		return NULL;
 	for (uint32_t i = 0; i < t->nexus->nlu_count; i++) {
-		if (target_matches(d, t->nexus->nlus[i].lu))
-			return &t->nexus->nlus[i];
+		if (target_matches(d, t->nexus->nlus[i]->lu))
+			return t->nexus->nlus[i];
 	}
 	return NULL;
 }

@@ -11,7 +11,7 @@
  */
 struct port_copy {
 	struct scsi_port port;
-	struct loop_msg msg;
+	struct loop_msg link_msg, unlink_msg; /* both may be under way */
 	struct port_set *set;
 	struct scsi_core_loop *cl;
 };
@@ -20,6 +20,7 @@ struct port_set {
 	struct list link; /* scsi_core.port_sets */
 	struct scsi_core *core;
 	uint32_t waiting;
+	bool removed; /* leaves the loops */
 	struct port_copy copies[];
 };
 
@@ -111,7 +112,7 @@ port_set_find(struct scsi_core *c, uint16_t rel_port_id)
 {
 	LIST_FOREACH (l, &c->port_sets) {
 		struct port_set *ps = container_of(l, struct port_set, link);
-		if (ps->copies[0].port.rel_port_id == rel_port_id)
+		if (!ps->removed && ps->copies[0].port.rel_port_id == rel_port_id)
 			return ps;
 	}
 	return NULL;
@@ -120,7 +121,7 @@ port_set_find(struct scsi_core *c, uint16_t rel_port_id)
 static void
 port_link(struct loop_msg *m)
 {
-	struct port_copy *pc = container_of(m, struct port_copy, msg);
+	struct port_copy *pc = container_of(m, struct port_copy, link_msg);
 	list_push_back(&pc->cl->ports, &pc->port.link);
 }
 
@@ -151,12 +152,12 @@ scsi_core_add_port(struct scsi_core *c, uint16_t rel_port_id, uint16_t group_id,
 		    .group_id = group_id,
 		    .device_name = dev,
 		    .name = nam};
-		pc->msg.run = port_link;
+		pc->link_msg.run = port_link;
 		/* Before the loops run there is nobody to race with. */
 		if (loop_current() == NULL)
-			port_link(&pc->msg);
+			port_link(&pc->link_msg);
 		else
-			scsi_deliver(c->loops[i], &pc->msg);
+			scsi_deliver(c->loops[i], &pc->link_msg);
 	}
 	return 0;
 }
@@ -164,7 +165,7 @@ scsi_core_add_port(struct scsi_core *c, uint16_t rel_port_id, uint16_t group_id,
 static void
 port_unlinked(struct loop_msg *m)
 {
-	struct port_copy *pc = container_of(m, struct port_copy, msg);
+	struct port_copy *pc = container_of(m, struct port_copy, unlink_msg);
 	ASSERT(pc->set->waiting > 0);
 	if (--pc->set->waiting == 0)
 		port_set_free(pc->set);
@@ -173,7 +174,7 @@ port_unlinked(struct loop_msg *m)
 static void
 port_unlink(struct loop_msg *m)
 {
-	struct port_copy *pc = container_of(m, struct port_copy, msg);
+	struct port_copy *pc = container_of(m, struct port_copy, unlink_msg);
 	list_remove(&pc->port.link);
 	m->run = port_unlinked;
 	if (loop_current() == NULL)
@@ -189,17 +190,16 @@ scsi_core_remove_port(struct scsi_core *c, uint16_t rel_port_id)
 	struct port_set *ps = port_set_find(c, rel_port_id);
 	if (ps == NULL)
 		return;
-	/* Not found any more from now on; the core's destruction still frees what is under way. */
-	list_remove(&ps->link);
-	list_init(&ps->link);
+	/* Not found any more; it stays in the list, for the core's destruction to free it. */
+	ps->removed = true;
 	unsigned count = c->loop_count;
 	ps->waiting = count;
 	for (unsigned i = 0; i < count; i++) {
 		struct port_copy *pc = &ps->copies[i];
-		pc->msg.run = port_unlink;
+		pc->unlink_msg.run = port_unlink;
 		if (loop_current() == NULL)
-			port_unlink(&pc->msg);
+			port_unlink(&pc->unlink_msg);
 		else
-			scsi_deliver(c->loops[i], &pc->msg);
+			scsi_deliver(c->loops[i], &pc->unlink_msg);
 	}
 }

@@ -25,6 +25,7 @@
 
 struct scsi_lu_loop;
 struct scsi_lock;
+struct scsi_view_part;
 
 #define SCSI_PARAM_IN_MAX (256u * 1024u) /* longest parameter data that any handler returns */
 #define SCSI_PARAM_OUT_MAX (64u * 1024u) /* longest parameter list that is accepted */
@@ -279,9 +280,15 @@ struct scsi_nexus_lu {
 	uint32_t ua;      /* pending unit attentions, 1 << enum scsi_ua */
 	uint32_t pr_deny; /* 1 << enum scsi_pr_class: what the reservations refuse to us now */
 	bool prevents_removal;
+	bool gone;              /* the view shows it no more; it ends after its last task */
 	struct list tasks;      /* scsi_task.nexus_link, in order of arrival */
 	uint32_t ordered_count; /* ORDERED and HEAD OF QUEUE tasks in the set */
+	uint32_t copies; /* times that copies of the nexus mean it as source or destination */
 	struct list lu_link;
+	/* gone */
+	struct list gone_link; /* nexus->gone_lus */
+	struct loop_defer end;
+	struct scsi_view_part *part; /* the change that waits for its end */
 };
 
 /*
@@ -323,6 +330,7 @@ struct scsi_nexus {
 	struct scsi_core *core;
 	struct loop *loop;
 	struct scsi_view *view;
+	struct list view_link; /* the view's list of this loop */
 	uint16_t rel_port_id;
 	uint64_t id; /* unique in the process, for SPC-2 reservations */
 	uint8_t transport_id[SCSI_TRANSPORT_ID_MAX];
@@ -336,20 +344,41 @@ struct scsi_nexus {
 	struct list abort_waits;   /* scsi_abort_wait.link: functions within this nexus (tmf.c) */
 	struct loop_defer gone_defer;
 	bool dying;
+	bool watched; /* dying, or some unit is gone: the end of a task matters */
 	uint32_t nlu_count;
-	struct scsi_nexus_lu *nlus; /* sorted by lun; binary search, [lun] direct when dense */
+	struct scsi_nexus_lu **nlus; /* sorted by lun; binary search, [lun] direct when dense */
+	struct list gone_lus;        /* scsi_nexus_lu.gone_link */
 	struct scsi_copy copies[SCSI_COPIES_MAX];
 	uint64_t copy_serial;
 	void (*gone)(void *ctx);
 	void *gone_ctx;
 };
 
-struct scsi_view {
-	struct scsi_core *core;
+/* Immutable; a change makes a new one, and frees the old one when all loops have left it. */
+struct scsi_view_map {
 	uint32_t count;
-	uint32_t users[LOOP_COUNT_MAX]; /* nexuses, each counted by its own loop */
 	struct scsi_view_entry entries[];
 };
+
+struct scsi_view_loop {
+	const struct scsi_view_map *map; /* what new nexuses of this loop get */
+	struct list nexuses;             /* scsi_nexus.view_link */
+	uint32_t users;                  /* their number; home looks at it too */
+} __attribute__((aligned(64)));
+
+struct scsi_view {
+	struct scsi_core *core;
+	struct scsi_view_map *map; /* home loop: as last changed */
+	struct list changes;       /* home loop: under way, oldest first (view_change.c) */
+	struct scsi_view_loop per_loop[LOOP_COUNT_MAX];
+};
+/* view.c: 0, -EEXIST, -ENOMEM. Freed with free(). */
+int scsi_view_map_create(const struct scsi_core *c, const struct scsi_view_entry *entries,
+    uint32_t count, struct scsi_view_map **ret);
+/* The entry with this number, or NULL. */
+const struct scsi_view_entry *scsi_view_map_find(const struct scsi_view_map *m, uint16_t lun);
+/* view_change.c: a unit of a nexus that the change took away has ended. */
+void scsi_view_part_put(struct scsi_view_part *p);
 
 /* Decodes peripheral and flat addressing (SAM-5 4.7.6). False: another method, or a 2nd level. */
 bool scsi_lun_decode(const uint8_t lun[8], uint16_t *ret);
@@ -358,6 +387,16 @@ void scsi_lun_encode(uint16_t lun, uint8_t ret[8]);
 /* REPORT LUNS well known logical unit C1 01. */
 bool scsi_lun_is_report_luns(const uint8_t lun[8]);
 struct scsi_nexus_lu *scsi_nexus_find(const struct scsi_nexus *n, uint16_t lun);
+
+/* nexus.c: memory for a unit of some nexus (on cache lines of its own), freed with free(). */
+struct scsi_nexus_lu *scsi_nexus_lu_alloc(void);
+/* Begins its life in the nexus; nlu is uninitialised memory from the above. */
+void scsi_nexus_lu_init(
+    struct scsi_nexus *n, struct scsi_nexus_lu *nlu, const struct scsi_view_entry *e);
+/* The view shows it no more: ends its tasks, and itself after them. It isn't in n->nlus any more. */
+void scsi_nexus_lu_leave(struct scsi_nexus_lu *nlu, struct scsi_view_part *part);
+/* A task or copy let go of a unit that is gone: was it the last? */
+void scsi_nexus_lu_check(struct scsi_nexus_lu *nlu);
 
 /* ---- opcode tables: one per family, indexed by opcode.c ---------------------------------------- */
 
@@ -605,6 +644,8 @@ void scsi_abort_waits_task_done(
 /* nexus.c: a task or function ended; frees a dying nexus after the last one. */
 void scsi_nexus_check_gone(struct scsi_nexus *n);
 void scsi_nexus_abort_all(struct scsi_nexus *n);
+/* A task of a watched nexus was released; nlu may be NULL. */
+void scsi_nexus_task_gone(struct scsi_nexus *n, struct scsi_nexus_lu *nlu);
 /* What a nexus loss does to the units: SPC-2 reservations and prevention of removal go. */
 void scsi_nexus_lose_lus(struct scsi_nexus *n);
 /* TASK ABORTED status is wanted for tasks of other nexuses. */
@@ -616,6 +657,8 @@ scsi_lu_tas(const struct scsi_lu_loop *ll)
 
 /* ---- copy.c: EXTENDED COPY ------------------------------------------------------------------------ */
 
+/* The nexus's copies that have ended forget a unit that leaves it. */
+void scsi_copies_forget(struct scsi_nexus *n, const struct scsi_lu *lu);
 void scsi_guest_enter(struct scsi_lu_loop *ll, struct scsi_guest *g);
 /* Lets a change that drains go on when it was the last. */
 void scsi_guest_leave(struct scsi_lu_loop *ll, struct scsi_guest *g);

@@ -50,9 +50,9 @@ void
 spc_report_luns(struct scsi_task *t)
 {
 	static const uint8_t well_known[8] = {0xc1, 0x01};
-	const struct scsi_view *v = t->nexus->view;
+	const struct scsi_nexus *n = t->nexus;
 	uint8_t select = t->cdb[2];
-	uint32_t plain = report_luns_has_plain(select) ? v->count : 0;
+	uint32_t plain = report_luns_has_plain(select) ? n->nlu_count : 0;
 	uint32_t total = plain + (report_luns_has_well_known(select) ? 1 : 0);
 	uint64_t len = 8 + 8ull * total;
 	/* The list may be longer than any buffer on the stack: entry by entry into the task's. */
@@ -65,7 +65,7 @@ spc_report_luns(struct scsi_task *t)
 		if (i == 0)
 			store_be32(entry, total * 8);
 		else if (i <= plain)
-			scsi_lun_encode(v->entries[i - 1].lun, entry);
+			scsi_lun_encode(n->nlus[i - 1]->lun, entry);
 		else
 			memcpy(entry, well_known, sizeof entry);
 		blk_sg_copy_in(&t->sg, at, entry, room - at < 8 ? (size_t)(room - at) : 8);

@@ -454,6 +454,8 @@ outcome(struct scsi_task *t)
 		t->sense_len = 0;
 		t->status = SCSI_TASK_ABORTED;
 		t->aborted = (t->flags & TASK_ABORT_STATUS) == 0;
+		if (t->nlu != NULL && t->nlu->gone)
+			scsi_sense(t, SENSE_LUN_NOT_SUPPORTED);
 	}
 	if (t->status != SCSI_GOOD || t->aborted) {
 		t->data_in_len = 0;
@@ -552,8 +554,8 @@ scsi_task_release(struct scsi_task *t)
 	t->state = SCSI_TASK_FREE;
 	ASSERT(n->task_count > 0);
 	n->task_count--;
-	if (__builtin_expect(n->dying, 0))
-		scsi_nexus_check_gone(n);
+	if (__builtin_expect(n->watched, 0))
+		scsi_nexus_task_gone(n, t->nlu);
 }
 
 void

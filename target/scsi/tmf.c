@@ -101,11 +101,31 @@ find_tag(const struct list *tasks, uint64_t tag)
 	return NULL;
 }
 
+/* Among the tasks of units that had this number, and that end since the view doesn't show them. */
+static struct scsi_task *
+find_tag_gone(const struct scsi_tmf_req *r)
+{
+	uint16_t lun;
+	if (!scsi_lun_decode(r->lun, &lun))
+		return NULL;
+	LIST_FOREACH (l, &r->nexus->gone_lus) {
+		struct scsi_nexus_lu *nlu = container_of(l, struct scsi_nexus_lu, gone_link);
+		struct scsi_task *t = nlu->lun == lun ? find_tag(&nlu->tasks, r->tag) : NULL;
+		if (t != NULL)
+			return t;
+	}
+	return NULL;
+}
+
 static void
 abort_task(struct scsi_tmf_req *r, struct scsi_nexus_lu *nlu)
 {
 	struct scsi_task *t =
 	    find_tag(nlu != NULL ? &nlu->tasks : &r->nexus->lunless_tasks, r->tag);
+	if (t == NULL)
+		t = find_tag_gone(r);
+	if (t != NULL)
+		nlu = t->nlu;
 	r->task_found = t != NULL;
 	if (t == NULL && nlu == NULL) {
 		tmf_respond(r, SCSI_TMF_BAD_LUN);
@@ -161,9 +181,12 @@ nexus_reset(struct scsi_tmf_req *r)
 	struct scsi_nexus *n = r->nexus;
 	wait_abort_list(&r->wait, &n->lunless_tasks, false);
 	for (uint32_t i = 0; i < n->nlu_count; i++) {
-		wait_abort_list(&r->wait, &n->nlus[i].tasks, false);
-		scsi_ua_raise(&n->nlus[i], UA_NEXUS_LOSS);
+		wait_abort_list(&r->wait, &n->nlus[i]->tasks, false);
+		scsi_ua_raise(n->nlus[i], UA_NEXUS_LOSS);
 	}
+	LIST_FOREACH (l, &n->gone_lus)
+		wait_abort_list(
+		    &r->wait, &container_of(l, struct scsi_nexus_lu, gone_link)->tasks, false);
 	scsi_nexus_lose_lus(n);
 	req_wait(r);
 }
@@ -270,11 +293,11 @@ reset_new(struct scsi_tmf_req *r, struct scsi_lu *lu)
 
 /* All or none, so that a shortage of memory doesn't reset half a target. */
 static void
-reset_units(struct scsi_tmf_req *r, struct scsi_nexus_lu *nlus, uint32_t count)
+reset_units(struct scsi_tmf_req *r, struct scsi_nexus_lu *const *nlus, uint32_t count)
 {
 	struct scsi_reset *all = NULL;
 	for (uint32_t i = 0; i < count; i++) {
-		struct scsi_reset *rs = reset_new(r, nlus[i].lu);
+		struct scsi_reset *rs = reset_new(r, nlus[i]->lu);
 		if (rs == NULL) {
 			while (all != NULL) {
 				rs = all;
@@ -310,7 +333,7 @@ tmf_unit(struct scsi_tmf_req *r, struct scsi_nexus_lu *nlu)
 		abort_task_set(r, nlu);
 		break;
 	case SCSI_TMF_LU_RESET:
-		reset_units(r, nlu, 1);
+		reset_units(r, &nlu, 1);
 		break;
 	case SCSI_TMF_QUERY_TASK:
 		query_task(r, nlu);

@@ -40,7 +40,7 @@ scsi_ua_clear(struct scsi_nexus *n, enum scsi_ua ua)
 {
 	ASSERT(loop_is_current(n->loop) && ua < UA_COUNT);
 	for (uint32_t i = 0; i < n->nlu_count; i++)
-		n->nlus[i].ua &= ~(1u << ua);
+		n->nlus[i]->ua &= ~(1u << ua);
 }
 
 void

@@ -35,23 +35,62 @@ sort_finds_doubles(struct scsi_view_entry *e, uint32_t count)
 }
 
 int
-scsi_view_create(struct scsi_core *c, const struct scsi_view_entry *entries, uint32_t count,
-    struct scsi_view **ret)
+scsi_view_map_create(const struct scsi_core *c, const struct scsi_view_entry *entries,
+    uint32_t count, struct scsi_view_map **ret)
 {
 	ASSERT(scsi_loop_index(c) == 0 && count <= SCSI_LUN_MAX + 1u);
 	for (uint32_t i = 0; i < count; i++)
 		ASSERT(entries[i].lun <= SCSI_LUN_MAX && entries[i].lu->core == c);
-	struct scsi_view *v = calloc(1, sizeof *v + count * sizeof v->entries[0]);
-	if (v == NULL)
+	struct scsi_view_map *m = calloc(1, sizeof *m + count * sizeof m->entries[0]);
+	if (m == NULL)
 		return -ENOMEM;
-	v->core = c;
-	v->count = count;
+	m->count = count;
 	if (count > 0) {
-		memcpy(v->entries, entries, count * sizeof v->entries[0]);
-		if (sort_finds_doubles(v->entries, count)) {
-			free(v);
+		memcpy(m->entries, entries, count * sizeof m->entries[0]);
+		if (sort_finds_doubles(m->entries, count)) {
+			free(m);
 			return -EEXIST;
 		}
+	}
+	*ret = m;
+	return 0;
+}
+
+const struct scsi_view_entry *
+scsi_view_map_find(const struct scsi_view_map *m, uint16_t lun)
+{
+	uint32_t lo = 0, hi = m->count;
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+		if (m->entries[mid].lun == lun)
+			return &m->entries[mid];
+		if (m->entries[mid].lun < lun)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return NULL;
+}
+
+int
+scsi_view_create(struct scsi_core *c, const struct scsi_view_entry *entries, uint32_t count,
+    struct scsi_view **ret)
+{
+	struct scsi_view *v = aligned_alloc(64, sizeof *v);
+	if (v == NULL)
+		return -ENOMEM;
+	memset(v, 0, sizeof *v);
+	v->core = c;
+	list_init(&v->changes);
+	int err = scsi_view_map_create(c, entries, count, &v->map);
+	if (err < 0) {
+		free(v);
+		return err;
+	}
+	/* Loops see the view with the first message that speaks of it. */
+	for (unsigned i = 0; i < c->loop_count; i++) {
+		v->per_loop[i].map = v->map;
+		list_init(&v->per_loop[i].nexuses);
 	}
 	*ret = v;
 	return 0;
@@ -62,35 +101,25 @@ scsi_view_destroy(struct scsi_view *v)
 {
 	if (v == NULL)
 		return;
+	ASSERT(list_empty(&v->changes));
 	/* The nexuses' ends have come to this loop by messages, later than what they counted. */
 	for (unsigned i = 0; i < v->core->loop_count; i++)
-		ASSERT(v->users[i] == 0);
+		ASSERT(__atomic_load_n(&v->per_loop[i].users, __ATOMIC_RELAXED) == 0);
+	free(v->map);
 	free(v);
 }
 
 uint32_t
 scsi_view_count(const struct scsi_view *v)
 {
-	return v->count;
+	return v->map->count;
 }
 
 const struct scsi_view_entry *
 scsi_view_entry(const struct scsi_view *v, uint32_t i)
 {
-	ASSERT(i < v->count);
-	return &v->entries[i];
-}
-
-int
-scsi_view_change(struct scsi_view *v, const struct scsi_view_entry *entries, uint32_t count,
-    void (*done)(void *ctx), void *ctx)
-{
-	(void)v;
-	(void)entries;
-	(void)count;
-	(void)done;
-	(void)ctx;
-	return -EOPNOTSUPP;
+	ASSERT(i < v->map->count);
+	return &v->map->entries[i];
 }
 
 bool

@@ -174,8 +174,8 @@ create_bad_views(void *ctx)
 	e[2].lu = f->lus[2];
 	assert_int_equal(scsi_view_create(f->core, e, 3, &v), 0);
 	assert_int_equal(scsi_view_count(v), 3);
-	assert_int_equal(v->entries[0].lun, 1);
-	assert_int_equal(v->entries[2].lun, 9);
+	assert_int_equal(scsi_view_entry(v, 0)->lun, 1);
+	assert_int_equal(scsi_view_entry(v, 2)->lun, 9);
 	scsi_view_destroy(v);
 }
 

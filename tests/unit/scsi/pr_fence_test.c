@@ -85,7 +85,7 @@ start_writing(void *ctx)
 static unsigned
 in_store(const struct scene *s)
 {
-	const struct scsi_nexus_lu *nlu = &s->victim->n->nlus[0];
+	const struct scsi_nexus_lu *nlu = s->victim->n->nlus[0];
 	unsigned count = 0;
 
 	LIST_FOREACH (l, &nlu->tasks)

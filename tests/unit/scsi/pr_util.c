@@ -38,7 +38,7 @@ rename_port(void *ctx)
 	n->transport_id_len = n->n->transport_id_len;
 	memcpy(n->transport_id, n->n->transport_id, n->transport_id_len);
 	for (uint32_t i = 0; i < n->n->nlu_count; i++)
-		scsi_pr_refresh(&n->n->nlus[i]);
+		scsi_pr_refresh(n->n->nlus[i]);
 }
 
 struct fx_nexus *

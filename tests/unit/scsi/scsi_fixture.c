@@ -229,8 +229,7 @@ login_nexus(void *ctx)
 }
 
 static struct fx_nexus *
-login(struct fx *f, unsigned loop, const char *initiator, uint16_t port,
-    const struct scsi_view_entry *entries, uint32_t count)
+new_nexus(struct fx *f, unsigned loop, const char *initiator, uint16_t port)
 {
 	assert_true(f->nexus_count < FX_NEXUSES_MAX);
 	struct fx_nexus *n = &f->nexuses[f->nexus_count++];
@@ -240,6 +239,15 @@ login(struct fx *f, unsigned loop, const char *initiator, uint16_t port,
 	n->rel_port_id = port;
 	snprintf(n->initiator, sizeof n->initiator, "%s", initiator);
 	n->transport_id_len = fx_iscsi_transport_id(initiator, n->transport_id);
+	return n;
+}
+
+static struct fx_nexus *
+login(struct fx *f, unsigned loop, const char *initiator, uint16_t port,
+    const struct scsi_view_entry *entries, uint32_t count)
+{
+	struct fx_nexus *n = new_nexus(f, loop, initiator, port);
+	n->own_view = true;
 	struct login l = {.n = n, .entries = entries, .count = count};
 	fx_on_loop(f, 0, login_view, &l);
 	fx_on_loop(f, loop, login_nexus, n);
@@ -279,6 +287,15 @@ fx_login_view(struct fx *f, unsigned loop, const char *initiator,
     const struct scsi_view_entry *entries, uint32_t count)
 {
 	return login(f, loop, initiator, 1, entries, count);
+}
+
+struct fx_nexus *
+fx_login_shared(struct fx *f, unsigned loop, const char *initiator, struct scsi_view *view)
+{
+	struct fx_nexus *n = new_nexus(f, loop, initiator, 1);
+	n->view = view;
+	fx_on_loop(f, loop, login_nexus, n);
+	return n;
 }
 
 static void
@@ -376,7 +393,8 @@ fx_down(struct fx *f)
 		fx_cmd_free(container_of(f->cmds.next, struct fx_cmd, link));
 	for (unsigned i = 0; i < f->nexus_count; i++) {
 		assert_true(f->nexuses[i].gone);
-		fx_on_loop(f, 0, view_destroy, f->nexuses[i].view);
+		if (f->nexuses[i].own_view)
+			fx_on_loop(f, 0, view_destroy, f->nexuses[i].view);
 	}
 	for (unsigned i = 0; i < f->lu_count; i++)
 		fx_end_lu(f, i);

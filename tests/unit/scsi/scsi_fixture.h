@@ -17,7 +17,7 @@
 #include "scsi/scsi.h"
 #include "tests/cmocka_all.h"
 
-#define FX_LUS_MAX 8
+#define FX_LUS_MAX 64
 #define FX_NEXUSES_MAX 64
 #define FX_LU_BYTES (16u * 1024u * 1024u)
 
@@ -27,6 +27,7 @@ struct fx_nexus {
 	struct fx *f;
 	struct scsi_nexus *n; /* NULL once it is gone */
 	struct scsi_view *view;
+	bool own_view; /* made with it, destroyed by fx_down() */
 	unsigned loop;
 	char initiator[64];
 	uint8_t transport_id[SCSI_TRANSPORT_ID_MAX];
@@ -98,6 +99,9 @@ struct fx_nexus *fx_login_port(
 /* With a view of one's own. */
 struct fx_nexus *fx_login_view(struct fx *f, unsigned loop, const char *initiator,
     const struct scsi_view_entry *entries, uint32_t count);
+/* With the view of somebody else. */
+struct fx_nexus *fx_login_shared(
+    struct fx *f, unsigned loop, const char *initiator, struct scsi_view *view);
 /* Destroys the nexus and runs until it is gone. */
 void fx_logout(struct fx_nexus *n);
 /* The same without running: n->gone tells. */

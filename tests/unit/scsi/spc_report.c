@@ -122,7 +122,7 @@ static void
 raise_luns_changed(void *ctx)
 {
 	struct fx_nexus *n = ctx;
-	scsi_ua_raise(&n->n->nlus[0], UA_LUNS_CHANGED);
+	scsi_ua_raise(n->n->nlus[0], UA_LUNS_CHANGED);
 }
 
 static void
