@@ -18,6 +18,8 @@ MODULES = {
     "health": ("target/health/", {"base", "loop"}, {"health.h"}),
     "daemon": ("target/daemon/",
                {"base", "loop", "store", "scsi", "iscsi", "conf", "ctl", "health"}, set()),
+    # Clients of the control socket: of the target only what is known without a daemon.
+    "tools": ("tools/", {"base", "health"}, set()),
     "bench": ("bench/", {"base", "cache_policy"}, set()),
 }
 # Of another module only these headers, where that is narrower than its public ones.

@@ -1,0 +1,181 @@
+/* Changes: what was or would be done, to whom, and what is to be known. */
+#include <string.h>
+
+#include "tools/terracectl/terracectl.h"
+
+static const char *
+sign_of(const char *what)
+{
+	return strcmp(what, "add") == 0 ? "+" : strcmp(what, "remove") == 0 ? "-" : "~";
+}
+
+static enum term_style
+style_of(const char *what)
+{
+	return strcmp(what, "add") == 0      ? STYLE_OK
+	       : strcmp(what, "remove") == 0 ? STYLE_BAD
+	                                     : STYLE_WARN;
+}
+
+static void
+print_keys(const json_t *keys, const char *what)
+{
+	size_t i;
+	const json_t *k;
+
+	json_array_foreach(keys, i, k)
+	{
+		const char *was = get_text(k, "old"), *is = get_text(k, "new");
+		fputs("    ", stdout);
+		out_text(stdout, get_text(k, "key"));
+		fputc(' ', stdout);
+		if (strcmp(what, "change") == 0) {
+			out_text(stdout, was[0] != '\0' ? was : "(default)");
+			fputs(" → ", stdout);
+			out_text(stdout, is[0] != '\0' ? is : "(default)");
+		} else {
+			out_text(stdout, is[0] != '\0' ? is : was);
+		}
+		fputc('\n', stdout);
+	}
+}
+
+static void
+print_changes(const json_t *changes)
+{
+	size_t i;
+	const json_t *c;
+
+	json_array_foreach(changes, i, c)
+	{
+		const char *what = get_text(c, "what"), *target = get_text(c, "target");
+		term_begin(style_of(what));
+		printf("%s ", sign_of(what));
+		out_text(stdout, get_text(c, "kind"));
+		fputc(' ', stdout);
+		out_text(stdout, get_text(c, "name"));
+		term_end(style_of(what));
+		if (target[0] != '\0') {
+			fputs(" of ", stdout);
+			out_text(stdout, target);
+		}
+		fputc('\n', stdout);
+		print_keys(json_object_get(c, "keys"), what);
+	}
+}
+
+void
+print_sessions_affected(FILE *f, const json_t *data)
+{
+	const json_t *sessions = json_is_object(data) ? json_object_get(data, "sessions") : data;
+	size_t i;
+	const json_t *s;
+
+	json_array_foreach(sessions, i, s)
+	{
+		fputs("  session ", f);
+		fprintf(f, "%" JSON_INTEGER_FORMAT " of ", get_int(s, "tsih"));
+		out_text(f, get_text(s, "initiator"));
+		if (get_text(s, "address")[0] != '\0') {
+			fputs(" (", f);
+			out_text(f, get_text(s, "address"));
+			fputc(')', f);
+		}
+		if (get_text(s, "reason")[0] != '\0') {
+			fputs(": ", f);
+			out_text(f, get_text(s, "reason"));
+		}
+		fputc('\n', f);
+	}
+}
+
+static void
+print_notes(const json_t *list, const char *what)
+{
+	size_t i;
+	const json_t *s;
+
+	json_array_foreach(list, i, s)
+	{
+		term_begin(STYLE_WARN);
+		fputs(what, stdout);
+		term_end(STYLE_WARN);
+		out_text(stdout, json_string_value(s) != NULL ? json_string_value(s) : "");
+		fputc('\n', stdout);
+	}
+}
+
+void
+print_change(const json_t *result)
+{
+	const json_t *changes = json_object_get(result, "changes");
+	const json_t *sessions = json_object_get(result, "sessions");
+	bool applied = get_bool(result, "applied");
+
+	print_changes(changes);
+	if (json_array_size(sessions) > 0) {
+		puts(applied ? "Sessions that lost something:"
+		             : "Sessions that would lose something:");
+		print_sessions_affected(stdout, sessions);
+	}
+	print_notes(json_object_get(result, "remarks"), "remark: ");
+	print_notes(json_object_get(result, "restart"), "needs a restart: ");
+	if (json_array_size(changes) == 0)
+		puts(applied ? "Done." : "Nothing would change.");
+	else
+		puts(applied ? "Done." : "Nothing was changed: this is what it would be.");
+}
+
+int
+judge_change(const json_t *result)
+{
+	return json_array_size(json_object_get(result, "remarks")) +
+	                   json_array_size(json_object_get(result, "restart")) >
+	               0
+	           ? TOOL_REMARKS
+	           : TOOL_DONE;
+}
+
+/* ---- configuration files ------------------------------------------------------------------------------- */
+
+void
+print_config_errors(FILE *f, const json_t *errors)
+{
+	size_t i;
+	const json_t *e;
+
+	json_array_foreach(errors, i, e)
+	{
+		out_text(f, get_text(e, "file"));
+		fprintf(f, ":%" JSON_INTEGER_FORMAT ":%" JSON_INTEGER_FORMAT ": ",
+		    get_int(e, "line"), get_int(e, "column"));
+		out_text(f, get_text(e, "text"));
+		fputc('\n', f);
+	}
+}
+
+/* The answer is the list, or has it as "errors"; a remark says so of itself. */
+static const json_t *
+errors_of(const json_t *result)
+{
+	return json_is_array(result) ? result : json_object_get(result, "errors");
+}
+
+void
+print_check(const json_t *result)
+{
+	const json_t *errors = errors_of(result);
+
+	print_config_errors(stdout, errors);
+	print_config_errors(stdout, json_object_get(result, "remarks"));
+	if (json_array_size(errors) == 0)
+		puts("The configuration has no errors.");
+}
+
+int
+judge_check(const json_t *result)
+{
+	if (json_array_size(errors_of(result)) > 0)
+		return TOOL_FAILED;
+	return json_array_size(json_object_get(result, "remarks")) > 0 ? TOOL_REMARKS : TOOL_DONE;
+}

@@ -1,0 +1,305 @@
+/* What can be asked for and ordered: one row a verb. terracectl(8) is compared with it by a test. */
+#include "tools/terracectl/terracectl.h"
+
+#define END                                                                                        \
+	{                                                                                          \
+		.name = NULL                                                                       \
+	}
+#define NAME(objects)                                                                              \
+	{                                                                                          \
+		"NAME", "name", ARG_TEXT, true, NULL, "its name", objects                          \
+	}
+#define LAST                                                                                       \
+	{                                                                                          \
+		"--limit", "limit", ARG_INT, false, "N", "only the last N", NULL                   \
+	}
+#define SET_KEY                                                                                    \
+	{                                                                                          \
+		"KEY", "key", ARG_TEXT, true, NULL, "key as in terrace.conf(5)", NULL              \
+	}
+#define SET_VALUE                                                                                  \
+	{                                                                                          \
+		"VALUE", "value", ARG_VALUE, true, NULL, "its value; or --default", NULL           \
+	}
+#define SET_DEFAULT                                                                                \
+	{                                                                                          \
+		"--default", "value", ARG_NULL, false, NULL, "as if the key weren't there", NULL   \
+	}
+
+/* clang-format off */
+
+/* ---- looking --------------------------------------------------------------------------------------- */
+
+static const struct arg explain_args[] = {
+	{"CODE", "code", ARG_LOCAL, false, NULL, "a condition's code or name", "code"},
+	END,
+};
+
+static const struct arg events_args[] = {
+	{"--follow", "follow", ARG_FLAG, false, NULL, "go on with those that come", NULL},
+	{"--since", "since", ARG_INT, false, "ID", "only those after this one", NULL},
+	LAST,
+	END,
+};
+
+static const struct arg history_args[] = {LAST, END};
+
+static const struct arg iostat_args[] = {
+	{"SECONDS", "seconds", ARG_INT, false, NULL, "print again every so often", NULL},
+	{"COUNT", "count", ARG_INT, false, NULL, "how many times (default: until ^C)", NULL},
+	END,
+};
+
+static const struct arg connect_args[] = {
+	{"TARGET", "target", ARG_LOCAL, false, NULL, "only this one", "target"},
+	{"--os", "os", ARG_LOCAL, false, "SYSTEM", "only for linux, windows or esxi",
+	    "linux|windows|esxi"},
+	END,
+};
+
+/* ---- LUNs --------------------------------------------------------------------------------------------- */
+
+static const struct arg lun_create_args[] = {
+	NAME(NULL),
+	{"--store", "store", ARG_TEXT, true, "STORE", "file:PATH, block:PATH, ram: or null:",
+	    "store"},
+	{"--size", "size", ARG_TEXT, false, "SIZE", "like 10GiB; of a file: it is created", NULL},
+	{"--mode", "mode", ARG_TEXT, false, "MODE", "writethrough or volatile",
+	    "writethrough|volatile"},
+	{"--set", "options", ARG_PAIR, false, "KEY=VALUE", "another key of terrace.conf(5)", NULL},
+	{"--to", "to", ARG_TEXT, false, "PATTERN", "who sees it, by initiator name", NULL},
+	{"--target", "target", ARG_TEXT, false, "IQN", "under which target", "target"},
+	{"--group", "group", ARG_TEXT, false, "GROUP", "to whom of a group there is", "group"},
+	{"--number", "number", ARG_INT, false, "N", "at which number (default: the next)", NULL},
+	{"--read-only", "read_only", ARG_FLAG, false, NULL, "nobody may write", NULL},
+	END,
+};
+
+static const struct arg lun_delete_args[] = {
+	NAME("lun"),
+	{"--discard", "discard", ARG_FLAG, false, NULL, "forget its identity too", NULL},
+	END,
+};
+
+static const struct arg lun_set_args[] = {
+	NAME("lun"), SET_KEY, SET_VALUE, SET_DEFAULT, END,
+};
+
+static const struct arg lun_resize_args[] = {
+	NAME("lun"),
+	{"SIZE", "size", ARG_TEXT, false, NULL, "new size; without: what the device has", NULL},
+	END,
+};
+
+/* ---- targets, portals ----------------------------------------------------------------------------------- */
+
+static const struct arg target_create_args[] = {
+	{"IQN", "name", ARG_TEXT, true, NULL, "its name, like iqn.2026-11.example:san", NULL},
+	{"--portal", "portals", ARG_LIST, true, "PORTAL", "where it can be reached", "portal"},
+	{"--alias", "alias", ARG_TEXT, false, "TEXT", "a name for people", NULL},
+	{"--open", "open", ARG_FLAG, false, NULL, "serve whom no group names", NULL},
+	END,
+};
+
+static const struct arg target_delete_args[] = {NAME("target"), END};
+static const struct arg target_set_args[] = {
+	NAME("target"), SET_KEY, SET_VALUE, SET_DEFAULT, END,
+};
+
+static const struct arg portal_create_args[] = {
+	NAME(NULL),
+	{"--listen", "listen", ARG_LIST, true, "ADDRESS", "address, with :PORT if not 3260", NULL},
+	END,
+};
+
+static const struct arg portal_delete_args[] = {NAME("portal"), END};
+static const struct arg portal_set_args[] = {
+	NAME("portal"), SET_KEY, SET_VALUE, SET_DEFAULT, END,
+};
+
+/* ---- groups ------------------------------------------------------------------------------------------------ */
+
+static const struct arg group_create_args[] = {
+	NAME(NULL),
+	{"--target", "target", ARG_TEXT, true, "IQN", "of which target", "target"},
+	{"--initiator", "initiators", ARG_LIST, true, "PATTERN", "who: name, * and ? as in a shell",
+	    NULL},
+	{"--user", "users", ARG_LIST, false, "CHAP", "only with this CHAP user", "chap"},
+	{"--order", "order", ARG_INT, false, "N", "place among groups: the first match counts", NULL},
+	END,
+};
+
+static const struct arg group_delete_args[] = {NAME("group"), END};
+static const struct arg group_set_args[] = {
+	NAME("group"), SET_KEY, SET_VALUE, SET_DEFAULT, END,
+};
+
+static const struct arg group_map_args[] = {
+	{"GROUP", "group", ARG_TEXT, true, NULL, "to whom", "group"},
+	{"LUN", "lun", ARG_TEXT, true, NULL, "which", "lun"},
+	{"--number", "number", ARG_INT, false, "N", "at which number (default: the next)", NULL},
+	{"--read-only", "read_only", ARG_FLAG, false, NULL, "this group may not write", NULL},
+	END,
+};
+
+static const struct arg group_unmap_args[] = {
+	{"GROUP", "group", ARG_TEXT, true, NULL, "from whom", "group"},
+	{"LUN", "lun", ARG_TEXT, true, NULL, "which", "lun"},
+	END,
+};
+
+/* ---- secrets ------------------------------------------------------------------------------------------------- */
+
+#define SECRET_FILE                                                                                \
+	{                                                                                          \
+		"--secret-file", "secret_file", ARG_LOCAL, false, "FILE",                          \
+		    "the secret is its first line; -: standard input", "file"                      \
+	}
+
+static const struct arg chap_create_args[] = {
+	NAME(NULL),
+	{"--target", "target", ARG_TEXT, false, "IQN", "for this target", "target"},
+	{"--discovery", "discovery", ARG_FLAG, false, NULL, "for discovery", NULL},
+	{"--user", "user", ARG_TEXT, false, "USER", "what initiators say (default: NAME)", NULL},
+	SECRET_FILE,
+	{"--mutual-user", "mutual_user", ARG_TEXT, false, "USER", "the target proves itself as", NULL},
+	{"--mutual-secret-file", "mutual_secret_file", ARG_LOCAL, false, "FILE",
+	    "the target's secret; without: asked for", "file"},
+	END,
+};
+
+static const struct arg chap_delete_args[] = {NAME("chap"), END};
+static const struct arg chap_set_args[] = {
+	NAME("chap"), SET_KEY,
+	{"VALUE", "value", ARG_VALUE, false, NULL, "its value; of secrets: none", NULL},
+	SET_DEFAULT, SECRET_FILE, END,
+};
+
+/* ---- sessions, configuration ----------------------------------------------------------------------------------- */
+
+static const struct arg session_drop_args[] = {
+	{"SESSION", "tsih", ARG_INT, true, NULL, "its number in `session list`", "session"},
+	END,
+};
+
+static const struct arg config_args[] = {
+	{"--effective", "effective", ARG_FLAG, false, NULL, "each value with its origin (default)",
+	    NULL},
+	{"--diff", "diff", ARG_FLAG, false, NULL, "what a reload would change", NULL},
+	END,
+};
+
+static const struct arg level_args[] = {
+	{"LEVEL", "level", ARG_TEXT, false, NULL, "error, warning, info or debug",
+	    "error|warning|info|debug"},
+	END,
+};
+
+static const struct arg help_args[] = {
+	{"VERB", "words", ARG_LIST, false, NULL, "which", NULL},
+	END,
+};
+
+static const char create_more[] =
+    "With --to the LUN is mapped to whoever matches the pattern, in one step: to the group that\n"
+    "has exactly this pattern, or to a new one. Terrace writes what it creates to conf.d beside\n"
+    "its configuration file.";
+static const char secret_more[] =
+    "The secret is asked for on the terminal, without echo, unless --secret-file names a file that\n"
+    "only its owner (and group) can read. It has 12 bytes at least, for Windows 16 at most.";
+
+const struct verb verbs[] = {
+	{.words = "status", .help = "health, LUNs and what they do", .method = "status",
+	    .run = run_status},
+	{.words = "health", .help = "one line, with the exit status monitoring expects",
+	    .method = "health", .run = run_health,
+	    .more = "Exit status 0 ok, 1 degraded, 2 failed, 3 unknown: terraced didn't answer."},
+	{.words = "explain", .help = "what a condition means and what to do", .args = explain_args,
+	    .run = run_explain},
+	{.words = "events", .help = "what happened", .args = events_args, .method = "events",
+	    .run = run_events},
+	{.words = "history", .help = "who ordered what", .args = history_args, .method = "history",
+	    .print = print_history},
+	{.words = "tree", .help = "targets with groups, LUNs and sessions", .run = run_tree},
+	{.words = "iostat", .help = "a line for each LUN", .args = iostat_args, .run = run_iostat},
+	{.words = "connect", .help = "what to type on initiators", .args = connect_args,
+	    .method = "connect", .run = run_connect},
+	{.words = "refused", .help = "who was turned away, and what would admit them",
+	    .method = "refused", .print = print_refused},
+
+	{.words = "lun list", .help = "LUNs", .method = "lun.list", .print = print_luns},
+	{.words = "lun create", .help = "create a LUN, and map it with --to or --group",
+	    .args = lun_create_args, .method = "lun.create", .changes = true, .print = print_change,
+	    .judge = judge_change, .more = create_more},
+	{.words = "lun delete", .help = "remove a LUN; its store stays", .args = lun_delete_args,
+	    .method = "lun.delete", .changes = true, .print = print_change, .judge = judge_change},
+	{.words = "lun set", .help = "change a key of a LUN", .args = lun_set_args,
+	    .method = "lun.set", .changes = true, .print = print_change, .judge = judge_change},
+	{.words = "lun resize", .help = "grow a LUN, or notice that its device grew",
+	    .args = lun_resize_args, .method = "lun.resize", .changes = true, .print = print_change,
+	    .judge = judge_change},
+
+	{.words = "target list", .help = "targets", .method = "target.list", .print = print_targets},
+	{.words = "target create", .help = "create a target", .args = target_create_args,
+	    .method = "target.create", .changes = true, .print = print_change,
+	    .judge = judge_change},
+	{.words = "target delete", .help = "remove a target", .args = target_delete_args,
+	    .method = "target.delete", .changes = true, .print = print_change,
+	    .judge = judge_change},
+	{.words = "target set", .help = "change a key of a target", .args = target_set_args,
+	    .method = "target.set", .changes = true, .print = print_change, .judge = judge_change},
+
+	{.words = "group list", .help = "groups of initiators and what they see",
+	    .method = "group.list", .print = print_groups},
+	{.words = "group create", .help = "create a group", .args = group_create_args,
+	    .method = "group.create", .changes = true, .print = print_change,
+	    .judge = judge_change},
+	{.words = "group delete", .help = "remove a group", .args = group_delete_args,
+	    .method = "group.delete", .changes = true, .print = print_change,
+	    .judge = judge_change},
+	{.words = "group set", .help = "change a key of a group", .args = group_set_args,
+	    .method = "group.set", .changes = true, .print = print_change, .judge = judge_change},
+	{.words = "group map", .help = "show a LUN to a group", .args = group_map_args,
+	    .method = "group.map", .changes = true, .print = print_change, .judge = judge_change},
+	{.words = "group unmap", .help = "show it no longer", .args = group_unmap_args,
+	    .method = "group.unmap", .changes = true, .print = print_change, .judge = judge_change},
+
+	{.words = "portal list", .help = "portals", .method = "portal.list", .print = print_portals},
+	{.words = "portal create", .help = "create a portal", .args = portal_create_args,
+	    .method = "portal.create", .changes = true, .print = print_change,
+	    .judge = judge_change},
+	{.words = "portal delete", .help = "remove a portal", .args = portal_delete_args,
+	    .method = "portal.delete", .changes = true, .print = print_change,
+	    .judge = judge_change},
+	{.words = "portal set", .help = "change a key of a portal", .args = portal_set_args,
+	    .method = "portal.set", .changes = true, .print = print_change, .judge = judge_change},
+
+	{.words = "chap list", .help = "CHAP users, without their secrets", .method = "chap.list",
+	    .print = print_chaps},
+	{.words = "chap create", .help = "create a CHAP user", .args = chap_create_args,
+	    .method = "chap.create", .changes = true, .print = print_change, .judge = judge_change,
+	    .run = run_secret, .more = secret_more},
+	{.words = "chap delete", .help = "remove a CHAP user", .args = chap_delete_args,
+	    .method = "chap.delete", .changes = true, .print = print_change, .judge = judge_change},
+	{.words = "chap set", .help = "change a key of a CHAP user", .args = chap_set_args,
+	    .method = "chap.set", .changes = true, .print = print_change, .judge = judge_change,
+	    .run = run_secret, .more = secret_more},
+
+	{.words = "session list", .help = "sessions", .method = "session.list",
+	    .print = print_sessions},
+	{.words = "session drop", .help = "end a session; its initiator may come back",
+	    .args = session_drop_args, .method = "session.drop", .changes = true,
+	    .print = print_change, .judge = judge_change},
+
+	{.words = "check", .help = "errors of the configuration as the files are now",
+	    .method = "config.check", .print = print_check, .judge = judge_check},
+	{.words = "reload", .help = "apply what differs in the files", .method = "reload",
+	    .changes = true, .print = print_change, .judge = judge_change},
+	{.words = "config", .help = "each value with its origin, or what a reload would change",
+	    .args = config_args, .run = run_config},
+	{.words = "log-level", .help = "what is logged, or log something else", .args = level_args,
+	    .run = run_level},
+	{.words = "help", .help = "what a verb does and takes", .args = help_args, .run = run_help},
+	{.words = NULL},
+};
+/* clang-format on */
