@@ -217,6 +217,13 @@ blk_sg_get(
 	return b->ops->sg_get(b, sg, op, offset_bytes, len_bytes);
 }
 
+bool
+blk_copies_now(struct blk *b, uint64_t offset_bytes, uint64_t len_bytes)
+{
+	ASSERT(len_bytes > 0 && len_bytes <= BLK_IO_MAX_BYTES);
+	return b->ops->copies_now != NULL && b->ops->copies_now(b, offset_bytes, len_bytes);
+}
+
 void
 blk_extents_all_mapped(struct blk_io *io)
 {

@@ -130,11 +130,20 @@ void blk_submit(struct blk *b, struct blk_io *io);
  */
 int blk_sg_get(
     struct blk *b, struct blk_sg *sg, enum blk_op op, uint64_t offset_bytes, uint64_t len_bytes);
+/*
+ * True: a WRITE of this range, submitted before anything else is asked of the blk and before the
+ * caller's callback returns, has copied its data when blk_submit() returns, or never will. Its list
+ * may then be one of memory that doesn't last (blk_sg_borrow()); `done` comes later as ever.
+ */
+bool blk_copies_now(struct blk *b, uint64_t offset_bytes, uint64_t len_bytes);
 /* Plain memory from the loop's pool, for whoever needs scratch. 0 or -ENOBUFS. */
 int blk_sg_get_plain(struct loop *l, struct blk_sg *sg, uint64_t len_bytes);
 /* Returns what the list holds and empties it. On the loop of the get. Accepts an empty list. */
 void blk_sg_put(struct blk_sg *sg);
 void blk_sg_init(struct blk_sg *sg);
+/* Makes an empty list one of `len` bytes of the caller's; they aren't written to, and nothing goes
+ * back at blk_sg_put(). */
+void blk_sg_borrow(struct blk_sg *sg, const void *p, size_t len);
 
 /* Copies between a scatter list and flat memory, or compares; all at byte offset `at`. */
 void blk_sg_copy_in(const struct blk_sg *sg, uint64_t at, const void *src, size_t len);

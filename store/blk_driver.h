@@ -14,6 +14,8 @@ struct blk_ops {
 	/* May be NULL: plain buffers of the loop for both directions. */
 	int (*sg_get)(struct blk *b, struct blk_sg *sg, enum blk_op op, uint64_t offset_bytes,
 	    uint64_t len_bytes);
+	/* See blk_copies_now(). May be NULL: never. */
+	bool (*copies_now)(struct blk *b, uint64_t offset_bytes, uint64_t len_bytes);
 	void (*close)(struct blk *b);
 	/* Has got a listener, on loops[0]: BLK_OPEN_WATCH_LATER. May be NULL. */
 	void (*watched)(struct blk *b);

@@ -382,6 +382,15 @@ ram_step(struct ram_shard *s, struct blk_io *io)
 		walk_in_order(s, io);
 }
 
+/* What a short WRITE within the own shard waits for is frames only. */
+static bool
+ram_copies_now(struct blk *b, uint64_t offset_bytes, uint64_t len_bytes)
+{
+	struct ram *r = ram_of(b);
+	return len_bytes < RAM_LAND_MIN_BYTES && ram_is_local(r, offset_bytes, len_bytes) &&
+	       frames_ready(ram_own_shard(r), ram_frames_spanned(offset_bytes, len_bytes));
+}
+
 static void
 ram_submit(struct blk *b, struct blk_io *io)
 {
@@ -462,6 +471,7 @@ static const struct blk_ops ram_ops = {
     .name = "ram",
     .submit = ram_submit,
     .sg_get = ram_sg_get,
+    .copies_now = ram_copies_now,
     .close = ram_close,
 };
 

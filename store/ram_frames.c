@@ -184,15 +184,15 @@ sg_release(struct blk_sg *sg)
 
 /* ---- lists handed out -------------------------------------------------------------------- */
 
-static uint32_t
-frames_spanned(uint64_t offset_bytes, uint64_t len_bytes)
+uint32_t
+ram_frames_spanned(uint64_t offset_bytes, uint64_t len_bytes)
 {
 	uint64_t end = offset_bytes + len_bytes + RAM_FRAME_BYTES - 1;
 	return (uint32_t)((end >> RAM_FRAME_SHIFT) - (offset_bytes >> RAM_FRAME_SHIFT));
 }
 
-static bool
-is_local(struct ram *r, uint64_t offset_bytes, uint64_t len_bytes)
+bool
+ram_is_local(struct ram *r, uint64_t offset_bytes, uint64_t len_bytes)
 {
 	if (r->shard_count == 1)
 		return true;
@@ -218,7 +218,7 @@ get_for_read(struct ram *r, struct blk_sg *sg, uint64_t offset_bytes, uint64_t l
 	struct loop *l = loop_current();
 	struct ram_lease *le = NULL;
 	struct ram_shard *own = ram_own_shard(r);
-	if (!is_local(r, offset_bytes, len_bytes)) {
+	if (!ram_is_local(r, offset_bytes, len_bytes)) {
 		le = lease_get(own);
 		if (le == NULL)
 			return blk_sg_get_plain(l, sg, len_bytes);
@@ -226,7 +226,7 @@ get_for_read(struct ram *r, struct blk_sg *sg, uint64_t offset_bytes, uint64_t l
 		le->loop = l;
 	}
 	blk_sg_init(sg);
-	int err = blk_sg_reserve(l, sg, frames_spanned(offset_bytes, len_bytes));
+	int err = blk_sg_reserve(l, sg, ram_frames_spanned(offset_bytes, len_bytes));
 	if (err < 0) {
 		if (le != NULL)
 			lease_put(own, le);
@@ -245,9 +245,9 @@ get_for_write(struct ram *r, struct blk_sg *sg, uint64_t offset_bytes, uint64_t 
 {
 	struct loop *l = loop_current();
 	struct ram_shard *s = ram_own_shard(r);
-	uint32_t count = frames_spanned(offset_bytes, len_bytes);
+	uint32_t count = ram_frames_spanned(offset_bytes, len_bytes);
 	if (((offset_bytes | len_bytes) & (RAM_FRAME_BYTES - 1)) != 0 ||
-	    !is_local(r, offset_bytes, len_bytes) ||
+	    !ram_is_local(r, offset_bytes, len_bytes) ||
 	    ram_frames_avail(s) < count + RAM_IO_FRAMES_MAX)
 		return blk_sg_get_plain(l, sg, len_bytes);
 	blk_sg_init(sg);

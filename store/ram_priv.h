@@ -97,6 +97,11 @@ ram_frames_avail(const struct ram_shard *s)
 struct ram_shard *ram_own_shard(struct ram *r);
 struct ram_shard *ram_shard_of(struct ram *r, uint64_t offset_bytes);
 
+/* Frames that the range lies in, wholly or in part. */
+uint32_t ram_frames_spanned(uint64_t offset_bytes, uint64_t len_bytes);
+/* All of the range belongs to the running loop. */
+bool ram_is_local(struct ram *r, uint64_t offset_bytes, uint64_t len_bytes);
+
 /* A frame with refs 1, contents undefined; one is available (asserted). */
 uint32_t ram_frame_get(struct ram_shard *s);
 void ram_frame_unref(struct ram_shard *s, uint32_t f);

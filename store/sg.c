@@ -18,6 +18,16 @@ blk_sg_init(struct blk_sg *sg)
 	memset(sg, 0, offsetof(struct blk_sg, inline_iov));
 }
 
+void
+blk_sg_borrow(struct blk_sg *sg, const void *p, size_t len)
+{
+	ASSERT(sg->iovcnt == 0 && sg->iovcap == 0 && sg->release == NULL);
+	sg->inline_iov[0] = (struct iovec){.iov_base = (void *)(uintptr_t)p, .iov_len = len};
+	sg->iov = sg->inline_iov;
+	sg->iovcnt = 1;
+	sg->len_bytes = len;
+}
+
 int
 blk_sg_reserve(struct loop *l, struct blk_sg *sg, uint32_t count)
 {

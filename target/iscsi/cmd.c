@@ -433,7 +433,14 @@ iscsi_cmd_header(struct iscsi_conn *c, const struct iscsi_scsi_cmd *req)
 	}
 	if (c->window_used >= c->window && c->window < c->limits->depth_max)
 		grow_window(c);
-	set_wants_data(t, scsi_task_submit(&t->scsi) == SCSI_WANT_DATA);
+	if (t->is_write && !t->owed && !t->unsolicited)
+		t->scsi.out_data = iscsi_rx_segment(c);
+	enum scsi_submit submitted = scsi_task_submit(&t->scsi);
+	set_wants_data(t, submitted == SCSI_WANT_DATA);
+	if (submitted == SCSI_TOOK_DATA) {
+		t->landed = t->scsi.data_out_len;
+		iscsi_rx_segment_taken(c);
+	}
 	t->unsolicited_at = be24_get(req->data_len);
 	return aim_immediate(c, t);
 }

@@ -106,6 +106,10 @@ struct iscsi_rx {
 	uint32_t tail_need, tail_have; /* padding and digest */
 	uint8_t tail[4 + ISCSI_DIGEST_BYTES];
 	uint32_t crc;
+	/* what the receive buffer holds behind the header; while it is being handled, else none */
+	const uint8_t *ahead;
+	size_t ahead_len, ahead_used;
+	uint32_t ahead_crc;
 	enum iscsi_rx_dest dest;
 	uint32_t dest_off; /* where byte 0 of the segment lands */
 	uint32_t take;     /* bytes of the segment that land; the rest is discarded */
@@ -288,6 +292,11 @@ void iscsi_rx_resume(struct iscsi_conn *c);
 /* The task is going away: bytes that were to land in it are discarded. */
 void iscsi_rx_forget(struct iscsi_conn *c, struct iscsi_task *t);
 void iscsi_rx_fini(struct iscsi_conn *c);
+/* For header handlers: the data segment, if it has arrived whole and its digest is good, valid until
+ * the handler returns; NULL: it comes to where the handler says, piece by piece. */
+const void *iscsi_rx_segment(struct iscsi_conn *c);
+/* The handler has taken what iscsi_rx_segment() returned. */
+void iscsi_rx_segment_taken(struct iscsi_conn *c);
 
 /* What a header handler (ffp.c) decides about the PDU's data. Ends the connection itself on error. */
 enum iscsi_rx_go { RX_GO, RX_WAIT, RX_DEAD };

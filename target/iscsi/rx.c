@@ -2,7 +2,8 @@
  * Receiving. Bytes come into the loop's one receive buffer and are consumed before the callback
  * returns; a connection keeps only an unfinished header. The data segment of a PDU goes where it
  * will stay: what is in the receive buffer is copied there, the rest is received there directly,
- * with the receive buffer as second element for the headers that follow (one system call).
+ * with the receive buffer as second element for the headers that follow (one system call). A command
+ * whose data is all in the receive buffer may take it from there.
  *
  *   RX_HEADER   collecting 48 bytes + AHS + header digest
  *   RX_DATA     data segment, padding, data digest
@@ -75,17 +76,42 @@ take_data(struct iscsi_conn *c, const uint8_t *p, uint32_t len)
 	rx->data_have += len;
 }
 
+/* Is `crc`, of the whole segment, what the padding and digest in rx->tail say? */
 static bool
-data_digest_ok(struct iscsi_conn *c)
+data_digest_ok(const struct iscsi_conn *c, uint32_t crc)
 {
-	struct iscsi_rx *rx = &c->rx;
+	const struct iscsi_rx *rx = &c->rx;
 	if (!c->params.data_digest)
 		return true;
 	uint32_t pad = rx->tail_need - ISCSI_DIGEST_BYTES;
-	uint32_t crc = crc32c_final(crc32c_update(rx->crc, rx->tail, pad));
+	crc = crc32c_final(crc32c_update(crc, rx->tail, pad));
 	uint32_t got;
 	memcpy(&got, rx->tail + pad, sizeof got); /* little-endian on the wire, RFC 7143 §13.1 */
 	return crc == got;
+}
+
+const void *
+iscsi_rx_segment(struct iscsi_conn *c)
+{
+	struct iscsi_rx *rx = &c->rx;
+	if (rx->data_len == 0 || rx->ahead_len < rx->data_len + rx->tail_need)
+		return NULL;
+	memcpy(rx->tail, rx->ahead + rx->data_len, rx->tail_need);
+	rx->ahead_crc = CRC32C_INIT;
+	if (c->params.data_digest)
+		rx->ahead_crc = crc32c_update(CRC32C_INIT, rx->ahead, rx->data_len);
+	/* A wrong one is dealt with when the PDU is complete. */
+	return data_digest_ok(c, rx->ahead_crc) ? rx->ahead : NULL;
+}
+
+void
+iscsi_rx_segment_taken(struct iscsi_conn *c)
+{
+	struct iscsi_rx *rx = &c->rx;
+	rx->data_have = rx->data_len;
+	rx->tail_have = rx->tail_need;
+	rx->crc = rx->ahead_crc;
+	rx->ahead_used = rx->data_len + rx->tail_need;
 }
 
 static void
@@ -105,7 +131,7 @@ rx_next(struct iscsi_conn *c)
 static void
 pdu_done(struct iscsi_conn *c)
 {
-	if (c->rx.data_len > 0 && !data_digest_ok(c)) {
+	if (c->rx.data_len > 0 && !data_digest_ok(c, c->rx.crc)) {
 		/* ErrorRecoveryLevel 0: Reject, then the connection ends (RFC 7143 §7.8). */
 		c->il->digest_errors++;
 		iscsi_reject(c, c->rx.hdr, ISCSI_REJECT_DATA_DIGEST);
@@ -116,6 +142,17 @@ pdu_done(struct iscsi_conn *c)
 	iscsi_ffp_data(c);
 	if (iscsi_conn_alive(c))
 		rx_next(c);
+}
+
+/* The header behind this PDU, if it is there: the processor doesn't see it coming. */
+static void
+prefetch_next(const struct iscsi_rx *rx)
+{
+	size_t at = rx->data_len + rx->tail_need;
+	if (rx->ahead_len < at + ISCSI_BHS_BYTES)
+		return;
+	__builtin_prefetch(rx->ahead + at);
+	__builtin_prefetch(rx->ahead + at + ISCSI_BHS_BYTES - 1);
 }
 
 /* The header is complete in rx->hdr: checks its digest and decides where the data goes. */
@@ -149,6 +186,7 @@ header_done(struct iscsi_conn *c)
 		    pad_bytes(rx->data_len) + (c->params.data_digest ? ISCSI_DIGEST_BYTES : 0);
 	rx->crc = CRC32C_INIT;
 	rx->state = RX_DATA;
+	prefetch_next(rx);
 	switch (iscsi_ffp_header(c, bhs)) {
 	case RX_GO:
 		return iscsi_conn_alive(c);
@@ -191,8 +229,12 @@ take_header(struct iscsi_conn *c, const uint8_t *p, size_t len, bool *ret_ok)
 			if (rx->hdr_need > ISCSI_BHS_BYTES)
 				continue;
 		}
+		rx->ahead = p + used;
+		rx->ahead_len = len - used;
+		rx->ahead_used = 0;
 		*ret_ok = header_done(c);
-		return used;
+		rx->ahead_len = 0;
+		return used + rx->ahead_used;
 	}
 }
 

@@ -239,7 +239,7 @@ static void
 prefetch_data(const struct iscsi_task *t)
 {
 	const struct blk_sg *sg = &t->scsi.sg;
-	if (t->scsi.data_in_len > PREFETCH_MAX_BYTES)
+	if (t->scsi.data_in_len == 0 || t->scsi.data_in_len > PREFETCH_MAX_BYTES)
 		return;
 	for (uint32_t i = 0; i < sg->iovcnt; i++)
 		for (size_t at = 0; at < sg->iov[i].iov_len; at += 64)

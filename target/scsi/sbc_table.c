@@ -30,7 +30,7 @@
 	  .prepare = sbc_prepare_rw, .execute = sbc_read }
 #define WRITE_ROW(op, len, use, nm)                                                                \
 	{ .opcode = op, .cdb_len = len, .dir = SCSI_DIR_WRITE, .pr = PRC_WRITE,                    \
-	  .order = ORD_WRITE, .flags = OPF_WRITES, .timeout_s = T_RW, .name = nm,                  \
+	  .order = ORD_WRITE, .flags = OPF_WRITES | OPF_ONE_WRITE, .timeout_s = T_RW, .name = nm,  \
 	  .section = "SBC-3 5", .usage = use, .prepare = sbc_prepare_rw, .execute = sbc_write }
 #define VERIFY_ROW(op, len, use, nm)                                                               \
 	{ .opcode = op, .cdb_len = len, .dir = SCSI_DIR_OUT_PLAIN, .pr = PRC_READ,                 \

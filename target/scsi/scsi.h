@@ -273,6 +273,9 @@ struct scsi_task {
 	bool no_wait;
 	uint32_t out_bytes; /* what the initiator will send (EDTL of a write) */
 	uint32_t in_bytes;  /* what it can take (EDTL of a read) */
+	/* All out_bytes of it, checked, in memory that lasts until scsi_task_submit() returns; or NULL:
+	 * it is still to come. */
+	const void *out_data;
 
 	/* for the transport, while it owns the task */
 	uint32_t data_out_len; /* want_data: bytes to receive, ≤ out_bytes */
@@ -309,12 +312,13 @@ struct scsi_task {
 	void (*resume)(struct scsi_task *t);
 };
 
-enum scsi_submit { SCSI_PENDING, SCSI_WANT_DATA };
+enum scsi_submit { SCSI_PENDING, SCSI_WANT_DATA, SCSI_TOOK_DATA };
 
 /*
  * Hands the task to the core. SCSI_WANT_DATA: buffers are in task->sg now (the fast path: immediate
  * data is copied right away), as if want_data had been called. SCSI_PENDING: want_data (perhaps)
- * and done come later.
+ * and done come later. SCSI_TOOK_DATA: what out_data named is taken, only done comes; without it such a
+ * task goes on as if its data were still to come.
  */
 enum scsi_submit scsi_task_submit(struct scsi_task *t);
 /*

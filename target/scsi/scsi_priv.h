@@ -430,6 +430,7 @@ enum scsi_pr_class {
 #define OPF_BUSY_OK (1u << 4)      /* works during FORMAT UNIT and SANITIZE */
 #define OPF_GONE_FAILS (1u << 5)   /* with NOT_READY_OK: still needs the store */
 #define OPF_WLUN (1u << 6) /* works on the REPORT LUNS well known unit too (nlu NULL), SPC-4 8.2 */
+#define OPF_ONE_WRITE (1u << 7) /* execute() submits its data in one WRITE and needs it no more */
 
 struct scsi_opcode {
 	uint8_t opcode;

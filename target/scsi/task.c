@@ -3,6 +3,8 @@
  *
  *	submit ─▶ checks ─▶ [WAIT_BUF] ─▶ [WAIT_DATA] ─▶ [BLOCKED] ─▶ RUNNING ─▶ DONE ─▶ release
  *
+ * Data that came with the command is taken in submit (task_take_data()).
+ *
  * From every state but DONE an abort leads to DONE, from RUNNING only when the handler comes back
  * (INV-5). DONE is entered in one place, task_end(); what follows, up to ops->done, in
  * task_complete(), which is called from a deferred call, or directly when a step of the handler was
@@ -14,6 +16,7 @@
 
 static bool task_start(struct scsi_task *t);
 static void task_buffers(struct scsi_task *t);
+static bool task_take_data(struct scsi_task *t);
 static void task_buf_retry(struct loop_bufwait *w);
 static void task_admit(struct scsi_task *t);
 static void task_run(struct scsi_task *t);
@@ -257,6 +260,8 @@ scsi_task_submit(struct scsi_task *t)
 		task_end(t);
 		return SCSI_PENDING;
 	}
+	if (t->out_data != NULL && t->data_out_len > 0)
+		return task_take_data(t) ? SCSI_TOOK_DATA : SCSI_PENDING;
 	task_buffers(t);
 	return t->state == SCSI_TASK_WAIT_DATA ? SCSI_WANT_DATA : SCSI_PENDING;
 }
@@ -333,6 +338,29 @@ task_buffers(struct scsi_task *t)
 		t->state = SCSI_TASK_WAIT_DATA;
 	else
 		task_admit(t);
+}
+
+/*
+ * The data is in memory already. Where the store copies it at once and nothing holds the task back,
+ * it goes there from where it is; else into buffers, and if there are none the transport keeps it.
+ */
+static bool
+task_take_data(struct scsi_task *t)
+{
+	uint32_t len = t->data_out_len;
+	if ((t->op->flags & OPF_ONE_WRITE) != 0 && scsi_order_admits(t) &&
+	    blk_copies_now(t->nlu->lu->blk, t->lba << t->nlu->lu->block_shift, len)) {
+		blk_sg_borrow(&t->sg, t->out_data, len);
+		task_run(t);
+		blk_sg_init(&t->sg); /* the store has it; the memory is the transport's again */
+		return true;
+	}
+	task_buffers(t);
+	if (t->state != SCSI_TASK_WAIT_DATA)
+		return false;
+	blk_sg_copy_in(&t->sg, 0, t->out_data, len);
+	task_admit(t);
+	return true;
 }
 
 static void

@@ -126,8 +126,15 @@ static void
 start_command(void *ctx)
 {
 	struct command *c = ctx;
+	uint8_t passing[DATA_HEAD];
+	/* Every second command brings its data with it, in memory that doesn't last. */
+	if (c->task.out_bytes > 0 && c->task.out_bytes <= DATA_HEAD && c->task.tag % 2 == 0) {
+		memcpy(passing, c->head, sizeof passing);
+		c->task.out_data = passing;
+	}
 	if (scsi_task_submit(&c->task) == SCSI_WANT_DATA)
 		give_data(&c->task);
+	memset(passing, 0xee, sizeof passing);
 }
 
 static void

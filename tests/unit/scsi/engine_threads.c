@@ -70,6 +70,7 @@ submit(struct slot *s)
 	t->cdb_len = 16;
 	t->attr = SCSI_SIMPLE;
 	t->out_bytes = 0;
+	t->out_data = NULL;
 	t->in_bytes = 512;
 	assert_int_equal(scsi_task_submit(t), SCSI_PENDING);
 }

@@ -431,6 +431,7 @@ fx_cmd(struct fx_nexus *n, uint16_t lun, const void *cdb, size_t cdb_len, const 
 	c->task.immediate = false;
 	c->task.no_wait = false;
 	c->task.out_bytes = (uint32_t)out_len;
+	c->task.out_data = NULL;
 	c->task.in_bytes = (uint32_t)in_cap;
 	list_push_back(&n->f->cmds, &c->link);
 	return c;
@@ -456,7 +457,7 @@ static void
 want_data(struct scsi_task *t)
 {
 	struct fx_cmd *c = container_of(t, struct fx_cmd, task);
-	assert_false(c->wanted);
+	assert_false(c->wanted || c->taken);
 	c->wanted = true;
 	assert_true(t->data_out_len > 0 && t->data_out_len <= t->out_bytes);
 	if (!c->hold_data)
@@ -519,9 +520,22 @@ start(void *ctx)
 	c->nexus->in_flight++;
 	c->task.nexus = c->nexus->n;
 	c->task.ops = &transport;
+	uint8_t *passing = NULL;
+	if (c->with_command) {
+		passing = malloc(c->out_len);
+		assert_non_null(passing);
+		memcpy(passing, c->out, c->out_len);
+		c->task.out_data = passing;
+	}
 	bool was = in_submit;
 	in_submit = true;
 	enum scsi_submit r = scsi_task_submit(&c->task);
+	if (c->with_command) {
+		memset(passing, 0xee, c->out_len);
+		free(passing);
+		assert_true(r != SCSI_WANT_DATA);
+	}
+	c->taken = r == SCSI_TOOK_DATA;
 	if (r == SCSI_WANT_DATA)
 		want_data(&c->task);
 	in_submit = was;

@@ -46,13 +46,14 @@ struct fx_cmd {
 	size_t out_len;
 	uint8_t *in; /* data-in as the initiator gets it */
 	size_t in_len;
-	bool hold_data;                    /* don't answer want_data by itself: fx_give_data() */
-	bool hold_release;                 /* don't release in done: fx_release() */
-	int data_result;                   /* passed to scsi_task_data_ready(); default 0 */
+	bool with_command; /* the data comes with it, in memory that is gone after the submit */
+	bool hold_data;    /* don't answer want_data by itself: fx_give_data() */
+	bool hold_release; /* don't release in done: fx_release() */
+	int data_result;   /* passed to scsi_task_data_ready(); default 0 */
 	void (*on_done)(struct fx_cmd *c); /* may be NULL; after the fields below are set */
 	void *ctx;
 	/* the outcome */
-	bool started, wanted, done, released;
+	bool started, taken, wanted, done, released;
 	bool aborted;
 	uint8_t status;
 	uint8_t sense[SCSI_SENSE_MAX_BYTES];

@@ -169,6 +169,30 @@ a_list_submitted_twice_is_copied_the_second_time(void **state)
 	world_destroy(w);
 }
 
+struct copy_now {
+	struct blk *b;
+	uint64_t offset_bytes, len_bytes;
+	bool can, done;
+	int result;
+	struct blk_io io;
+	struct blk_sg sg;
+};
+
+static void
+ask_copies_now(void *ctx)
+{
+	struct copy_now *cn = ctx;
+	cn->can = blk_copies_now(cn->b, cn->offset_bytes, cn->len_bytes);
+}
+
+static bool
+copies_now(struct world *w, unsigned loop, struct blk *b, uint64_t offset_bytes, uint64_t len_bytes)
+{
+	struct copy_now cn = {.b = b, .offset_bytes = offset_bytes, .len_bytes = len_bytes};
+	world_call(w, loop, ask_copies_now, &cn);
+	return cn.can;
+}
+
 /* All slack is pinned by readers: a write waits, and goes on when one of them lets go. */
 static void
 a_write_waits_for_frames_and_goes_on(void **state)
@@ -197,12 +221,14 @@ a_write_waits_for_frames_and_goes_on(void **state)
 		req_start(readers[count]);
 		assert_int_equal(req_wait(readers[count]), 0);
 	}
-	assert_true(count >= 4); /* 16 MiB of slack at least */
+	assert_true(count >= 4);                   /* 16 MiB of slack at least */
+	assert_false(copies_now(w, 0, b, 0, 512)); /* nobody overtakes it */
 	req_copy_out(readers[0], got);
 	assert_int_equal(io_read(w, 0, b, 0, 4096, got), 0); /* reads don't wait */
 	req_put(readers[0]);
 	assert_int_equal(req_wait(writer), 0);
 	req_put(writer);
+	assert_true(copies_now(w, 0, b, 0, 512));
 	assert_int_equal(io_read(w, 0, b, 0, len, got), 0);
 	assert_memory_equal(got, buf, len);
 	for (unsigned i = 1; i < count; i++) {
@@ -314,6 +340,71 @@ a_write_within_the_atomic_limit_is_never_seen_half_done(void **state)
 }
 
 static void
+copied(struct blk_io *io)
+{
+	struct copy_now *cn = container_of(io, struct copy_now, io);
+	cn->result = io->result;
+	cn->done = true;
+}
+
+/* A WRITE of memory that is gone when the submit returns. */
+static void
+write_passing(void *ctx)
+{
+	struct copy_now *cn = ctx;
+	char *passing = malloc(cn->len_bytes);
+	pattern_fill(passing, cn->len_bytes, cn->offset_bytes);
+	assert_true(blk_copies_now(cn->b, cn->offset_bytes, cn->len_bytes));
+	blk_sg_init(&cn->sg);
+	blk_sg_borrow(&cn->sg, passing, cn->len_bytes);
+	cn->io = (struct blk_io){
+	    .op = BLK_WRITE,
+	    .offset_bytes = cn->offset_bytes,
+	    .len_bytes = cn->len_bytes,
+	    .sg = &cn->sg,
+	    .done = copied,
+	};
+	blk_submit(cn->b, &cn->io);
+	assert_false(cn->done);
+	memset(passing, 0xee, cn->len_bytes);
+	free(passing);
+	blk_sg_init(&cn->sg);
+}
+
+static void
+a_short_write_is_copied_at_once(void **state)
+{
+	(void)state;
+	struct world *w = world_sim(20, 2, 8u << 20);
+	struct blk *b = world_open(w, "ram:", 8u << 20, 0, 512);
+	/* Within an extent of its own, starting anywhere; not over the border, not of the other. */
+	const struct {
+		uint64_t offset_bytes, len_bytes;
+	} own[] = {{0, 4096}, {512, 512}, {4096 - 512, 8192}, {(1u << 20) - 512, 512}};
+	for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+		struct copy_now cn = {
+		    .b = b,
+		    .offset_bytes = own[i].offset_bytes,
+		    .len_bytes = own[i].len_bytes,
+		};
+		world_call(w, 0, write_passing, &cn);
+		world_pass(w, 1000000);
+		assert_true(cn.done);
+		assert_int_equal(cn.result, 0);
+		char want[8192], got[8192];
+		pattern_fill(want, cn.len_bytes, cn.offset_bytes);
+		assert_int_equal(io_read(w, 1, b, cn.offset_bytes, cn.len_bytes, got), 0);
+		assert_memory_equal(got, want, cn.len_bytes);
+		assert_false(copies_now(w, 1, b, cn.offset_bytes, cn.len_bytes));
+	}
+	assert_false(copies_now(w, 0, b, (1u << 20) - 512, 1024));
+	assert_true(copies_now(w, 1, b, 1u << 20, 4096));
+	assert_false(copies_now(w, 0, b, 0, 64u << 10)); /* lands in frames: nothing to copy */
+	world_close(w, b);
+	world_destroy(w);
+}
+
+static void
 needs_a_size_that_fits(void **state)
 {
 	(void)state;
@@ -348,6 +439,7 @@ main(void)
 	    cmocka_unit_test(landing_leaves_room_for_copies),
 	    cmocka_unit_test(a_sparse_store_is_larger_than_memory),
 	    cmocka_unit_test(a_write_within_the_atomic_limit_is_never_seen_half_done),
+	    cmocka_unit_test(a_short_write_is_copied_at_once),
 	    cmocka_unit_test(needs_a_size_that_fits),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
