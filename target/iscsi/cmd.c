@@ -129,6 +129,20 @@ on_want_data(struct scsi_task *s)
 }
 
 static void
+count(struct iscsi_counts *n, const struct iscsi_task *t)
+{
+	if (t->is_write) {
+		ISCSI_COUNT(n->writes, 1);
+		ISCSI_COUNT(n->write_bytes, t->scsi.data_out_len);
+	} else if (t->is_read) {
+		ISCSI_COUNT(n->reads, 1);
+		ISCSI_COUNT(n->read_bytes, t->scsi.data_in_len);
+	} else {
+		ISCSI_COUNT(n->others, 1);
+	}
+}
+
+static void
 on_done(struct scsi_task *s)
 {
 	struct iscsi_task *t = container_of(s, struct iscsi_task, scsi);
@@ -143,6 +157,7 @@ on_done(struct scsi_task *s)
 		iscsi_task_free(t);
 		iscsi_conn_tell_window(c);
 	} else {
+		count(&c->counts, t);
 		iscsi_tx_task(c, t);
 	}
 	if (stalled)

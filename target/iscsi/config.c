@@ -337,6 +337,7 @@ target_destroy(struct iscsi_target *t)
 	free(t->groups);
 	free(t->users);
 	free(t->portal_tags);
+	free(t->rel_port_ids);
 	free(t->alias);
 	free(t->name);
 	free(t);
@@ -405,12 +406,17 @@ target_tags(struct iscsi_target *t, const struct iscsi_target_args *args, char *
 {
 	unsigned count = args->portal_tag_count;
 	t->portal_tags = calloc(count ? count : 1u, sizeof *t->portal_tags);
-	if (!t->portal_tags)
+	t->rel_port_ids = calloc(count ? count : 1u, sizeof *t->rel_port_ids);
+	if (!t->portal_tags || !t->rel_port_ids)
 		return -ENOMEM;
+	t->rel_port_ids[0] = args->rel_port_base;
 	for (unsigned i = 0; i < count; i++) {
 		if (args->portal_tags[i] == 0)
 			return refuse(reason, cap, -EINVAL, "Portal group tags start at 1.");
 		t->portal_tags[i] = args->portal_tags[i];
+		t->rel_port_ids[i] = args->rel_port_ids != NULL
+		                         ? args->rel_port_ids[i]
+		                         : (uint16_t)(args->rel_port_base + i);
 	}
 	if (count == 0)
 		t->portal_tags[0] = 1;
@@ -440,7 +446,6 @@ target_fill(struct iscsi_target *t, const struct iscsi_target_args *args, char *
 		r = acl_init(&t->acl, args->allow, args->allow_count, args->deny, args->deny_count,
 		    reason, cap);
 	t->offer = args->offer;
-	t->rel_port_base = args->rel_port_base;
 	t->open_view = args->open_view;
 	return r;
 }
@@ -553,4 +558,13 @@ iscsi_target_on_tag(const struct iscsi_target *t, uint16_t tag)
 		if (t->portal_tags[i] == tag)
 			return true;
 	return false;
+}
+
+uint16_t
+iscsi_target_rel_port(const struct iscsi_target *t, uint16_t tag)
+{
+	for (unsigned i = 0; i < t->portal_tag_count; i++)
+		if (t->portal_tags[i] == tag)
+			return t->rel_port_ids[i];
+	return 0;
 }

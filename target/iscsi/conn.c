@@ -45,15 +45,11 @@ static int
 create_nexus(struct iscsi_conn *c, const struct iscsi_login_result *r)
 {
 	uint8_t tid[SCSI_TRANSPORT_ID_MAX];
-	uint16_t position = 0;
 
-	for (unsigned i = 0; i < r->target->portal_tag_count; i++)
-		if (r->target->portal_tags[i] == c->env.portal_tag)
-			position = (uint16_t)i;
 	struct scsi_nexus_args args = {
 	    .loop = c->il->loop,
-	    .view = r->view,
-	    .rel_port_id = (uint16_t)(r->target->rel_port_base + position),
+	    .view = c->reg.view,
+	    .rel_port_id = c->reg.rel_port_id,
 	    .transport_id = tid,
 	    .transport_id_len = transport_id(c, tid),
 	    .initiator = c->reg.initiator,
@@ -228,7 +224,7 @@ conn_init(struct iscsi_conn *c)
 	list_init(&c->dirty_link);
 	for (unsigned i = 0; i < ISCSI_FINISHED_RING; i++)
 		c->finished[i].itt = ISCSI_TAG_NONE;
-	for (unsigned i = 0; i < c->limits->tmf_max; i++) {
+	for (unsigned i = 0; i < c->tmf_count; i++) {
 		c->tmf[i].conn = c;
 		list_push_back(&c->tmf_free, &c->tmf[i].link);
 	}
@@ -265,8 +261,13 @@ iscsi_conn_start(struct loop_msg *m)
 	conn_init(c);
 	c->state = CONN_FULL;
 	const struct iscsi_login_result *r = iscsi_login_result(c->login);
-	if (!r->discovery && create_nexus(c, r) < 0)
+	const char *failure = "out of resources at login";
+	if (c->unfit != NULL) {
+		failure = c->unfit;
+		status = ISCSI_LOGIN_UNAVAILABLE;
+	} else if (!r->discovery && create_nexus(c, r) < 0) {
 		status = ISCSI_LOGIN_OUT_OF_RESOURCES;
+	}
 	enum iscsi_login_verdict v = iscsi_login_finish(c->login, status, c->reg.tsih, &rsp);
 	iscsi_params_default(&c->params);
 	c->params.max_xmit_bytes = 8192;
@@ -275,20 +276,24 @@ iscsi_conn_start(struct loop_msg *m)
 	c->window =
 	    ISCSI_WINDOW_START < c->limits->depth_max ? ISCSI_WINDOW_START : c->limits->depth_max;
 	bool answered = answer_login(c, &rsp);
-	c->start_failed = !answered || v != LOGIN_RESPOND;
-	c->started_msg.run = iscsi_registry_started;
-	loop_send(c->server->home, &c->started_msg);
-	if (c->start_failed) {
-		if (iscsi_conn_alive(c))
-			iscsi_tx_flush(c);
-		iscsi_conn_end(c, "out of resources at login", false);
-		return;
-	}
-	c->params = r->params;
+	struct iscsi_params params = r->params;
 	c->cid = r->cid;
-	reserve_window(c);
+	/* It goes before home hears of the start: home lets go of what it refers to then. */
 	iscsi_login_destroy(c->login);
 	c->login = NULL;
+	c->start_failed = !answered || v != LOGIN_RESPOND;
+	c->start_failure = failure;
+	bool failed = c->start_failed; /* home's from here on */
+	c->started_msg.run = iscsi_registry_started;
+	loop_send(c->server->home, &c->started_msg);
+	if (failed) {
+		if (iscsi_conn_alive(c))
+			iscsi_tx_flush(c);
+		iscsi_conn_end(c, failure, false);
+		return;
+	}
+	c->params = params;
+	reserve_window(c);
 	sock_set_buffers(c->sock, SOCK_SEND_BUFFER_BYTES, 0);
 	sock_set_callback(c->sock, on_event, c);
 	iscsi_tx_flush(c);

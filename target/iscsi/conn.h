@@ -147,17 +147,55 @@ struct iscsi_registration {
 	bool started; /* sent to its loop */
 	char initiator[ISCSI_NAME_MAX + 1];
 	char user[256];
-	const struct iscsi_target *target;
-	const struct iscsi_group *group;
-	struct sockaddr_storage peer;
+	/* By name: configurations come and go. */
+	char target[ISCSI_NAME_MAX + 1];
+	char group[256];
+	bool in_group;          /* false: open view, or discovery */
+	struct scsi_view *view; /* NULL: discovery */
+	uint16_t rel_port_id, portal_tag;
+	struct sockaddr_storage peer, local;
+	bool header_digest, data_digest;
+	uint64_t since_ns;
 };
+
+/*
+ * What connections and logins work by. Immutable; a change makes a new one, which each loop's
+ * connections get by message. Counted by the home loop: one for the server's current one, one for
+ * each login, one or two for each session (what its loop uses, what is on its way to it).
+ */
+struct iscsi_setup {
+	struct list link; /* server->setups */
+	uint32_t refs;
+	struct iscsi_config *config;
+	struct iscsi_limits limits;
+	unsigned portal_count;
+	struct iscsi_portal_addr portals[];
+};
+
+/* One writer, the connection's loop; home reads them. */
+struct iscsi_counts {
+	uint64_t reads, writes, others, read_bytes, write_bytes;
+};
+#define ISCSI_COUNT(field, n) __atomic_store_n(&(field), (field) + (uint64_t)(n), __ATOMIC_RELAXED)
 
 struct iscsi_conn {
 	struct iscsi_registration reg;           /* home loop */
 	bool kill_sent, gone_seen, started_seen; /* home loop */
 	struct iscsi_conn *replaces;             /* home loop: starts when that one is gone */
 	bool start_failed;                       /* written by its loop before `started` */
+	const char *start_failure;               /* likewise: why */
 	bool replaced;                           /* home loop: another one waits for its end */
+	/* home loop: live.c */
+	struct iscsi_setup *setup;       /* its loop's, as far as home knows */
+	struct iscsi_setup *next_setup;  /* on its way to its loop; NULL: none */
+	struct iscsi_setup *login_setup; /* the login's, until it started */
+	struct loop_msg setup_msg;       /* moves next_setup and next_target to its loop */
+	const struct iscsi_target *next_target;
+	bool ending;     /* it must end, and has until end_at_ns to log out */
+	bool end_forced; /* its time is over */
+	uint64_t end_at_ns;
+	char end_text[160]; /* why; not changed any more once `ending` is set */
+	const char *unfit;  /* set before it starts: it is refused instead */
 	struct iscsi_server *server;
 	struct iscsi_loop *il;
 	struct loop_msg msg; /* start, gone */
@@ -170,6 +208,8 @@ struct iscsi_conn {
 	struct sock *sock;
 	struct iscsi_login *login;  /* until the final response is built */
 	struct iscsi_login_env env; /* for Text requests later */
+	const struct iscsi_target *target;
+	struct iscsi_counts counts;
 	enum iscsi_conn_state state;
 	const char *end_reason;
 	bool orderly;
@@ -190,7 +230,8 @@ struct iscsi_conn {
 	struct iscsi_task *hash[ISCSI_HASH_BUCKETS];
 	struct iscsi_finished finished[ISCSI_FINISHED_RING];
 	uint32_t finished_at;
-	struct iscsi_tmf_slot *tmf; /* limits->tmf_max of them */
+	struct iscsi_tmf_slot *tmf;
+	uint32_t tmf_count; /* of them; not changed by limits later */
 	struct list tmf_free;
 	uint32_t tmf_busy;
 	struct iscsi_text_session text;
@@ -232,8 +273,6 @@ struct iscsi_login_conn;
 
 struct iscsi_server {
 	struct scsi_core *core;
-	struct iscsi_limits limits;
-	struct iscsi_config *config;
 	void (*event)(void *ctx, const struct iscsi_event *e);
 	void *event_ctx;
 	unsigned loop_count;
@@ -245,10 +284,13 @@ struct iscsi_server {
 	uint32_t login_count;
 	struct list sessions; /* iscsi_conn.reg.link */
 	uint32_t session_count;
+	uint32_t conn_count; /* objects: those of sessions that are gone may still be under way */
 	uint16_t next_tsih;
 	uint32_t per_loop[LOOP_COUNT_MAX]; /* sessions per loop */
-	struct iscsi_portal_addr *portals;
-	unsigned portal_count;
+	struct iscsi_setup *setup;         /* current */
+	struct list setups;                /* all that something refers to */
+	struct list retired; /* configurations that go when nothing refers to them (live.c) */
+	struct loop_timer end_timer;
 	struct iscsi_auth_record *auth_records;
 	bool stopping;
 	struct loop_timer stop_timer;
@@ -359,6 +401,34 @@ iscsi_tx_full(const struct iscsi_conn *c)
 	return c->queued_bytes >= c->limits->send_queue_max_bytes || c->out_count >= ISCSI_OUT_FULL;
 }
 
+/* ---- live.c (home loop): changes while sessions work ----------------------------------------- */
+
+/* One reference, the caller's. NULL: out of memory. `room`: for one portal more than `from` has. */
+struct iscsi_setup *iscsi_setup_create(struct iscsi_server *s, const struct iscsi_setup *from,
+    struct iscsi_config *config, const struct iscsi_limits *limits, bool room);
+static inline struct iscsi_setup *
+iscsi_setup_get(struct iscsi_setup *u)
+{
+	u->refs++;
+	return u;
+}
+/* Accepts NULL. */
+void iscsi_setup_put(struct iscsi_server *s, struct iscsi_setup *u);
+/* Makes it (its reference is taken) the current one; sessions follow, or end. */
+void iscsi_setup_publish(struct iscsi_server *s, struct iscsi_setup *u);
+/* What a connection uses; before it is sent to its loop. Takes the reference. */
+void iscsi_setup_use(struct iscsi_conn *c, struct iscsi_setup *u, const struct iscsi_target *t);
+/* What a session has, to be granted anew by another configuration. */
+struct iscsi_claim iscsi_conn_claim(const struct iscsi_conn *c);
+/* The session ends: it has limits.logout_grace_ms to log out. */
+void iscsi_conn_end_soon(struct iscsi_server *s, struct iscsi_conn *c, const char *reason);
+/* It was sent to its loop: what changed meanwhile follows. */
+void iscsi_conn_follow(struct iscsi_server *s, struct iscsi_conn *c);
+void iscsi_live_init(struct iscsi_server *s);
+/* Nothing of a change is under way. */
+bool iscsi_live_idle(const struct iscsi_server *s);
+void iscsi_live_fini(struct iscsi_server *s);
+
 /* ---- login_conn.c (home loop) ------------------------------------------------------------------------------- */
 
 void iscsi_login_conn_accept(struct iscsi_server *s, struct sock *sock, uint16_t tag);
@@ -367,14 +437,18 @@ void iscsi_login_conn_end_all(struct iscsi_server *s);
 /* ---- registry.c (home loop) ---------------------------------------------------------------------------------- */
 
 /*
- * Places the session that `lg` agreed on: limits, reinstatement, TSIH, loop. Takes sock and lg over
- * when it returns 0; otherwise returns the status to refuse with.
+ * Places the session that `lg` agreed on: what it was granted, limits, reinstatement, TSIH, loop.
+ * Takes sock, lg and the reference to login_setup over when it returns 0; otherwise returns the
+ * status to refuse with.
  */
 enum iscsi_login_status iscsi_registry_place(struct iscsi_server *s, struct iscsi_login *lg,
-    const struct iscsi_login_env *env, struct sock *sock, const char **ret_reason);
+    const struct iscsi_login_env *env, struct iscsi_setup *login_setup, struct sock *sock,
+    const char **ret_reason);
 /* Is there a session with this TSIH of this initiator port? */
 bool iscsi_registry_knows(
     const struct iscsi_server *s, const char *initiator, const uint8_t isid[6], uint16_t tsih);
+/* Nobody refers to the connection any more: frees it, starts the one that waits for its end. */
+void iscsi_registry_maybe_free(struct iscsi_conn *c);
 /* The connection's last message. */
 void iscsi_registry_gone(struct loop_msg *m);
 /* A connection entered full feature phase: raises the event. */

@@ -281,13 +281,15 @@ static int
 collect(
     struct iscsi_text_session *ts, const struct iscsi_text_who *who, const char *data, size_t len)
 {
-	size_t cap = who->env->limits->login_text_max_bytes;
-	if (len > cap - ts->in_len)
-		return ISCSI_REJECT_PROTOCOL;
-	if (!ts->in)
-		ts->in = malloc(cap);
+	/* The limit may change between two parts: what counts is the memory that is there. */
+	if (!ts->in) {
+		ts->in_cap = who->env->limits->login_text_max_bytes;
+		ts->in = malloc(ts->in_cap > 0 ? ts->in_cap : 1);
+	}
 	if (!ts->in)
 		return -ECONNRESET;
+	if (len > ts->in_cap - ts->in_len)
+		return ISCSI_REJECT_PROTOCOL;
 	if (len > 0)
 		memcpy(ts->in + ts->in_len, data, len);
 	ts->in_len += len;

@@ -82,7 +82,7 @@ text_request(struct iscsi_conn *c, const struct iscsi_text_req *req)
 	    .discovery = c->nexus == NULL,
 	    .initiator = c->reg.initiator,
 	    .user = c->reg.user,
-	    .target = c->reg.target,
+	    .target = c->target,
 	    .params = &c->params,
 	};
 	struct iscsi_text_rsp rsp;

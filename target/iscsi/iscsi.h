@@ -170,10 +170,11 @@ struct iscsi_session_info {
 	char user[256];
 	char group[256]; /* "": the open view, or discovery */
 	bool discovery, header_digest, data_digest;
-	bool ending;                    /* was told to end, has time to log out */
-	struct scsi_view *view;         /* NULL: discovery */
-	uint64_t connected_s;           /* seconds since login */
-	uint64_t reads, writes, others; /* commands that ended */
+	bool ending;            /* was told to end, has time to log out */
+	struct scsi_view *view; /* NULL: discovery */
+	uint64_t connected_s;   /* seconds since login */
+	/* Commands that were answered: with data in, data out, without. */
+	uint64_t reads, writes, others;
 	uint64_t read_bytes, write_bytes;
 	const char *reason; /* iscsi_server_affected(): why it would end, static text; else NULL */
 	unsigned loop;
@@ -202,8 +203,8 @@ uint32_t iscsi_server_sessions(
 int iscsi_server_set_config(struct iscsi_server *s, struct iscsi_config *config,
     void (*done)(void *ctx, struct iscsi_config *old), void *ctx);
 /*
- * The sessions that set_config(config) would end, with reason: up to `cap` into `ret`. Returns how many
- * there are, which may be more.
+ * The sessions that set_config(config) would end, with reason, without those that end already and
+ * discovery: up to `cap` into `ret`. Returns how many there are, which may be more.
  */
 uint32_t iscsi_server_affected(const struct iscsi_server *s, const struct iscsi_config *config,
     struct iscsi_session_info *ret, uint32_t cap);

@@ -47,7 +47,7 @@ struct iscsi_group {
 struct iscsi_target {
 	struct list link;
 	char *name, *alias;
-	uint16_t rel_port_base;
+	uint16_t *rel_port_ids; /* one for each of portal_tags */
 	struct iscsi_user *users;
 	unsigned user_count;
 	struct iscsi_group *groups;
@@ -74,6 +74,8 @@ struct iscsi_config {
 
 struct iscsi_target *iscsi_config_find(const struct iscsi_config *c, const char *name);
 bool iscsi_target_on_tag(const struct iscsi_target *t, uint16_t tag);
+/* The relative port id of the tag; 0: it isn't one of the target's. */
+uint16_t iscsi_target_rel_port(const struct iscsi_target *t, uint16_t tag);
 
 /* ---- access.c ------------------------------------------------------------------------------ */
 
@@ -86,6 +88,28 @@ bool iscsi_acl_allows(const struct iscsi_acl_list *l, const struct sockaddr_stor
  * users. NULL: open_view, if the target has one, else refused.
  */
 const struct iscsi_group *iscsi_access_group(const struct iscsi_target *t, const char *initiator);
+
+/* What a session was given at its login, by name: it outlives the configuration that gave it. */
+struct iscsi_claim {
+	bool discovery;
+	const char *initiator, *user;
+	const struct sockaddr_storage *peer;
+	uint16_t portal_tag;
+	const char *target;
+	const char *group;      /* NULL: the open view */
+	struct scsi_view *view; /* NULL: none yet, any will do; so with rel_port_id 0 */
+	uint16_t rel_port_id;
+};
+/* What a configuration gives it; all NULL for discovery. */
+struct iscsi_grant {
+	const struct iscsi_target *target;
+	const struct iscsi_group *group;
+	struct scsi_view *view;
+	uint16_t rel_port_id;
+};
+/* NULL: the configuration grants the claim. Else why it doesn't, for people: static text. */
+const char *iscsi_access_regrant(
+    const struct iscsi_config *config, const struct iscsi_claim *claim, struct iscsi_grant *ret);
 
 /* ---- text.c: key=value pairs, RFC 7143 §6.1 --------------------------------------------------- */
 
@@ -215,7 +239,7 @@ struct iscsi_text_session { /* per session; zero-initialised; fini frees */
 	char *out;          /* answer under way */
 	size_t out_len, out_at;
 	char *in; /* request collected over C bits */
-	size_t in_len;
+	size_t in_len, in_cap;
 	uint32_t itt, ttt;
 	bool active;
 	uint64_t seen; /* keys of this exchange, enum iscsi_key */

@@ -17,6 +17,7 @@ struct iscsi_login_conn {
 	struct iscsi_server *server;
 	struct sock *sock;
 	struct iscsi_login *login;
+	struct iscsi_setup *setup; /* one reference */
 	struct iscsi_login_env env;
 	struct loop_timer timer;
 	struct loop_defer close;
@@ -39,6 +40,7 @@ destroy(struct iscsi_login_conn *lc)
 	if (lc->sock != NULL)
 		sock_close(lc->sock);
 	iscsi_login_destroy(lc->login);
+	iscsi_setup_put(s, lc->setup);
 	explicit_bzero(lc->in, sizeof lc->in);
 	free(lc);
 	iscsi_server_maybe_stopped(s);
@@ -115,10 +117,11 @@ place(struct iscsi_login_conn *lc, uint32_t cmd_sn)
 {
 	const char *reason = "";
 	enum iscsi_login_status status =
-	    iscsi_registry_place(lc->server, lc->login, &lc->env, lc->sock, &reason);
+	    iscsi_registry_place(lc->server, lc->login, &lc->env, lc->setup, lc->sock, &reason);
 	if (status == ISCSI_LOGIN_SUCCESS) {
-		lc->sock = NULL; /* both belong to the session now */
+		lc->sock = NULL; /* all three belong to the session now */
 		lc->login = NULL;
+		lc->setup = NULL;
 		end(lc);
 		return;
 	}
@@ -256,11 +259,12 @@ admitted(struct iscsi_server *s, const struct sockaddr_storage *peer, const char
 		same += iscsi_same_addr(
 		    &container_of(l, struct iscsi_login_conn, link)->env.peer, peer);
 	*ret_reason = NULL;
-	if (!iscsi_acl_allows(&s->config->acl, peer))
+	const struct iscsi_limits *limits = &s->setup->limits;
+	if (!iscsi_acl_allows(&s->setup->config->acl, peer))
 		*ret_reason = "address not allowed";
-	else if (s->login_count >= s->limits.half_open_max)
+	else if (s->login_count >= limits->half_open_max)
 		*ret_reason = "too many logins under way";
-	else if (same >= s->limits.half_open_per_addr_max)
+	else if (same >= limits->half_open_per_addr_max)
 		*ret_reason = "too many logins under way from this address";
 	else if (iscsi_auth_blocked(s, peer))
 		*ret_reason = "too many failed authentications from this address";
@@ -287,13 +291,14 @@ iscsi_login_conn_accept(struct iscsi_server *s, struct sock *sock, uint16_t tag)
 	}
 	lc->server = s;
 	lc->sock = sock;
+	lc->setup = iscsi_setup_get(s->setup);
 	lc->env = (struct iscsi_login_env){
-	    .config = s->config,
-	    .limits = &s->limits,
+	    .config = lc->setup->config,
+	    .limits = &lc->setup->limits,
 	    .peer = peer,
 	    .portal_tag = tag,
-	    .portals = s->portals,
-	    .portal_count = s->portal_count,
+	    .portals = lc->setup->portals,
+	    .portal_count = lc->setup->portal_count,
 	    .random = env_random,
 	    .challenge_known = env_challenge_known,
 	    .session_known = env_session_known,
@@ -310,7 +315,7 @@ iscsi_login_conn_accept(struct iscsi_server *s, struct sock *sock, uint16_t tag)
 		end(lc);
 		return;
 	}
-	loop_timer_set(&lc->timer, s->limits.login_timeout_ms * 1000000ull);
+	loop_timer_set(&lc->timer, lc->setup->limits.login_timeout_ms * 1000000ull);
 	sock_set_callback(sock, on_event, lc);
 }
 

@@ -93,12 +93,6 @@ iscsi_raise(struct iscsi_server *s, enum iscsi_event_kind kind, const char *init
 	s->event(s->event_ctx, &e);
 }
 
-static const char *
-target_name(const struct iscsi_conn *c)
-{
-	return c->reg.target != NULL ? c->reg.target->name : "";
-}
-
 /* ---- authentication failures -------------------------------------------------------------------------- */
 
 static struct iscsi_auth_record *
@@ -129,7 +123,7 @@ bool
 iscsi_auth_blocked(struct iscsi_server *s, const struct sockaddr_storage *peer)
 {
 	const struct iscsi_auth_record *r = auth_record(s, peer, false);
-	return r != NULL && r->failures >= s->limits.auth_failures_max;
+	return r != NULL && r->failures >= s->setup->limits.auth_failures_max;
 }
 
 void
@@ -165,7 +159,7 @@ find_same(struct iscsi_server *s, const struct iscsi_login_result *r)
 		return NULL;
 	LIST_FOREACH (l, &s->sessions) {
 		struct iscsi_conn *c = container_of(l, struct iscsi_conn, reg.link);
-		if (!c->reg.discovery && c->reg.target == r->target &&
+		if (!c->reg.discovery && strcmp(c->reg.target, r->target->name) == 0 &&
 		    memcmp(c->reg.isid, r->isid, sizeof r->isid) == 0 &&
 		    strcmp(c->reg.initiator, r->initiator) == 0)
 			return c;
@@ -190,6 +184,7 @@ static enum iscsi_login_status
 check_limits(struct iscsi_server *s, const struct iscsi_login_result *r,
     const struct sockaddr_storage *peer, const struct iscsi_conn *same, const char **ret_reason)
 {
+	const struct iscsi_limits *limits = &s->setup->limits;
 	uint32_t by_name = 0, by_addr = 0;
 
 	LIST_FOREACH (l, &s->sessions) {
@@ -202,11 +197,11 @@ check_limits(struct iscsi_server *s, const struct iscsi_login_result *r,
 	*ret_reason = NULL;
 	if (s->stopping)
 		*ret_reason = "the target is stopping";
-	else if (s->session_count >= s->limits.sessions_max)
+	else if (s->session_count >= limits->sessions_max)
 		*ret_reason = "too many sessions";
-	else if (by_name >= s->limits.sessions_per_initiator_max)
+	else if (by_name >= limits->sessions_per_initiator_max)
 		*ret_reason = "too many sessions of this initiator";
-	else if (by_addr >= s->limits.sessions_per_addr_max)
+	else if (by_addr >= limits->sessions_per_addr_max)
 		*ret_reason = "too many sessions from this address";
 	if (*ret_reason == NULL)
 		return ISCSI_LOGIN_SUCCESS;
@@ -221,7 +216,9 @@ static bool
 may_replace(const struct iscsi_conn *old, const struct iscsi_login_result *r,
     const struct sockaddr_storage *peer)
 {
-	if (strcmp(old->reg.user, r->user) != 0 || old->reg.group != r->group)
+	const char *group = r->group != NULL ? r->group->name : "";
+	if (strcmp(old->reg.user, r->user) != 0 || old->reg.in_group != (r->group != NULL) ||
+	    strcmp(old->reg.group, group) != 0)
 		return false;
 	return r->user[0] != '\0' || iscsi_same_addr(&old->reg.peer, peer);
 }
@@ -251,15 +248,41 @@ pick_loop(const struct iscsi_server *s, bool discovery)
 	return best;
 }
 
+static void
+fill_registration(struct iscsi_server *s, struct iscsi_registration *reg,
+    const struct iscsi_login_result *r, const struct iscsi_login_env *env,
+    const struct iscsi_grant *g)
+{
+	reg->tsih = new_tsih(s);
+	memcpy(reg->isid, r->isid, sizeof reg->isid);
+	reg->discovery = r->discovery;
+	snprintf(reg->initiator, sizeof reg->initiator, "%s", r->initiator);
+	snprintf(reg->user, sizeof reg->user, "%s", r->user);
+	if (g->target != NULL)
+		snprintf(reg->target, sizeof reg->target, "%s", g->target->name);
+	reg->in_group = g->group != NULL;
+	if (g->group != NULL)
+		snprintf(reg->group, sizeof reg->group, "%s", g->group->name);
+	reg->view = g->view;
+	reg->rel_port_id = g->rel_port_id;
+	reg->portal_tag = env->portal_tag;
+	reg->peer = env->peer;
+	reg->local = env->local;
+	reg->header_digest = r->params.header_digest;
+	reg->data_digest = r->params.data_digest;
+	reg->since_ns = loop_now_ns(s->home);
+}
+
 static struct iscsi_conn *
 conn_create(struct iscsi_server *s, struct iscsi_login *lg, const struct iscsi_login_env *env,
-    struct sock *sock)
+    const struct iscsi_grant *g, struct sock *sock)
 {
 	const struct iscsi_login_result *r = iscsi_login_result(lg);
 	struct iscsi_conn *c = calloc(1, sizeof *c);
 	if (c == NULL)
 		return NULL;
-	c->tmf = calloc(s->limits.tmf_max, sizeof *c->tmf);
+	c->tmf_count = s->setup->limits.tmf_max;
+	c->tmf = calloc(c->tmf_count, sizeof *c->tmf);
 	if (c->tmf == NULL) {
 		free(c);
 		return NULL;
@@ -268,22 +291,16 @@ conn_create(struct iscsi_server *s, struct iscsi_login *lg, const struct iscsi_l
 	s->per_loop[idx]++;
 	c->server = s;
 	c->il = &s->il[idx];
-	c->limits = &s->limits;
 	c->sock = sock;
 	c->login = lg;
 	c->env = *env;
+	iscsi_setup_use(c, iscsi_setup_get(s->setup), g->target);
 	c->state = CONN_STARTING;
 	list_init(&c->link);
-	c->reg.tsih = new_tsih(s);
-	memcpy(c->reg.isid, r->isid, sizeof c->reg.isid);
-	c->reg.discovery = r->discovery;
-	snprintf(c->reg.initiator, sizeof c->reg.initiator, "%s", r->initiator);
-	snprintf(c->reg.user, sizeof c->reg.user, "%s", r->user);
-	c->reg.target = r->target;
-	c->reg.group = r->group;
-	c->reg.peer = env->peer;
+	fill_registration(s, &c->reg, r, env, g);
 	list_push_back(&s->sessions, &c->reg.link);
 	s->session_count++;
+	s->conn_count++;
 	return c;
 }
 
@@ -295,13 +312,36 @@ start(struct iscsi_conn *c)
 	loop_send(c->il->loop, &c->msg);
 }
 
+/* What the login was granted, by the configuration of now: it may have changed since it began. */
+static const char *
+grant_now(const struct iscsi_server *s, const struct iscsi_login_result *r,
+    const struct iscsi_login_env *env, struct iscsi_grant *ret)
+{
+	struct iscsi_claim claim = {
+	    .discovery = r->discovery,
+	    .initiator = r->initiator,
+	    .user = r->user,
+	    .peer = &env->peer,
+	    .portal_tag = env->portal_tag,
+	    .target = r->target != NULL ? r->target->name : "",
+	    .group = r->group != NULL ? r->group->name : NULL,
+	};
+	return iscsi_access_regrant(s->setup->config, &claim, ret);
+}
+
 enum iscsi_login_status
 iscsi_registry_place(struct iscsi_server *s, struct iscsi_login *lg,
-    const struct iscsi_login_env *env, struct sock *sock, const char **ret_reason)
+    const struct iscsi_login_env *env, struct iscsi_setup *login_setup, struct sock *sock,
+    const char **ret_reason)
 {
 	const struct iscsi_login_result *r = iscsi_login_result(lg);
 	struct iscsi_conn *same = find_same(s, r);
+	struct iscsi_grant g;
 
+	/* It may try again: then it is told what holds now. */
+	*ret_reason = grant_now(s, r, env, &g);
+	if (*ret_reason != NULL)
+		return ISCSI_LOGIN_UNAVAILABLE;
 	if (same != NULL && (!may_replace(same, r, &env->peer) || same->replaced)) {
 		*ret_reason = "another session of this initiator port is established";
 		return ISCSI_LOGIN_FORBIDDEN;
@@ -309,11 +349,12 @@ iscsi_registry_place(struct iscsi_server *s, struct iscsi_login *lg,
 	enum iscsi_login_status status = check_limits(s, r, &env->peer, same, ret_reason);
 	if (status != ISCSI_LOGIN_SUCCESS)
 		return status;
-	struct iscsi_conn *c = conn_create(s, lg, env, sock);
+	struct iscsi_conn *c = conn_create(s, lg, env, &g, sock);
 	if (c == NULL) {
 		*ret_reason = "out of memory";
 		return ISCSI_LOGIN_OUT_OF_RESOURCES;
 	}
+	c->login_setup = login_setup;
 	sock_detach(sock);
 	if (same != NULL) {
 		c->replaces = same;
@@ -327,11 +368,11 @@ iscsi_registry_place(struct iscsi_server *s, struct iscsi_login *lg,
 
 /* ---- end ------------------------------------------------------------------------------------------------- */
 
-static void
-maybe_free(struct iscsi_conn *c)
+void
+iscsi_registry_maybe_free(struct iscsi_conn *c)
 {
 	struct iscsi_server *s = c->server;
-	if (!c->gone_seen || c->kill_sent || !c->started_seen)
+	if (!c->gone_seen || c->kill_sent || !c->started_seen || c->next_setup != NULL)
 		return;
 	LIST_FOREACH (l, &s->sessions) {
 		struct iscsi_conn *other = container_of(l, struct iscsi_conn, reg.link);
@@ -341,8 +382,10 @@ maybe_free(struct iscsi_conn *c)
 			break;
 		}
 	}
+	iscsi_setup_put(s, c->setup);
 	free(c->tmf);
 	free(c);
+	s->conn_count--;
 	iscsi_server_maybe_stopped(s);
 }
 
@@ -351,10 +394,15 @@ iscsi_registry_started(struct loop_msg *m)
 {
 	struct iscsi_conn *c = container_of(m, struct iscsi_conn, started_msg);
 	c->started_seen = true;
-	if (!c->reg.discovery && !c->start_failed)
-		iscsi_raise(c->server, ISCSI_EVENT_LOGIN, c->reg.initiator, target_name(c),
+	iscsi_setup_put(c->server, c->login_setup);
+	c->login_setup = NULL;
+	if (c->start_failed)
+		iscsi_raise(c->server, ISCSI_EVENT_REFUSED, c->reg.initiator, c->reg.target,
+		    &c->reg.peer, c->reg.user, c->start_failure, ISCSI_LOGIN_UNAVAILABLE, 0);
+	else if (!c->reg.discovery)
+		iscsi_raise(c->server, ISCSI_EVENT_LOGIN, c->reg.initiator, c->reg.target,
 		    &c->reg.peer, c->reg.user, NULL, 0, c->reg.tsih);
-	maybe_free(c);
+	iscsi_registry_maybe_free(c);
 }
 
 void
@@ -369,9 +417,9 @@ iscsi_registry_gone(struct loop_msg *m)
 	s->per_loop[c->il->idx]--;
 	if (!c->reg.discovery && !c->start_failed)
 		iscsi_raise(s, c->orderly ? ISCSI_EVENT_LOGOUT : ISCSI_EVENT_DROPPED,
-		    c->reg.initiator, target_name(c), &c->reg.peer, c->reg.user, c->end_reason, 0,
+		    c->reg.initiator, c->reg.target, &c->reg.peer, c->reg.user, c->end_reason, 0,
 		    c->reg.tsih);
-	maybe_free(c);
+	iscsi_registry_maybe_free(c);
 }
 
 void
@@ -393,7 +441,7 @@ iscsi_registry_kill_ack(struct loop_msg *m)
 {
 	struct iscsi_conn *c = container_of(m, struct iscsi_conn, kill_msg);
 	c->kill_sent = false;
-	maybe_free(c);
+	iscsi_registry_maybe_free(c);
 }
 
 /* ---- snapshot ---------------------------------------------------------------------------------------------- */
@@ -402,6 +450,58 @@ uint32_t
 iscsi_server_session_count(const struct iscsi_server *s)
 {
 	return s->session_count;
+}
+
+static void
+snapshot(const struct iscsi_conn *c, struct iscsi_session_info *i)
+{
+	const struct iscsi_registration *reg = &c->reg;
+	memset(i, 0, sizeof *i);
+	i->tsih = reg->tsih;
+	memcpy(i->isid, reg->isid, sizeof i->isid);
+	i->portal_tag = reg->portal_tag;
+	i->rel_port_id = reg->rel_port_id;
+	printable(i->initiator, sizeof i->initiator, reg->initiator);
+	printable(i->target, sizeof i->target, reg->target);
+	printable(i->user, sizeof i->user, reg->user);
+	printable(i->group, sizeof i->group, reg->group);
+	iscsi_format_addr(&reg->peer, i->address, sizeof i->address);
+	iscsi_format_addr(&reg->local, i->local_address, sizeof i->local_address);
+	i->discovery = reg->discovery;
+	i->header_digest = reg->header_digest;
+	i->data_digest = reg->data_digest;
+	i->ending = c->ending;
+	i->view = reg->view;
+	i->connected_s = (loop_now_ns(c->server->home) - reg->since_ns) / 1000000000u;
+#define COUNT(field) i->field = __atomic_load_n(&c->counts.field, __ATOMIC_RELAXED)
+	COUNT(reads);
+	COUNT(writes);
+	COUNT(others);
+	COUNT(read_bytes);
+	COUNT(write_bytes);
+#undef COUNT
+	i->loop = c->il->idx;
+}
+
+uint32_t
+iscsi_server_affected(const struct iscsi_server *s, const struct iscsi_config *config,
+    struct iscsi_session_info *ret, uint32_t cap)
+{
+	uint32_t n = 0;
+	LIST_FOREACH (l, &s->sessions) {
+		const struct iscsi_conn *c = container_of(l, struct iscsi_conn, reg.link);
+		struct iscsi_claim claim = iscsi_conn_claim(c);
+		struct iscsi_grant g;
+		const char *reason = iscsi_access_regrant(config, &claim, &g);
+		if (reason == NULL || c->reg.discovery || c->ending)
+			continue;
+		if (n < cap) {
+			snapshot(c, &ret[n]);
+			ret[n].reason = reason;
+		}
+		n++;
+	}
+	return n;
 }
 
 uint32_t
@@ -413,14 +513,7 @@ iscsi_server_sessions(const struct iscsi_server *s, struct iscsi_session_info *r
 		if (n == cap)
 			break;
 		struct iscsi_session_info *i = &ret[n++];
-		memset(i, 0, sizeof *i);
-		i->tsih = c->reg.tsih;
-		memcpy(i->isid, c->reg.isid, sizeof i->isid);
-		printable(i->initiator, sizeof i->initiator, c->reg.initiator);
-		printable(i->target, sizeof i->target, target_name(c));
-		printable(i->user, sizeof i->user, c->reg.user);
-		iscsi_format_addr(&c->reg.peer, i->address, sizeof i->address);
-		i->loop = c->il->idx;
+		snapshot(c, i);
 	}
 	return n;
 }

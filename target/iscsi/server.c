@@ -2,6 +2,7 @@
 #include "iscsi/conn.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +15,7 @@ struct listener {
 	struct list link;
 	struct iscsi_server *server;
 	struct sock_listener *sl;
+	struct sockaddr_storage addr; /* that it is bound to */
 	uint16_t tag;
 };
 
@@ -127,8 +129,6 @@ iscsi_server_create(const struct iscsi_server_args *args, struct iscsi_server **
 	if (s == NULL)
 		return -ENOMEM;
 	s->core = args->core;
-	s->limits = args->limits;
-	s->config = args->config;
 	s->event = args->event;
 	s->event_ctx = args->event_ctx;
 	s->loop_count = args->loop_count;
@@ -136,10 +136,10 @@ iscsi_server_create(const struct iscsi_server_args *args, struct iscsi_server **
 	s->next_tsih = 1;
 	list_init(&s->listeners);
 	list_init(&s->logins);
-	if (s->limits.ahs_max_bytes > 64)
-		s->limits.ahs_max_bytes = 64;
+	iscsi_live_init(s);
+	s->setup = iscsi_setup_create(s, NULL, args->config, &args->limits, false);
 	s->il = calloc(args->loop_count, sizeof *s->il);
-	if (s->il == NULL || iscsi_registry_init(s) < 0)
+	if (s->setup == NULL || s->il == NULL || iscsi_registry_init(s) < 0)
 		goto err;
 	for (unsigned i = 0; i < args->loop_count; i++)
 		if (loop_part_init(s, i, args->loops[i]) < 0)
@@ -163,34 +163,82 @@ iscsi_server_listen(
     struct iscsi_server *s, const struct sockaddr *addr, socklen_t addr_len, uint16_t tag)
 {
 	struct listener *l = calloc(1, sizeof *l);
-	struct iscsi_portal_addr *p =
-	    realloc(s->portals, (s->portal_count + 1) * sizeof *s->portals);
-	if (p != NULL)
-		s->portals = p;
-	if (l == NULL || p == NULL) {
-		free(l);
-		return -ENOMEM;
-	}
+	struct iscsi_setup *u =
+	    iscsi_setup_create(s, s->setup, s->setup->config, &s->setup->limits, true);
+	int rc = -ENOMEM;
+
+	if (l == NULL || u == NULL)
+		goto err;
 	l->server = s;
 	l->tag = tag;
-	int rc = sock_listen(s->home, addr, addr_len, on_accept, l, &l->sl);
-	if (rc < 0) {
-		free(l);
-		return rc;
-	}
+	rc = sock_listen(s->home, addr, addr_len, on_accept, l, &l->sl);
+	if (rc < 0)
+		goto err;
+	sock_listener_addr(l->sl, &l->addr);
 	list_push_back(&s->listeners, &l->link);
-	struct iscsi_portal_addr *pa = &s->portals[s->portal_count++];
-	pa->tag = tag;
-	sock_listener_addr(l->sl, &pa->addr);
+	u->portals[u->portal_count++] = (struct iscsi_portal_addr){.addr = l->addr, .tag = tag};
+	iscsi_setup_publish(s, u);
+	return 0;
+err:
+	iscsi_setup_put(s, u);
+	free(l);
+	return rc;
+}
+
+/* Address and port; nothing else that a sockaddr may hold. */
+static bool
+same_endpoint(const struct sockaddr_storage *a, const struct sockaddr *b)
+{
+	if (a->ss_family != b->sa_family)
+		return false;
+	if (a->ss_family == AF_INET) {
+		const struct sockaddr_in *x = (const void *)a, *y = (const void *)b;
+		return x->sin_port == y->sin_port && x->sin_addr.s_addr == y->sin_addr.s_addr;
+	}
+	if (a->ss_family == AF_INET6) {
+		const struct sockaddr_in6 *x = (const void *)a, *y = (const void *)b;
+		return x->sin6_port == y->sin6_port && x->sin6_scope_id == y->sin6_scope_id &&
+		       memcmp(&x->sin6_addr, &y->sin6_addr, sizeof x->sin6_addr) == 0;
+	}
+	return false;
+}
+
+int
+iscsi_server_unlisten(struct iscsi_server *s, const struct sockaddr *addr, uint16_t tag)
+{
+	struct listener *li = NULL;
+	LIST_FOREACH (l, &s->listeners) {
+		struct listener *x = container_of(l, struct listener, link);
+		if (x->tag == tag && same_endpoint(&x->addr, addr)) {
+			li = x;
+			break;
+		}
+	}
+	if (li == NULL)
+		return -ENOENT;
+	struct iscsi_setup *u =
+	    iscsi_setup_create(s, s->setup, s->setup->config, &s->setup->limits, false);
+	if (u == NULL)
+		return -ENOMEM;
+	u->portal_count = 0;
+	list_remove(&li->link);
+	sock_listener_close(li->sl);
+	free(li);
+	LIST_FOREACH (l, &s->listeners) {
+		const struct listener *x = container_of(l, struct listener, link);
+		u->portals[u->portal_count++] =
+		    (struct iscsi_portal_addr){.addr = x->addr, .tag = x->tag};
+	}
+	iscsi_setup_publish(s, u);
 	return 0;
 }
 
 bool
 iscsi_server_portal(const struct iscsi_server *s, unsigned i, struct sockaddr_storage *ret)
 {
-	if (i >= s->portal_count)
+	if (i >= s->setup->portal_count)
 		return false;
-	*ret = s->portals[i].addr;
+	*ret = s->setup->portals[i].addr;
 	return true;
 }
 
@@ -223,8 +271,10 @@ on_stop_timer(struct loop_timer *t)
 void
 iscsi_server_maybe_stopped(struct iscsi_server *s)
 {
-	if (!s->stopping || s->session_count > 0 || s->login_count > 0 || s->stopped == NULL)
+	if (!s->stopping || s->conn_count > 0 || s->login_count > 0 || s->stopped == NULL)
 		return;
+	if (!iscsi_live_idle(s))
+		return; /* it calls when it is */
 	loop_timer_cancel(&s->stop_timer);
 	void (*stopped)(void *ctx) = s->stopped;
 	s->stopped = NULL;
@@ -262,7 +312,7 @@ iscsi_server_destroy(struct iscsi_server *s)
 	for (unsigned i = 0; s->il != NULL && i < s->loop_count; i++)
 		loop_part_fini(&s->il[i]);
 	iscsi_registry_fini(s);
-	free(s->portals);
+	iscsi_live_fini(s);
 	free(s->il);
 	free(s);
 }
