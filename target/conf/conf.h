@@ -426,7 +426,7 @@ struct conf_value {
 	const char *target; /* as in conf_change */
 	const char *key;    /* as in conf_key_change */
 	const char *value;  /* "(secret)" for a secret */
-	bool is_default;    /* the value is the schema's word for it: "generated", "15000" */
+	bool is_default; /* nobody said it: the value is the schema's word, "generated", "15000" */
 	const char *origin; /* "FILE:LINE", "default", "command line" */
 	enum conf_owner owner;
 };

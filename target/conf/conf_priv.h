@@ -289,10 +289,48 @@ struct conf_object {
 	void (*defaults)(void *object);
 };
 
+/* Groups and chap objects: so many keys at first are of those at the top level only. */
+#define CONF_TOP_ONLY 2u
 extern const struct conf_object conf_schema; /* the top level */
 /* Of a kind; groups and chap objects as they are at the top level. */
 const struct conf_object *conf_schema_object(enum conf_kind kind);
 const struct conf_key *conf_schema_find(const struct conf_object *o, const char *key);
+
+/* ---- items.c: objects as keys and words ------------------------------------------------------------ */
+
+/* A key of an object with what holds. */
+struct conf_item {
+	uint64_t rank; /* place in the schema: the same for the same key, but for hooks */
+	const struct conf_key *key, *block; /* block NULL: in no block */
+	char *name;                         /* as in conf_key_change.key */
+	char **words;                       /* NULL-terminated; of a secret the secret */
+	unsigned word_count;
+	bool is_default; /* the value is the schema's, said or not */
+	bool secret;
+	unsigned number;     /* of a lun line */
+	const char *event;   /* of a hook, borrowed */
+	struct conf_pos pos; /* of a line or limit; file NULL: to be looked for */
+};
+struct conf_items {
+	struct conf_item *list; /* sorted by rank, then name */
+	unsigned count, cap;
+};
+/* An object; of CONF_KIND_SETTINGS the configuration. 0, -ENOMEM. Fini always. */
+int conf_items_init(struct conf_items *items, enum conf_kind kind, const void *object);
+void conf_items_fini(struct conf_items *items);
+/* The words with blanks between, or "(secret)". NULL: no memory. */
+char *conf_item_value(const struct conf_item *item);
+bool conf_item_equal(const struct conf_item *a, const struct conf_item *b);
+
+/* An object in its place. */
+struct conf_ref {
+	enum conf_kind kind;
+	const char *name, *target;    /* target NULL: none */
+	const struct conf_head *head; /* NULL: the settings */
+	const void *object;
+};
+/* All of them, by kind and in order of appearance; settings first. 0, -ENOMEM. */
+int conf_refs(const struct conf *c, struct conf_ref **ret, unsigned *ret_count);
 
 /* ---- attach.c ----------------------------------------------------------------------------------- */
 

@@ -100,9 +100,6 @@ static const struct conf_object portal_object = {
 
 /* ---- chap, of targets, of discovery, and of the top level ------------------------------------- */
 
-/* The first two are of the top level only. */
-#define TOP_ONLY 2u
-
 static const struct conf_key chap_keys[] = {
     {"target", "NAME", "none", "at the top level: the target whose groups may name it",
 	CONF_TYPE_TEXT, FIELD(conf_chap, target), .text = conf_text_iscsi},
@@ -122,7 +119,7 @@ static const struct conf_key chap_keys[] = {
 	CONF_TYPE_SECRET_FILE, FIELD(conf_chap, mutual_secret)},
 };
 static const struct conf_object chap_object = {
-    "chap", "a chap", chap_keys + TOP_ONLY, COUNT(chap_keys) - TOP_ONLY, sizeof(struct conf_chap), conf_text_name, NULL};
+    "chap", "a chap", chap_keys + CONF_TOP_ONLY, COUNT(chap_keys) - CONF_TOP_ONLY, sizeof(struct conf_chap), conf_text_name, NULL};
 
 static void
 top_chap_defaults(void *object)
@@ -149,7 +146,7 @@ static const struct conf_key group_keys[] = {
 	CONF_TYPE_LUN_LINE, ARRAY(conf_group, luns, lun_count)},
 };
 static const struct conf_object group_object = {
-    "group", "a group", group_keys + TOP_ONLY, COUNT(group_keys) - TOP_ONLY, sizeof(struct conf_group), conf_text_name, NULL};
+    "group", "a group", group_keys + CONF_TOP_ONLY, COUNT(group_keys) - CONF_TOP_ONLY, sizeof(struct conf_group), conf_text_name, NULL};
 
 static void
 top_group_defaults(void *object)

@@ -1,5 +1,6 @@
 #include "tests/unit/conf/conf_fixture.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <stdio.h>
@@ -111,6 +112,33 @@ fixture_path(struct fixture *f, const char *name)
 	forget(f);
 	f->parsed = conf_parse_file(fixture_file_path(f, name), &f->errors, &f->tree);
 	build(f);
+}
+
+void
+fixture_load_args(struct fixture *f, const struct conf_load_args *args)
+{
+	forget(f);
+	f->parsed = 0;
+	f->built = conf_load(args, &f->errors, &f->tree, &f->conf);
+	assert_non_null(f->tree);
+	collect(f);
+	assert_true((f->built == 0) == (f->conf != NULL));
+	assert_true((f->built < 0) == (f->errors.wrong > 0));
+}
+
+void
+fixture_load(struct fixture *f, const char *name, const struct conf_file *overlay, unsigned count)
+{
+	const struct conf_load_args args = {
+	    .path = fixture_file_path(f, name), .overlay = overlay, .overlay_count = count};
+	fixture_load_args(f, &args);
+}
+
+const char *
+fixture_dir_file(struct fixture *f, const char *name, const char *text, unsigned mode)
+{
+	assert_true(mkdir(fixture_file_path(f, "conf.d"), 0755) == 0 || errno == EEXIST);
+	return fixture_file(f, name, text, mode);
 }
 
 const char *

@@ -20,6 +20,13 @@ struct fixture {
 void fixture_text(struct fixture *f, const char *text);
 void fixture_bytes(struct fixture *f, const char *text, size_t len);
 void fixture_path(struct fixture *f, const char *name);
+/* The same with conf.d, and what is to be there instead. */
+void fixture_load(
+    struct fixture *f, const char *name, const struct conf_file *overlay, unsigned count);
+void fixture_load_args(struct fixture *f, const struct conf_load_args *args);
+/* Writes a file into the folder, or into conf.d of it (made when needed): "conf.d/x.conf". Else as
+ * below. */
+const char *fixture_dir_file(struct fixture *f, const char *name, const char *text, unsigned mode);
 /* Writes a file into the folder; its path is valid until the next call. */
 const char *fixture_file(struct fixture *f, const char *name, const char *text, unsigned mode);
 

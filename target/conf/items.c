@@ -1,0 +1,449 @@
+/* Objects → keys and words, by the schema: for differences, for what holds, and for printing. */
+#include "conf/conf_priv.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+
+/* Key in its object, and key in its block: what stands in the table earlier is less. */
+#define RANK(outer, inner) ((uint64_t)(outer) << 48 | (uint64_t)(inner) << 32)
+
+/* ---- list ------------------------------------------------------------------------------------ */
+
+static void
+item_fini(struct conf_item *i)
+{
+	for (unsigned w = 0; w < i->word_count; w++)
+		conf_wipe(i->words[w]);
+	free(i->words);
+	free(i->name);
+	*i = (struct conf_item){0};
+}
+
+void
+conf_items_fini(struct conf_items *items)
+{
+	for (unsigned i = 0; i < items->count; i++)
+		item_fini(&items->list[i]);
+	free(items->list);
+	*items = (struct conf_items){0};
+}
+
+static struct conf_item *
+add(struct conf_items *items)
+{
+	if (items->count == items->cap) {
+		unsigned cap = items->cap == 0 ? 16 : items->cap * 2;
+		struct conf_item *list = reallocarray(items->list, cap, sizeof *list);
+		if (list == NULL)
+			return NULL;
+		items->list = list;
+		items->cap = cap;
+	}
+	struct conf_item *i = &items->list[items->count++];
+	*i = (struct conf_item){0};
+	return i;
+}
+
+static int
+set_words(struct conf_item *i, const char *const *words, unsigned count)
+{
+	i->words = calloc(count + 1u, sizeof(char *));
+	if (i->words == NULL)
+		return -ENOMEM;
+	for (unsigned w = 0; w < count; w++) {
+		i->words[w] = strdup(words[w]);
+		if (i->words[w] == NULL)
+			return -ENOMEM;
+		i->word_count++;
+	}
+	return 0;
+}
+
+/* ---- values ---------------------------------------------------------------------------------- */
+
+struct walk {
+	struct conf_items *items;
+	const struct conf_key *block; /* NULL: in the object itself */
+	unsigned outer;               /* index of the block */
+};
+
+/* What identifies the item; `suffix` is the number of a line, the event of a hook, or NULL. */
+static struct conf_item *
+begin(struct walk *w, const struct conf_key *k, unsigned idx, const char *suffix)
+{
+	struct conf_item *i = add(w->items);
+	const char *block = w->block != NULL ? w->block->key : "";
+
+	if (i == NULL)
+		return NULL;
+	i->key = k;
+	i->block = w->block;
+	i->rank = w->block != NULL ? RANK(w->outer, idx + 1) : RANK(idx, 0);
+	int len = asprintf(&i->name, "%s%s%s%s%s", block, w->block != NULL ? "." : "", k->key,
+	    suffix != NULL ? "." : "", suffix != NULL ? suffix : "");
+	if (len < 0)
+		i->name = NULL;
+	return len < 0 ? NULL : i;
+}
+
+/* One word; NULL: the default, and nothing at all where there is none. */
+static int
+one(struct walk *w, const struct conf_key *k, unsigned idx, const char *word)
+{
+	const char *text = word != NULL ? word : k->fallback;
+
+	if (text == NULL)
+		return 0;
+	struct conf_item *i = begin(w, k, idx, NULL);
+	if (i == NULL)
+		return -ENOMEM;
+	/* A text may happen to be the description of a default. */
+	bool literal = k->type != CONF_TYPE_TEXT || k->literal;
+	bool same = k->fallback != NULL && strcmp(text, k->fallback) == 0;
+	i->is_default = word == NULL || (same && literal);
+	return set_words(i, &text, 1);
+}
+
+static const void *
+field(const struct conf_key *k, const void *base)
+{
+	return (const char *)base + k->offset;
+}
+
+static unsigned
+count_of(const struct conf_key *k, const void *base)
+{
+	unsigned count;
+	memcpy(&count, (const char *)base + k->aux, sizeof count);
+	return count;
+}
+
+/* An exact size, in the largest unit that it is a whole number of. */
+static const char *
+size_text(char buf[32], uint64_t bytes)
+{
+	static const char *const units[] = {"", "KiB", "MiB", "GiB", "TiB", "PiB"};
+	unsigned unit = 0;
+
+	while (bytes != 0 && bytes % 1024 == 0 && unit + 1 < sizeof units / sizeof units[0]) {
+		bytes /= 1024;
+		unit++;
+	}
+	snprintf(buf, 32, "%" PRIu64 "%s", bytes, units[unit]);
+	return buf;
+}
+
+static const char *
+number_text(char buf[32], uint64_t number)
+{
+	snprintf(buf, 32, "%" PRIu64, number);
+	return buf;
+}
+
+static int
+item_bool(struct walk *w, const struct conf_key *k, unsigned idx, const void *base)
+{
+	bool v = *(const bool *)field(k, base);
+	bool set = k->aux == 0 || *((const bool *)base + k->aux);
+	return one(w, k, idx, !set ? NULL : v ? "yes" : "no");
+}
+
+static int
+item_tristate(struct walk *w, const struct conf_key *k, unsigned idx, const void *base)
+{
+	int v;
+	memcpy(&v, field(k, base), sizeof v);
+	return one(w, k, idx, v < 0 ? NULL : v > 0 ? "yes" : "no");
+}
+
+/* What is out of its range was not said. */
+static int
+item_number(struct walk *w, const struct conf_key *k, unsigned idx, const void *base)
+{
+	uint32_t v;
+	char buf[32];
+	memcpy(&v, field(k, base), sizeof v);
+	return one(w, k, idx, v < k->min || v > k->max ? NULL : number_text(buf, v));
+}
+
+static int
+item_size(struct walk *w, const struct conf_key *k, unsigned idx, const void *base)
+{
+	uint64_t v;
+	char buf[32];
+	memcpy(&v, field(k, base), sizeof v);
+	return one(w, k, idx, v < k->min || v > k->max ? NULL : size_text(buf, v));
+}
+
+static int
+item_choice(struct walk *w, const struct conf_key *k, unsigned idx, const void *base)
+{
+	unsigned v;
+
+	if (k->size == sizeof(bool))
+		v = *(const bool *)field(k, base);
+	else
+		memcpy(&v, field(k, base), sizeof v);
+	for (const struct conf_choice *c = k->choices; c->word != NULL; c++)
+		if (c->value == v)
+			return one(w, k, idx, c->word);
+	return one(w, k, idx, NULL);
+}
+
+static int
+item_text(struct walk *w, const struct conf_key *k, unsigned idx, const void *base)
+{
+	const char *text;
+	memcpy(&text, field(k, base), sizeof text);
+	return one(w, k, idx, text);
+}
+
+static int
+item_secret(struct walk *w, const struct conf_key *k, unsigned idx, const void *base)
+{
+	unsigned before = w->items->count;
+	const char *text;
+
+	memcpy(&text, field(k, base), sizeof text);
+	int rc = one(w, k, idx, text);
+	if (rc == 0 && text != NULL) {
+		ASSERT(w->items->count == before + 1);
+		w->items->list[before].secret = true;
+		w->items->list[before].is_default = false;
+	}
+	return rc;
+}
+
+static int
+item_list(struct walk *w, const struct conf_key *k, unsigned idx, const void *base)
+{
+	const char *const *list;
+	unsigned count = count_of(k, base);
+
+	if (count == 0)
+		return one(w, k, idx, NULL);
+	memcpy(&list, field(k, base), sizeof list);
+	struct conf_item *i = begin(w, k, idx, NULL);
+	return i != NULL ? set_words(i, list, count) : -ENOMEM;
+}
+
+static int
+item_limit(struct walk *w, const struct conf_key *k, unsigned idx, const void *base)
+{
+	const struct conf *c = base;
+	uint64_t v;
+	char buf[32];
+
+	if (!conf_get_limit(c, k->key, &v))
+		return one(w, k, idx, NULL);
+	return one(w, k, idx, k->type == CONF_TYPE_LIMIT ? number_text(buf, v) : size_text(buf, v));
+}
+
+/* An item a line. */
+static int
+item_lun_lines(struct walk *w, const struct conf_key *k, unsigned idx, const void *base)
+{
+	const struct conf_group_lun *luns;
+	int rc = 0;
+
+	memcpy(&luns, field(k, base), sizeof luns);
+	for (unsigned n = 0; rc == 0 && n < count_of(k, base); n++) {
+		const char *words[] = {luns[n].lun, "read_only"};
+		char buf[32];
+		struct conf_item *i = begin(w, k, idx, number_text(buf, luns[n].number));
+		if (i == NULL)
+			return -ENOMEM;
+		i->rank += luns[n].number;
+		i->number = luns[n].number;
+		i->pos = luns[n].pos;
+		rc = set_words(i, words, luns[n].read_only ? 2 : 1);
+	}
+	return rc;
+}
+
+static int
+compare_hooks(const void *a, const void *b)
+{
+	const struct conf_hook *x = *(const struct conf_hook *const *)a,
+	                       *y = *(const struct conf_hook *const *)b;
+	int order = strcmp(x->event, y->event);
+	return order != 0 ? order : strcmp(x->path, y->path);
+}
+
+/* An item an event, with its programs. */
+static int
+item_hook_lines(struct walk *w, const struct conf_key *k, unsigned idx, const void *base)
+{
+	const struct conf_hook *hooks;
+	unsigned count = count_of(k, base);
+	int rc = 0;
+
+	memcpy(&hooks, field(k, base), sizeof hooks);
+	const struct conf_hook **sorted = calloc(count + 1u, sizeof *sorted);
+	const char **paths = calloc(count + 1u, sizeof *paths);
+	if (sorted == NULL || paths == NULL)
+		rc = -ENOMEM;
+	for (unsigned n = 0; rc == 0 && n < count; n++)
+		sorted[n] = &hooks[n];
+	if (rc == 0 && count > 0)
+		qsort(sorted, count, sizeof *sorted, compare_hooks);
+	for (unsigned n = 0, same; rc == 0 && n < count; n += same) {
+		for (same = 0; n + same < count; same++) {
+			if (strcmp(sorted[n + same]->event, sorted[n]->event) != 0)
+				break;
+			paths[same] = sorted[n + same]->path;
+		}
+		struct conf_item *i = begin(w, k, idx, sorted[n]->event);
+		if (i != NULL) {
+			i->event = sorted[n]->event;
+			i->pos = sorted[n]->pos;
+		}
+		rc = i != NULL ? set_words(i, paths, same) : -ENOMEM;
+	}
+	free(sorted);
+	free(paths);
+	return rc;
+}
+
+/* ---- the walk -------------------------------------------------------------------------------- */
+
+typedef int item_fn(struct walk *w, const struct conf_key *k, unsigned idx, const void *base);
+
+static item_fn *const handlers[CONF_TYPE_COUNT] = {
+    [CONF_TYPE_BOOL] = item_bool,
+    [CONF_TYPE_TRISTATE] = item_tristate,
+    [CONF_TYPE_NUMBER] = item_number,
+    [CONF_TYPE_SIZE] = item_size,
+    [CONF_TYPE_CHOICE] = item_choice,
+    [CONF_TYPE_TEXT] = item_text,
+    [CONF_TYPE_LIST] = item_list,
+    [CONF_TYPE_SECRET] = item_secret,
+    [CONF_TYPE_SECRET_FILE] = NULL, /* the secret in it is that of the key beside it */
+    [CONF_TYPE_LIMIT] = item_limit,
+    [CONF_TYPE_LIMIT_BYTES] = item_limit,
+    [CONF_TYPE_LUN_LINE] = item_lun_lines,
+    [CONF_TYPE_HOOK_LINE] = item_hook_lines,
+    [CONF_TYPE_OBJECTS] = NULL, /* for themselves */
+    [CONF_TYPE_BLOCK] = NULL,   /* below */
+};
+
+static int
+walk(struct walk *w, const struct conf_object *o, unsigned first, const void *base)
+{
+	int rc = 0;
+
+	for (unsigned idx = first; rc == 0 && idx < o->key_count; idx++) {
+		const struct conf_key *k = &o->keys[idx];
+		if (k->type == CONF_TYPE_BLOCK) {
+			struct walk inner = {.items = w->items, .block = k, .outer = idx};
+			ASSERT(w->block == NULL); /* names have one dot for it */
+			rc = walk(&inner, k->object, 0, field(k, base));
+		} else if (handlers[k->type] != NULL) {
+			rc = handlers[k->type](w, k, idx, base);
+		}
+	}
+	return rc;
+}
+
+static int
+compare_items(const void *a, const void *b)
+{
+	const struct conf_item *x = a, *y = b;
+
+	if (x->rank != y->rank)
+		return x->rank < y->rank ? -1 : 1;
+	return strcmp(x->name, y->name);
+}
+
+int
+conf_items_init(struct conf_items *items, enum conf_kind kind, const void *object)
+{
+	struct walk w = {.items = items};
+	bool inner = (kind == CONF_KIND_GROUP && !((const struct conf_group *)object)->top_level) ||
+	             (kind == CONF_KIND_CHAP && !((const struct conf_chap *)object)->top_level);
+
+	*items = (struct conf_items){0};
+	int rc = walk(&w, conf_schema_object(kind), inner ? CONF_TOP_ONLY : 0, object);
+	if (rc == 0 && items->count > 0)
+		qsort(items->list, items->count, sizeof *items->list, compare_items);
+	return rc;
+}
+
+char *
+conf_item_value(const struct conf_item *item)
+{
+	struct conf_out o = {0};
+
+	if (item->secret)
+		return strdup("(secret)");
+	for (unsigned w = 0; w < item->word_count; w++) {
+		conf_out(&o, w > 0 ? " " : "");
+		conf_out(&o, item->words[w]);
+	}
+	return conf_out_take(&o);
+}
+
+bool
+conf_item_equal(const struct conf_item *a, const struct conf_item *b)
+{
+	if (a->is_default && b->is_default)
+		return true;
+	if (a->is_default != b->is_default || a->word_count != b->word_count)
+		return false;
+	for (unsigned w = 0; w < a->word_count; w++)
+		if (strcmp(a->words[w], b->words[w]) != 0)
+			return false;
+	return true;
+}
+
+/* ---- objects --------------------------------------------------------------------------------- */
+
+static struct conf_ref *
+add_refs(struct conf_ref *to, enum conf_kind kind, const char *target, const void *list,
+    unsigned count, size_t size)
+{
+	for (unsigned i = 0; i < count; i++) {
+		const struct conf_head *h = (const void *)((const char *)list + i * size);
+		*to++ = (struct conf_ref){
+		    .kind = kind, .name = h->name, .target = target, .head = h, .object = h};
+	}
+	return to;
+}
+
+int
+conf_refs(const struct conf *c, struct conf_ref **ret, unsigned *ret_count)
+{
+	size_t count =
+	    1u + c->portal_count + c->lun_count + c->target_count + c->discovery_chap_count;
+
+	for (unsigned i = 0; i < c->target_count; i++)
+		count += c->targets[i].chap_count + c->targets[i].group_count;
+	struct conf_ref *refs = calloc(count, sizeof *refs), *to = refs;
+	if (refs == NULL)
+		return -ENOMEM;
+	*to++ = (struct conf_ref){.kind = CONF_KIND_SETTINGS, .name = "", .object = c};
+	to = add_refs(to, CONF_KIND_PORTAL, NULL, c->portals, c->portal_count, sizeof *c->portals);
+	to = add_refs(to, CONF_KIND_LUN, NULL, c->luns, c->lun_count, sizeof *c->luns);
+	to = add_refs(to, CONF_KIND_TARGET, NULL, c->targets, c->target_count, sizeof *c->targets);
+	to = add_refs(to, CONF_KIND_CHAP, NULL, c->discovery_chaps, c->discovery_chap_count,
+	    sizeof *c->discovery_chaps);
+	for (unsigned i = 0; i < c->target_count; i++) {
+		const struct conf_target *t = &c->targets[i];
+		to = add_refs(
+		    to, CONF_KIND_CHAP, t->name, t->chaps, t->chap_count, sizeof *t->chaps);
+	}
+	for (unsigned i = 0; i < c->target_count; i++) {
+		const struct conf_target *t = &c->targets[i];
+		to = add_refs(
+		    to, CONF_KIND_GROUP, t->name, t->groups, t->group_count, sizeof *t->groups);
+	}
+	ASSERT((size_t)(to - refs) == count);
+	*ret = refs;
+	*ret_count = (unsigned)count;
+	return 0;
+}
