@@ -144,11 +144,11 @@ complete(struct tool *t, char *const *words, int count)
 static int
 run(struct tool *t, char *const *words, int count)
 {
-	if (complete(t, words, count))
-		return TOOL_DONE;
 	int used = leading_options(t, words, count);
 	if (used < 0)
 		return TOOL_USAGE;
+	if (complete(t, words + used, count - used))
+		return TOOL_DONE;
 	if (used < count)
 		return run_verb(t, words + used, count - used);
 	if (t->help) {

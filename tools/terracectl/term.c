@@ -94,10 +94,10 @@ term_secret(const char *prompt)
 		return NULL;
 	blind = was;
 	blind.c_lflag &= ~(tcflag_t)(ECHO | ISIG);
-	fputs(prompt, stderr);
-	fflush(stderr);
 	if (tcsetattr(STDIN_FILENO, TCSAFLUSH, &blind) < 0)
 		return NULL;
+	fputs(prompt, stderr); /* not before nobody can see what is typed */
+	fflush(stderr);
 	ssize_t n = getline(&line, &cap, stdin);
 	(void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &was);
 	fputc('\n', stderr);
