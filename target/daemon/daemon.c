@@ -127,7 +127,7 @@ create_core(void *ctx)
 	    .loops = d->loops,
 	    .loop_count = d->loop_count,
 	    .tasks_per_loop = 4096,
-	    .persist = catalog_persist_ops(d->catalog, d->loops[0]),
+	    .persist = daemon_persist_ops(d),
 	};
 	return scsi_core_create(&args, &d->core);
 }
@@ -151,7 +151,7 @@ on_unit_destroyed(void *ctx)
 {
 	struct daemon *d = ctx;
 	if (--d->lus_left == 0)
-		stop_loops(d);
+		daemon_end_health(d, stop_loops);
 }
 
 /* On the home loop: units end on the loops, which stop when the last one is gone. */
@@ -301,6 +301,8 @@ on_signal(struct loop_watch *w)
 		}
 		log_info("daemon", "signal %u: asking initiators to log out", si.ssi_signo);
 		d->stopping = true;
+		health_event(d->health, HEALTH_EVENT_STOP, "", NULL, "the target ends (signal %u)",
+		    si.ssi_signo);
 		iscsi_server_stop(d->iscsi,
 		    iscsi_server_session_count(d->iscsi) > 0 ? STOP_GRACE_MS : 0, on_server_stopped,
 		    d);
@@ -314,6 +316,7 @@ watch_signals(void *ctx)
 	sigset_t set;
 
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a limit of file sizes is an error of a write, not our end */
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
@@ -337,11 +340,13 @@ unwatch_signals(void *ctx)
 static const struct step start_steps[] = {
     {"open the state directory", open_state, close_state},
     {"create the event loops", create_loops, destroy_loops},
+    {"keep events", daemon_open_health, daemon_close_health},
     {"watch signals", watch_signals, unwatch_signals},
     {"open the stores", open_stores, close_stores},
     {"create the SCSI core", create_core, destroy_core},
     {"create the logical units", create_units, destroy_units},
     {"create the iSCSI server", daemon_create_frontend, daemon_destroy_frontend},
+    {"watch over what runs", daemon_open_monitor, daemon_close_monitor},
     {"open the control socket", daemon_open_control, daemon_close_control},
     {"listen", daemon_listen, NULL},
 };
@@ -391,6 +396,9 @@ daemon_run(const struct options *o, struct daemon_config config)
 	d->served = true;
 	plan_destroy(d->plan);
 	d->plan = NULL;
+	health_event(d->health, HEALTH_EVENT_START, "", NULL,
+	    "terrace " TERRACE_VERSION " serves %u LUN%s", d->now.lun_count,
+	    d->now.lun_count == 1 ? "" : "s");
 	if (!o->quiet)
 		daemon_announce(d);
 	run_loops(d);

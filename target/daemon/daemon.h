@@ -12,9 +12,11 @@
 #include "base/steps.h"
 #include "conf/conf.h"
 #include "daemon/catalog.h"
+#include "daemon/monitor.h"
 #include "daemon/names.h"
 #include "daemon/options.h"
 #include "daemon/statedir.h"
+#include "health/health.h"
 #include "iscsi/iscsi.h"
 #include "loop/loop.h"
 #include "scsi/scsi.h"
@@ -95,6 +97,11 @@ struct daemon {
 	struct iscsi_config *iscsi_config;
 	struct iscsi_server *iscsi;
 	struct ctl_server *ctl;
+	struct health *health;
+	struct monitor *monitor; /* NULL: not yet, or no more */
+	void (*health_ended)(struct daemon *d);
+	struct list waiters; /* calls that wait for an event */
+	uint64_t started_ns;
 	struct loop_watch signals;
 	int signal_fd;
 	bool stopping;
@@ -172,6 +179,18 @@ void daemon_destroy_frontend(void *daemon);
 int daemon_listen(void *daemon);
 /* Lines for the person who started it: what is served, how to connect. */
 void daemon_announce(const struct daemon *d);
+
+/* ---- observe.c: conditions, events, the monitor --------------------------------------------------- */
+
+/* Steps of the start. */
+int daemon_open_health(void *daemon);
+void daemon_close_health(void *daemon);
+int daemon_open_monitor(void *daemon);
+void daemon_close_monitor(void *daemon);
+/* Home loop, at the end, once: what is under way ends, then `done`. */
+void daemon_end_health(struct daemon *d, void (*done)(struct daemon *d));
+/* The catalogue's, and a condition when it fails. */
+struct scsi_persist_ops daemon_persist_ops(struct daemon *d);
 
 /* ---- control.c ---------------------------------------------------------------------------------- */
 int daemon_open_control(void *daemon);

@@ -7,7 +7,7 @@
 static void
 on_iscsi_event(void *ctx, const struct iscsi_event *e)
 {
-	(void)ctx;
+	struct daemon *d = ctx;
 	const char *user = e->user[0] != '\0' ? e->user : "-";
 	switch (e->kind) {
 	case ISCSI_EVENT_LOGIN:
@@ -40,6 +40,8 @@ on_iscsi_event(void *ctx, const struct iscsi_event *e)
 	case ISCSI_EVENT_COUNT:
 		break;
 	}
+	if (d->monitor != NULL)
+		logins_event(monitor_logins(d->monitor), e);
 }
 
 int

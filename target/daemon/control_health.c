@@ -1,0 +1,188 @@
+/* How it is, and what happened: version, status, health, events, history, refused logins. */
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "daemon/control.h"
+
+#define LIMIT_DEFAULT 100
+#define LIMIT_MAX 10000
+#define WAIT_MAX_MS 60000
+
+static json_t *
+version(void *ctx, const json_t *params, struct ctl_failure *failure)
+{
+	(void)ctx;
+	(void)params;
+	(void)failure;
+	return json_pack("{s:s, s:i}", "version", TERRACE_VERSION, "schema", CONTROL_SCHEMA);
+}
+
+static json_t *
+status(void *ctx, const json_t *params, struct ctl_failure *failure)
+{
+	const struct daemon *d = ctx;
+	char host[HOST_NAME_MAX + 1] = "";
+	json_t *health = health_json(d->health);
+
+	(void)params;
+	(void)failure;
+	if (gethostname(host, sizeof host - 1) < 0)
+		host[0] = '\0';
+	json_t *o = json_pack("{s:s, s:i, s:o, s:i, s:I, s:s, s:O*, s:o, s:o, s:o}", "version",
+	    TERRACE_VERSION, "schema", CONTROL_SCHEMA, "host", ctl_string(host), "pid",
+	    (int)getpid(), "uptime_s",
+	    (json_int_t)((loop_now_ns(d->loops[0]) - d->started_ns) / 1000000000ull), "state",
+	    health_state(d->health), "conditions", json_object_get(health, "conditions"), "luns",
+	    control_luns(d, true), "sessions", control_sessions(d), "loops", control_loops(d));
+	json_decref(health);
+	return o;
+}
+
+static json_t *
+health(void *ctx, const json_t *params, struct ctl_failure *failure)
+{
+	const struct daemon *d = ctx;
+	(void)params;
+	(void)failure;
+	return health_json(d->health);
+}
+
+/* ---- events --------------------------------------------------------------------------------------------- */
+
+static const struct ctl_param events_params[] = {
+    {"since", CTL_INT, false, "only those after this id; 0: the last ones"},
+    {"limit", CTL_INT, false, "at most so many, 1 to 10000; 100 if not said"},
+    {"wait_ms", CTL_INT, false, "when there is none after `since`: wait for one, up to 60000"},
+    {.name = NULL},
+};
+
+/* A client that waits; freed with its answer. */
+struct waiter {
+	struct health_wait wait;
+	struct loop_timer timer;
+	struct list link; /* in d->waiters */
+	struct daemon *d;
+	struct ctl_call *call;
+	uint64_t since;
+	unsigned limit;
+};
+
+static void
+answer_waiter(struct waiter *w)
+{
+	health_wait_remove(&w->wait);
+	loop_timer_cancel(&w->timer);
+	list_remove(&w->link);
+	ctl_call_done(w->call, health_events(w->d->health, w->since, w->limit));
+	free(w);
+}
+
+static void
+on_event(struct health_wait *wait)
+{
+	answer_waiter(container_of(wait, struct waiter, wait));
+}
+
+static void
+on_time(struct loop_timer *t)
+{
+	answer_waiter(container_of(t, struct waiter, timer));
+}
+
+void
+control_end_waiters(struct daemon *d)
+{
+	while (!list_empty(&d->waiters))
+		answer_waiter(container_of(d->waiters.next, struct waiter, link));
+}
+
+/* True and *ret if it is between; otherwise the call has failed. */
+static bool
+get_int(struct ctl_call *call, const json_t *params, const char *name, json_int_t fallback,
+    json_int_t min, json_int_t max, json_int_t *ret)
+{
+	const json_t *v = json_object_get(params, name);
+
+	*ret = json_is_integer(v) ? json_integer_value(v) : fallback;
+	if (*ret >= min && *ret <= max)
+		return true;
+	ctl_call_fail(call, CTL_INVALID_PARAMS, NULL,
+	    "%s is %" JSON_INTEGER_FORMAT " to %" JSON_INTEGER_FORMAT, name, min, max);
+	return false;
+}
+
+static void
+events(void *ctx, struct ctl_call *call, const json_t *params)
+{
+	struct daemon *d = ctx;
+	json_int_t since, limit, wait_ms;
+
+	if (!get_int(call, params, "since", 0, 0, INT64_MAX, &since) ||
+	    !get_int(call, params, "limit", LIMIT_DEFAULT, 1, LIMIT_MAX, &limit) ||
+	    !get_int(call, params, "wait_ms", 0, 0, WAIT_MAX_MS, &wait_ms))
+		return;
+	json_t *now = health_events(d->health, (uint64_t)since, (unsigned)limit);
+	bool any = json_array_size(json_object_get(now, "events")) > 0;
+	struct waiter *w = !any && wait_ms > 0 && !d->stopping ? calloc(1, sizeof *w) : NULL;
+	if (w == NULL) {
+		ctl_call_done(call, now);
+		return;
+	}
+	json_decref(now);
+	w->d = d;
+	w->call = call;
+	w->since = (uint64_t)since;
+	w->limit = (unsigned)limit;
+	list_push_back(&d->waiters, &w->link);
+	health_wait_init(&w->wait, on_event);
+	health_wait_add(d->health, &w->wait);
+	loop_timer_init(&w->timer, d->loops[0], on_time);
+	loop_timer_set(&w->timer, (uint64_t)wait_ms * 1000000ull);
+}
+
+/* ---- history, refused --------------------------------------------------------------------------------------- */
+
+static const struct ctl_param history_params[] = {
+    {"limit", CTL_INT, false, "the last so many, 1 to 10000; 100 if not said"},
+    {.name = NULL},
+};
+
+static void
+history(void *ctx, struct ctl_call *call, const json_t *params)
+{
+	struct daemon *d = ctx;
+	json_int_t limit;
+
+	if (get_int(call, params, "limit", LIMIT_DEFAULT, 1, LIMIT_MAX, &limit))
+		ctl_call_done(call, health_history(d->health, (unsigned)limit));
+}
+
+static json_t *
+refused(void *ctx, const json_t *params, struct ctl_failure *failure)
+{
+	const struct daemon *d = ctx;
+	(void)params;
+	(void)failure;
+	return d->monitor != NULL ? logins_refused(monitor_logins(d->monitor), d->conf)
+	                          : json_array();
+}
+
+const struct ctl_method control_health_methods[] = {
+    {.name = "version", .help = "version of the daemon and of these answers", .call = version},
+    {.name = "status", .help = "health, LUNs, sessions and loops in one answer", .call = status},
+    {.name = "health", .help = "the state, and the conditions that need a person", .call = health},
+    {.name = "events",
+        .help = "what happened, oldest first",
+        .params = events_params,
+        .start = events},
+    {.name = "history",
+        .help = "who ordered what, oldest first",
+        .params = history_params,
+        .start = history},
+    {.name = "refused",
+        .help = "logins that were refused, and what would admit them",
+        .call = refused},
+    {.name = NULL},
+};

@@ -1,0 +1,525 @@
+#include "daemon/monitor.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "daemon/daemon.h"
+
+#define MS_NS 1000000ull
+#define ERRORS_QUIET_NS (600 * 1000 * MS_NS) /* HEALTH_STORE_ERRORS ends after */
+#define RATES_NS (4 * 1000 * MS_NS)
+#define READ_ANYWAY_NS (60 * 1000 * MS_NS) /* files that are included aren't in the fingerprint */
+#define VMWARE "iqn.1998-01.com.vmware:"
+
+/* What was seen of a LUN. */
+struct seen {
+	char *name;
+	bool there; /* in this look */
+	uint64_t size_bytes;
+	uint64_t errors;        /* of the store, counted so far … */
+	uint64_t errors_before; /* … and when the condition began */
+	uint64_t error_ns;      /* of the last one; 0: none, or long ago */
+	struct scsi_lu_stats stats;
+	uint64_t stats_ns;
+	struct monitor_rates rates;
+};
+
+struct monitor {
+	struct daemon *d;
+	struct loop *loop;
+	struct logins *logins;
+	struct loop_timer tick;
+	struct loop_defer soon;
+	struct seen **seen; /* as many as LUNs there were */
+	unsigned seen_count, seen_cap;
+	struct names seen_names;
+	bool users_changed, config_changed;
+	struct monitor_disk disk;
+	bool busy;         /* the worker has `disk` */
+	bool config_stale; /* the configuration changed while it had */
+	uint64_t disk_ns, read_ns;
+	void (*stopped)(void *ctx);
+	void *stopped_ctx;
+};
+
+/* ---- LUNs --------------------------------------------------------------------------------------------- */
+
+static struct seen *
+seen_of(struct monitor *m, const char *name)
+{
+	struct seen *s = names_find(&m->seen_names, name);
+	if (s != NULL)
+		return s;
+	if (m->seen_count == m->seen_cap) {
+		unsigned cap = m->seen_cap == 0 ? 16 : m->seen_cap * 2;
+		struct seen **more = realloc(m->seen, cap * sizeof(*more));
+		if (more == NULL)
+			return NULL;
+		m->seen = more;
+		m->seen_cap = cap;
+	}
+	s = calloc(1, sizeof *s);
+	if (s != NULL)
+		s->rates.p99_ms = -1;
+	if (s == NULL || (s->name = strdup(name)) == NULL ||
+	    names_add(&m->seen_names, s->name, s) < 0) {
+		if (s != NULL)
+			free(s->name);
+		free(s);
+		return NULL;
+	}
+	m->seen[m->seen_count++] = s;
+	return s;
+}
+
+static void
+forget_seen(struct monitor *m, unsigned i)
+{
+	struct seen *s = m->seen[i];
+	(void)names_remove(&m->seen_names, s->name);
+	m->seen[i] = m->seen[--m->seen_count];
+	free(s->name);
+	free(s);
+}
+
+static uint64_t
+count_errors(const struct blk *b)
+{
+	struct blk_stats st;
+	blk_get_stats(b, &st);
+	return st.errors[BLK_READ] + st.errors[BLK_WRITE] + st.errors[BLK_FLUSH] +
+	       st.errors[BLK_WRITE_ZEROES];
+}
+
+static void
+look_at_errors(struct monitor *m, struct seen *s, const struct daemon_lun *l, bool gone)
+{
+	struct health *h = m->d->health;
+	uint64_t now = loop_now_ns(m->loop), errors = count_errors(l->blk);
+
+	if (errors < s->errors) /* another store */
+		s->errors = s->errors_before = 0;
+	if (errors > s->errors && !gone) { /* those of a store that is gone are no news */
+		if (s->error_ns == 0)
+			s->errors_before = s->errors;
+		s->error_ns = now;
+		health_raise(h, HEALTH_STORE_ERRORS, l->name,
+		    "the store of %s ended %" PRIu64 " operations with an error (%s)", l->name,
+		    errors - s->errors_before, l->canonical);
+	} else if (s->error_ns != 0 && now - s->error_ns > ERRORS_QUIET_NS) {
+		s->error_ns = 0;
+		health_clear(h, HEALTH_STORE_ERRORS, l->name);
+	}
+	s->errors = errors;
+}
+
+static void
+look_at_size(struct monitor *m, struct seen *s, const struct daemon_lun *l)
+{
+	uint64_t size = blk_get_info(l->blk)->size_bytes;
+	char text[32];
+
+	if (s->size_bytes != 0 && size != s->size_bytes) {
+		text_format_size(size, text, sizeof text);
+		health_event(m->d->health, HEALTH_EVENT_SIZE, l->name,
+		    json_pack("{s:I, s:I}", "before_bytes", (json_int_t)s->size_bytes, "size_bytes",
+		        (json_int_t)size),
+		    "%s has %s now", l->name, text);
+	}
+	s->size_bytes = size;
+}
+
+static void
+look_at_rates(struct monitor *m, struct seen *s, const struct daemon_lun *l)
+{
+	uint64_t now = loop_now_ns(m->loop), past = now - s->stats_ns;
+	struct scsi_lu_stats st;
+	struct scsi_latency reads, writes;
+
+	if (s->stats_ns != 0 && past < RATES_NS)
+		return;
+	scsi_lu_get_stats(l->lu, &st);
+	if (s->stats_ns != 0 && st.reads >= s->stats.reads && st.writes >= s->stats.writes) {
+		double seconds = (double)past / 1e9;
+		scsi_latency_since(&reads, &st.read_latency, &s->stats.read_latency);
+		scsi_latency_since(&writes, &st.write_latency, &s->stats.write_latency);
+		for (unsigned i = 0; i < SCSI_LATENCY_BUCKETS; i++)
+			reads.buckets[i] += writes.buckets[i];
+		bool any = scsi_latency_count(&reads) > 0;
+		s->rates = (struct monitor_rates){
+		    .seconds = seconds,
+		    .reads = (double)(st.reads - s->stats.reads) / seconds,
+		    .writes = (double)(st.writes - s->stats.writes) / seconds,
+		    .read_bytes = (double)(st.read_bytes - s->stats.read_bytes) / seconds,
+		    .write_bytes = (double)(st.write_bytes - s->stats.write_bytes) / seconds,
+		    .p99_ms = any ? (double)scsi_latency_percentile_ns(&reads, 990) / 1e6 : -1,
+		};
+	}
+	s->stats = st;
+	s->stats_ns = now;
+}
+
+static void
+look_at_lun(struct monitor *m, const struct daemon_lun *l)
+{
+	struct health *h = m->d->health;
+	struct seen *s = seen_of(m, l->name);
+
+	if (s == NULL)
+		return; /* no memory: the next look */
+	s->there = true;
+	if (l->blk == NULL) {
+		health_raise(h, HEALTH_STORE_UNOPENED, l->name,
+		    "the store of %s can't be opened: %s", l->name,
+		    l->why != NULL ? l->why : "no reason is known");
+		health_clear(h, HEALTH_STORE_GONE, l->name);
+		return;
+	}
+	health_clear(h, HEALTH_STORE_UNOPENED, l->name);
+	bool gone = blk_get_state(l->blk) != BLK_OK;
+	if (gone)
+		health_raise(h, HEALTH_STORE_GONE, l->name,
+		    "the store of %s stopped answering (%s)", l->name, l->canonical);
+	else
+		health_clear(h, HEALTH_STORE_GONE, l->name);
+	look_at_errors(m, s, l, gone);
+	if (!gone)
+		look_at_size(m, s, l);
+	if (l->lu != NULL)
+		look_at_rates(m, s, l);
+}
+
+static void
+look_at_luns(struct monitor *m)
+{
+	static const enum health_code codes[] = {
+	    HEALTH_STORE_UNOPENED, HEALTH_STORE_GONE, HEALTH_STORE_ERRORS, HEALTH_STORE_VOLATILE};
+	const struct daemon *d = m->d;
+
+	for (unsigned i = 0; i < m->seen_count; i++)
+		m->seen[i]->there = false;
+	for (unsigned i = 0; i < d->now.lun_count; i++)
+		look_at_lun(m, d->now.luns[i]);
+	for (unsigned i = 0; i < m->seen_count;) {
+		if (m->seen[i]->there) {
+			i++;
+			continue;
+		}
+		for (unsigned c = 0; c < sizeof codes / sizeof codes[0]; c++)
+			health_clear(d->health, codes[c], m->seen[i]->name);
+		forget_seen(m, i);
+	}
+}
+
+void
+monitor_lun_rates(const struct monitor *m, const char *lun, struct monitor_rates *ret)
+{
+	const struct seen *s = names_find(&m->seen_names, lun);
+	*ret = s != NULL ? s->rates : (struct monitor_rates){.p99_ms = -1};
+}
+
+/* ---- who uses what --------------------------------------------------------------------------------------- */
+
+/* The LUNs that a session sees. */
+static const struct conf_group_lun *
+luns_of(const struct conf *c, const struct iscsi_session_info *s, unsigned *ret_count)
+{
+	*ret_count = 0;
+	for (unsigned t = 0; t < c->target_count; t++) {
+		const struct conf_target *target = &c->targets[t];
+		if (strcmp(target->name, s->target) != 0)
+			continue;
+		if (s->group[0] == '\0') {
+			*ret_count = target->lun_count;
+			return target->luns;
+		}
+		for (unsigned g = 0; g < target->group_count; g++) {
+			if (strcmp(target->groups[g].name, s->group) == 0) {
+				*ret_count = target->groups[g].lun_count;
+				return target->groups[g].luns;
+			}
+		}
+	}
+	return NULL;
+}
+
+/* Marks the volatile LUNs of VMware's initiators; seen[] has them by the look at LUNs before. */
+static void
+look_at_users(struct monitor *m)
+{
+	const struct daemon *d = m->d;
+	uint32_t count = iscsi_server_session_count(d->iscsi);
+	struct iscsi_session_info *sessions = calloc(count + 1u, sizeof *sessions);
+	const char **users = calloc(d->now.lun_count + 1u, sizeof *users);
+
+	if (sessions == NULL || users == NULL)
+		goto out; /* the next look */
+	count = iscsi_server_sessions(d->iscsi, sessions, count);
+	for (uint32_t i = 0; i < count; i++) {
+		unsigned n;
+		const struct conf_group_lun *luns = luns_of(d->conf, &sessions[i], &n);
+		if (strncasecmp(sessions[i].initiator, VMWARE, sizeof VMWARE - 1) != 0)
+			continue;
+		for (unsigned k = 0; k < n; k++)
+			for (unsigned l = 0; l < d->now.lun_count; l++)
+				if (strcmp(d->now.luns[l]->name, luns[k].lun) == 0)
+					users[l] = sessions[i].initiator;
+	}
+	for (unsigned l = 0; l < d->now.lun_count; l++) {
+		const struct daemon_lun *lun = d->now.luns[l];
+		if (users[l] != NULL && lun->conf->mode == CONF_MODE_VOLATILE)
+			health_raise(d->health, HEALTH_STORE_VOLATILE, lun->name,
+			    "%s uses %s, which is volatile", users[l], lun->name);
+		else
+			health_clear(d->health, HEALTH_STORE_VOLATILE, lun->name);
+	}
+	m->users_changed = false;
+out:
+	free(users);
+	free(sessions);
+}
+
+/* ---- disk -------------------------------------------------------------------------------------------------- */
+
+static void
+judge_space(struct monitor *m)
+{
+	const struct monitor_disk *k = &m->disk;
+	char room[32];
+
+	if (k->space_error < 0) {
+		health_raise(m->d->health, HEALTH_STATE_DIR_FULL, k->state_dir,
+		    "how much room there is for %s can't be told: %s", k->state_dir,
+		    strerror(-k->space_error));
+	} else if (monitor_is_nearly_full(k->free_bytes, k->total_bytes)) {
+		text_format_size(k->free_bytes, room, sizeof room);
+		health_raise(m->d->health, HEALTH_STATE_DIR_FULL, k->state_dir,
+		    "only %s are left for %s", room, k->state_dir);
+	} else {
+		health_clear(m->d->health, HEALTH_STATE_DIR_FULL, k->state_dir);
+	}
+}
+
+static void
+judge_config(struct monitor *m)
+{
+	struct monitor_disk *k = &m->disk;
+	struct health *h = m->d->health;
+	struct conf_diff *diff = NULL;
+
+	if (k->result == -ENOMEM)
+		return;
+	if (k->conf == NULL) {
+		const struct conf_error *e = NULL;
+		for (unsigned i = 0; i < k->errors.count && e == NULL; i++)
+			if (!k->errors.list[i].remark)
+				e = &k->errors.list[i];
+		health_clear(h, HEALTH_CONFIG_CHANGED, k->config_file);
+		if (e != NULL)
+			health_raise(h, HEALTH_CONFIG_BROKEN, k->config_file,
+			    "%u error%s in the configuration on disk, the first: %s:%u:%u: %s",
+			    k->errors.wrong, k->errors.wrong == 1 ? "" : "s", e->pos.file,
+			    e->pos.line, e->pos.column, e->text);
+		else
+			health_raise(h, HEALTH_CONFIG_BROKEN, k->config_file,
+			    "the configuration on disk has errors");
+		return;
+	}
+	health_clear(h, HEALTH_CONFIG_BROKEN, k->config_file);
+	if (conf_diff(m->d->conf, k->conf, &diff) < 0)
+		return;
+	if (diff->count > 0)
+		health_raise(h, HEALTH_CONFIG_CHANGED, k->config_file,
+		    "%s says something else than what runs: %u object%s", k->config_file,
+		    diff->count, diff->count == 1 ? "" : "s");
+	else
+		health_clear(h, HEALTH_CONFIG_CHANGED, k->config_file);
+	conf_diff_destroy(diff);
+}
+
+static void
+disk_done(struct loop_job *job, int result)
+{
+	struct monitor *m = container_of(job, struct monitor, disk.job);
+
+	(void)result;
+	ASSERT(m->busy);
+	m->busy = false;
+	if (m->stopped != NULL) {
+		m->stopped(m->stopped_ctx);
+		return;
+	}
+	judge_space(m);
+	if (m->disk.was_read && !m->config_stale)
+		judge_config(m);
+	if (m->config_stale)
+		m->disk.fingerprint = 0;
+	m->config_stale = false;
+	monitor_disk_forget(&m->disk);
+}
+
+static void
+look_at_disk(struct monitor *m)
+{
+	uint64_t now = loop_now_ns(m->loop);
+
+	if (m->busy || (m->disk_ns != 0 && now - m->disk_ns < MONITOR_DISK_MS * MS_NS))
+		return;
+	m->disk_ns = now;
+	m->disk.read_anyway = m->read_ns == 0 || now - m->read_ns >= READ_ANYWAY_NS;
+	if (m->disk.read_anyway)
+		m->read_ns = now;
+	m->busy = true;
+	loop_job_submit(m->loop, &m->disk.job);
+}
+
+/* ---- configuration ----------------------------------------------------------------------------------------- */
+
+static void
+apply_hooks(struct monitor *m)
+{
+	const struct conf *c = m->d->conf;
+	struct health_hook hooks[HEALTH_HOOKS_MAX];
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < c->hook_count; i++) {
+		enum health_event_kind kind;
+		int event = -1;
+		if (strcmp(c->hooks[i].event, "all") != 0) {
+			if (health_event_parse(c->hooks[i].event, &kind) < 0) {
+				log_warn("health", "there is no event %s: its hook never runs",
+				    c->hooks[i].event);
+				continue;
+			}
+			event = (int)kind;
+		}
+		if (count == HEALTH_HOOKS_MAX) {
+			log_warn("health", "more than %u hooks: the last ones aren't run",
+			    HEALTH_HOOKS_MAX);
+			break;
+		}
+		hooks[count++] = (struct health_hook){.event = event, .path = c->hooks[i].path};
+	}
+	int rc = health_set_hooks(m->d->health, hooks, count);
+	if (rc < 0)
+		log_warn(
+		    "health", "the hooks of the configuration can't be used: %s", strerror(-rc));
+}
+
+void
+monitor_config_changed(struct monitor *m)
+{
+	if (m == NULL)
+		return;
+	m->config_changed = m->users_changed = true;
+	if (m->busy)
+		m->config_stale = true;
+	else
+		m->disk.fingerprint = 0;
+	m->disk_ns = 0;
+	monitor_soon(m);
+}
+
+/* ---- life cycle -------------------------------------------------------------------------------------------- */
+
+static void
+look(struct monitor *m)
+{
+	loop_timer_set(&m->tick, MONITOR_TICK_MS * MS_NS);
+	if (m->config_changed)
+		apply_hooks(m);
+	m->config_changed = false;
+	look_at_luns(m);
+	if (m->users_changed)
+		look_at_users(m);
+	logins_tick(m->logins);
+	look_at_disk(m);
+}
+
+static void
+on_tick(struct loop_timer *t)
+{
+	look(container_of(t, struct monitor, tick));
+}
+
+static void
+on_soon(struct loop_defer *d)
+{
+	look(container_of(d, struct monitor, soon));
+}
+
+void
+monitor_soon(struct monitor *m)
+{
+	if (m != NULL && m->stopped == NULL && !loop_defer_queued(&m->soon))
+		loop_defer(m->loop, &m->soon);
+}
+
+struct logins *
+monitor_logins(struct monitor *m)
+{
+	m->users_changed = true; /* whoever asks is about to tell of one */
+	return m->logins;
+}
+
+int
+monitor_create(struct daemon *d, struct monitor **ret)
+{
+	struct monitor *m = calloc(1, sizeof *m);
+	if (m == NULL)
+		return -ENOMEM;
+	m->d = d;
+	m->loop = d->loops[0];
+	loop_timer_init(&m->tick, m->loop, on_tick);
+	loop_defer_init(&m->soon, on_soon);
+	int rc = monitor_disk_init(&m->disk, statedir_path(d->statedir), d->options->config_file);
+	if (rc == 0)
+		rc = logins_create(d->health, m->loop, &m->logins);
+	if (rc < 0) {
+		monitor_destroy(m);
+		return rc;
+	}
+	m->disk.job.loop = m->loop;
+	m->disk.job.done = disk_done;
+	if (!loop_is_uring(m->loop))
+		health_raise(d->health, HEALTH_NO_URING, "", "the kernel refuses io_uring");
+	monitor_config_changed(m);
+	*ret = m;
+	return 0;
+}
+
+void
+monitor_stop(struct monitor *m, void (*done)(void *ctx), void *ctx)
+{
+	ASSERT(m->stopped == NULL);
+	m->stopped = done;
+	m->stopped_ctx = ctx;
+	loop_timer_cancel(&m->tick);
+	loop_defer_cancel(&m->soon);
+	if (!m->busy)
+		done(ctx);
+}
+
+void
+monitor_destroy(struct monitor *m)
+{
+	if (m == NULL)
+		return;
+	ASSERT(!m->busy);
+	loop_timer_cancel(&m->tick);
+	loop_defer_cancel(&m->soon);
+	while (m->seen_count > 0)
+		forget_seen(m, m->seen_count - 1);
+	free(m->seen);
+	names_fini(&m->seen_names);
+	monitor_disk_fini(&m->disk);
+	logins_destroy(m->logins);
+	free(m);
+}
