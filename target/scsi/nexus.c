@@ -71,7 +71,7 @@ scsi_nexus_lu_leave(struct scsi_nexus_lu *nlu, struct scsi_view_part *part)
 	nlu->part = part;
 	n->watched = true;
 	list_push_back(&n->gone_lus, &nlu->gone_link);
-	/* With status: LOGICAL UNIT NOT SUPPORTED (task.c), as the commands get that come later. */
+	/* With a status of their own: task.c, outcome(). */
 	if (!n->dying) {
 		abort_list(&nlu->tasks, true);
 		nlu_lose(nlu);
@@ -167,6 +167,7 @@ scsi_nexus_create(struct scsi_core *c, const struct scsi_nexus_args *args, struc
 	list_init(&n->lunless_tasks);
 	list_init(&n->abort_waits);
 	list_init(&n->gone_lus);
+	list_init(&n->gone_waits);
 	loop_defer_init(&n->gone_defer, nexus_gone);
 	list_push_back(&vl->nexuses, &n->view_link);
 	__atomic_store_n(&vl->users, vl->users + 1, __ATOMIC_RELAXED);

@@ -179,8 +179,9 @@ int scsi_view_create(struct scsi_core *c, const struct scsi_view_entry *entries,
  * message; changes of a view take effect in the order of the calls.
  *
  *   gone       A unit that has this number no more: new commands get LOGICAL UNIT NOT SUPPORTED, and
- *              so do those under way, when the store has let go of them. SPC-2 reservations and
- *              prevention of removal of the nexus go, registrations stay.
+ *              so do those that haven't begun; the others end with ABORTED COMMAND when the store has
+ *              let go of them. SPC-2 reservations and prevention of removal of the nexus go,
+ *              registrations stay.
  *   come       POWER ON OCCURRED, as for a new nexus. A number that changes its unit is both.
  *   changed    read_only: MODE PARAMETERS CHANGED.
  *   the others REPORTED LUNS DATA HAS CHANGED, if something came or went.
@@ -375,6 +376,8 @@ struct scsi_tmf_req {
 	/* the core's */
 	uint32_t waiting;
 	struct scsi_abort_wait wait;
+	struct list gone_link; /* waits for tasks of units that the view shows no more … */
+	int32_t gone_lun;      /* … under this number; -1: any */
 	struct loop_defer defer;
 	void *priv;
 };

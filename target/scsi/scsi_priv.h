@@ -348,6 +348,7 @@ struct scsi_nexus {
 	uint32_t nlu_count;
 	struct scsi_nexus_lu **nlus; /* sorted by lun; binary search, [lun] direct when dense */
 	struct list gone_lus;        /* scsi_nexus_lu.gone_link */
+	struct list gone_waits;      /* scsi_tmf_req.gone_link */
 	struct scsi_copy copies[SCSI_COPIES_MAX];
 	uint64_t copy_serial;
 	void (*gone)(void *ctx);
@@ -642,6 +643,8 @@ enum {
 /* What may be sent to a nexus whose task is aborted; tmf.c. Ends the waits for it. */
 void scsi_abort_waits_task_done(
     struct list *waits, const struct scsi_nexus_lu *nlu, uint64_t tag, uint64_t seq);
+/* A task of a unit that is gone ended: functions that waited for the last such go on. */
+void scsi_gone_waits_check(struct scsi_nexus *n);
 /* nexus.c: a task or function ended; frees a dying nexus after the last one. */
 void scsi_nexus_check_gone(struct scsi_nexus *n);
 void scsi_nexus_abort_all(struct scsi_nexus *n);

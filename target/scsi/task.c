@@ -482,8 +482,10 @@ outcome(struct scsi_task *t)
 		t->sense_len = 0;
 		t->status = SCSI_TASK_ABORTED;
 		t->aborted = (t->flags & TASK_ABORT_STATUS) == 0;
+		/* Only what never ran may say that nothing was done. */
 		if (t->nlu != NULL && t->nlu->gone)
-			scsi_sense(t, SENSE_LUN_NOT_SUPPORTED);
+			scsi_sense(t, list_empty(&t->loop_link) ? SENSE_LUN_NOT_SUPPORTED
+			                                        : SENSE_COMMAND_ABORTED);
 	}
 	if (t->status != SCSI_GOOD || t->aborted) {
 		t->data_in_len = 0;
@@ -568,6 +570,8 @@ task_complete(struct scsi_task *t)
 		scsi_abort_waits_task_done(&n->abort_waits, nlu, tag, seq);
 		if (nlu != NULL)
 			scsi_abort_waits_task_done(&nlu->ll->abort_waits, nlu, tag, seq);
+		if (nlu != NULL && nlu->gone)
+			scsi_gone_waits_check(n);
 	}
 }
 

@@ -74,20 +74,91 @@ wait_abort_list(struct scsi_abort_wait *w, struct list *tasks, bool status)
 
 /* ---- within one nexus ---------------------------------------------------------------------------- */
 
+/* One of the things that it waits for has come. */
+static void
+req_put(struct scsi_tmf_req *r)
+{
+	ASSERT(r->waiting > 0);
+	if (--r->waiting == 0)
+		tmf_respond(r, SCSI_TMF_COMPLETE);
+}
+
 static void
 req_wait_done(struct scsi_abort_wait *w)
 {
-	tmf_respond(container_of(w, struct scsi_tmf_req, wait), SCSI_TMF_COMPLETE);
+	req_put(container_of(w, struct scsi_tmf_req, wait));
 }
 
 /* After the tasks were aborted: answers now (behind their ends, which are deferred too) or later. */
 static void
 req_wait(struct scsi_tmf_req *r)
 {
+	r->waiting++;
 	if (r->wait.waiting == 0)
-		tmf_respond(r, SCSI_TMF_COMPLETE);
+		req_put(r);
 	else
 		list_push_back(&r->nexus->abort_waits, &r->wait.link);
+}
+
+/* ---- tasks of units that the view shows no more: they end anyway, but the function says so ------ */
+
+static bool
+gone_matches(const struct scsi_tmf_req *r, const struct scsi_nexus_lu *nlu)
+{
+	return r->gone_lun < 0 || nlu->lun == r->gone_lun;
+}
+
+/* Does a task that the function covers still wait for its end? As in wait_abort(). */
+static bool
+gone_left(const struct scsi_tmf_req *r)
+{
+	LIST_FOREACH (l, &r->nexus->gone_lus) {
+		struct scsi_nexus_lu *nlu = container_of(l, struct scsi_nexus_lu, gone_link);
+		if (!gone_matches(r, nlu))
+			continue;
+		LIST_FOREACH (k, &nlu->tasks) {
+			struct scsi_task *t = container_of(k, struct scsi_task, nexus_link);
+			if (t->seq <= r->wait.seq && t->tmf_pending != 0 &&
+			    (t->flags & TASK_DONE_CALLED) == 0)
+				return true;
+		}
+	}
+	return false;
+}
+
+/* Ends them without an answer. Before req_wait() or reset_units(), which may answer. */
+static void
+gone_abort(struct scsi_tmf_req *r, int32_t lun)
+{
+	r->gone_lun = lun;
+	LIST_FOREACH (l, &r->nexus->gone_lus) {
+		struct scsi_nexus_lu *nlu = container_of(l, struct scsi_nexus_lu, gone_link);
+		if (!gone_matches(r, nlu))
+			continue;
+		LIST_FOREACH (k, &nlu->tasks) {
+			struct scsi_task *t = container_of(k, struct scsi_task, nexus_link);
+			if (t->state == SCSI_TASK_DONE)
+				continue;
+			scsi_task_abort(t, false);
+			t->tmf_pending = 1;
+		}
+	}
+	if (!gone_left(r))
+		return;
+	r->waiting++;
+	list_push_back(&r->nexus->gone_waits, &r->gone_link);
+}
+
+void
+scsi_gone_waits_check(struct scsi_nexus *n)
+{
+	LIST_FOREACH_SAFE (l, &n->gone_waits) {
+		struct scsi_tmf_req *r = container_of(l, struct scsi_tmf_req, gone_link);
+		if (gone_left(r))
+			continue;
+		list_remove(&r->gone_link);
+		req_put(r);
+	}
 }
 
 static struct scsi_task *
@@ -143,6 +214,7 @@ abort_task(struct scsi_tmf_req *r, struct scsi_nexus_lu *nlu)
 static void
 abort_task_set(struct scsi_tmf_req *r, struct scsi_nexus_lu *nlu)
 {
+	gone_abort(r, nlu->lun);
 	r->wait.nlu = nlu;
 	wait_abort_list(&r->wait, &nlu->tasks, false);
 	req_wait(r);
@@ -151,9 +223,14 @@ abort_task_set(struct scsi_tmf_req *r, struct scsi_nexus_lu *nlu)
 static void
 query_task(struct scsi_tmf_req *r, struct scsi_nexus_lu *nlu)
 {
-	const struct scsi_task *t = find_tag(&nlu->tasks, r->tag);
+	const struct scsi_task *t = nlu != NULL ? find_tag(&nlu->tasks, r->tag) : NULL;
+	if (t == NULL)
+		t = find_tag_gone(r);
 	r->task_found = t != NULL && t->state != SCSI_TASK_DONE;
-	tmf_respond(r, r->task_found ? SCSI_TMF_SUCCEEDED : SCSI_TMF_COMPLETE);
+	if (t == NULL && nlu == NULL)
+		tmf_respond(r, SCSI_TMF_BAD_LUN);
+	else
+		tmf_respond(r, r->task_found ? SCSI_TMF_SUCCEEDED : SCSI_TMF_COMPLETE);
 }
 
 static void
@@ -218,9 +295,7 @@ reset_put(struct scsi_reset *rs)
 		return;
 	struct scsi_tmf_req *r = rs->req;
 	free(rs);
-	ASSERT(r->waiting > 0);
-	if (--r->waiting == 0)
-		tmf_respond(r, SCSI_TMF_COMPLETE);
+	req_put(r);
 }
 
 static void
@@ -291,9 +366,11 @@ reset_new(struct scsi_tmf_req *r, struct scsi_lu *lu)
 	return rs;
 }
 
-/* All or none, so that a shortage of memory doesn't reset half a target. */
+/* All or none, so that a shortage of memory doesn't reset half a target. gone_lun: as for
+ * gone_abort(). */
 static void
-reset_units(struct scsi_tmf_req *r, struct scsi_nexus_lu *const *nlus, uint32_t count)
+reset_units(
+    struct scsi_tmf_req *r, struct scsi_nexus_lu *const *nlus, uint32_t count, int32_t gone_lun)
 {
 	struct scsi_reset *all = NULL;
 	for (uint32_t i = 0; i < count; i++) {
@@ -310,16 +387,14 @@ reset_units(struct scsi_tmf_req *r, struct scsi_nexus_lu *const *nlus, uint32_t 
 		rs->next = all;
 		all = rs;
 	}
-	if (count == 0) {
-		tmf_respond(r, SCSI_TMF_COMPLETE);
-		return;
-	}
-	r->waiting = count;
+	r->waiting = count + 1;
+	gone_abort(r, gone_lun);
 	while (all != NULL) {
 		struct scsi_reset *rs = all;
 		all = rs->next;
 		scsi_change_submit(&rs->change);
 	}
+	req_put(r);
 }
 
 /* ---- submit -------------------------------------------------------------------------------------- */
@@ -333,10 +408,7 @@ tmf_unit(struct scsi_tmf_req *r, struct scsi_nexus_lu *nlu)
 		abort_task_set(r, nlu);
 		break;
 	case SCSI_TMF_LU_RESET:
-		reset_units(r, &nlu, 1);
-		break;
-	case SCSI_TMF_QUERY_TASK:
-		query_task(r, nlu);
+		reset_units(r, &nlu, 1, nlu->lun);
 		break;
 	case SCSI_TMF_QUERY_TASK_SET:
 		query_task_set(r, nlu);
@@ -360,9 +432,10 @@ scsi_tmf_submit(struct scsi_tmf_req *r)
 	r->waiting = 0;
 	r->wait = (struct scsi_abort_wait){.seq = n->cl->task_seq, .done = req_wait_done};
 	list_init(&r->wait.link);
+	list_init(&r->gone_link);
 	n->tmf_count++;
 	if (r->function == SCSI_TMF_TARGET_RESET) {
-		reset_units(r, n->nlus, n->nlu_count);
+		reset_units(r, n->nlus, n->nlu_count, -1);
 		return;
 	}
 	if (r->function == SCSI_TMF_I_T_NEXUS_RESET) {
@@ -373,6 +446,8 @@ scsi_tmf_submit(struct scsi_tmf_req *r)
 	struct scsi_nexus_lu *nlu = scsi_lun_decode(r->lun, &lun) ? scsi_nexus_find(n, lun) : NULL;
 	if (r->function == SCSI_TMF_ABORT_TASK)
 		abort_task(r, nlu);
+	else if (r->function == SCSI_TMF_QUERY_TASK)
+		query_task(r, nlu);
 	else if (nlu == NULL)
 		tmf_respond(r, SCSI_TMF_BAD_LUN);
 	else

@@ -220,7 +220,7 @@ commands_of_a_unit_that_goes_end_when_the_store_lets_go(void **state)
 	struct fx_cmd *late = fx_tur(n, 1);
 	(void)late;
 	fx_run(&f);
-	fx_assert_sense(in_store, 0x5, 0x25, 0x00);
+	fx_assert_sense(in_store, 0xb, 0x00, 0x00); /* it may have been written */
 	fx_assert_good(other);
 	assert_true(c.done && in_store->done_at_step < c.done_at_step);
 	fx_end_lu(&f, 1);
@@ -270,6 +270,39 @@ abort_task_finds_commands_of_a_unit_that_is_gone(void **state)
 	assert_int_equal(fx_tmf(n, SCSI_TMF_ABORT_TASK, 1, w->task.tag, &found), SCSI_TMF_BAD_LUN);
 	assert_int_equal(fx_tmf(n, SCSI_TMF_LU_RESET, 1, 0, NULL), SCSI_TMF_BAD_LUN);
 	fx_down(&f);
+}
+
+/* What is told to have ended must have: no write of it lands later. */
+static void
+functions_wait_for_commands_of_units_that_are_gone(void **state)
+{
+	(void)state;
+	static const enum scsi_tmf functions[] = {SCSI_TMF_TARGET_RESET, SCSI_TMF_I_T_NEXUS_RESET,
+	    SCSI_TMF_ABORT_TASK_SET, SCSI_TMF_LU_RESET, SCSI_TMF_CLEAR_TASK_SET};
+	for (unsigned k = 0; k < 5; k++) {
+		begin(3, k + 1, STUCK, 3);
+		struct scsi_view_entry e = {.lun = 1, .lu = f.lus[1]};
+		struct fx_nexus *n = fx_login_view(&f, 1, "iqn.a", &e, 1);
+		fx_tur(n, 1);
+		uint8_t data[512] = {1};
+		struct fx_cmd *w = fx_rw16_cmd(n, 1, true, 1, 1, data);
+		fx_start(w);
+		/* The number gets another unit while the write is in the store. */
+		struct change c = {.view = n->view, .e = {{.lun = 1, .lu = f.lus[2]}}, .count = 1};
+		fx_on_loop(&f, 0, change_call, &c);
+		loop_sim_run(f.world, 100000000, 100000);
+		struct fx_tmf q, t;
+		fx_tmf_start(&q, n, SCSI_TMF_QUERY_TASK, 1, w->task.tag);
+		fx_tmf_start(&t, n, functions[k], 1, 0);
+		loop_sim_run(f.world, 300000000, 100000);
+		assert_true(q.done && q.req.response == SCSI_TMF_SUCCEEDED);
+		assert_false(t.done || w->done);
+		fx_run(&f);
+		assert_true(t.done && w->aborted && c.done);
+		assert_int_equal(t.req.response, SCSI_TMF_COMPLETE);
+		assert_true(w->done_at_step < t.done_at_step);
+		fx_down(&f);
+	}
 }
 
 static void
@@ -388,7 +421,7 @@ a_copy_stops_when_its_source_or_destination_goes(void **state)
 		if ((left[k] & 1) != 0)
 			fx_assert_sense(c, 0xa, 0x0d, 0x02);
 		else
-			fx_assert_sense(c, 0x5, 0x25, 0x00);
+			fx_assert_sense(c, 0xb, 0x00, 0x00);
 		for (unsigned i = 0; i < 3; i++)
 			if ((left[k] >> i & 1) == 0)
 				fx_end_lu(&f, i);
@@ -440,7 +473,7 @@ changes_in_quick_succession_are_done_in_order(void **state)
 			assert_true(c[i].done);
 		for (unsigned i = 1; i < 4; i++)
 			assert_true(c[i - 1].done_at_step < c[i].done_at_step);
-		fx_assert_sense(w, 0x5, 0x25, 0x00);
+		fx_assert_sense(w, 0xb, 0x00, 0x00);
 		assert_int_equal(reported(n), 6);
 		assert_int_equal(reported(m), 6);
 		fx_end_lu(&f, 0);
@@ -704,6 +737,7 @@ main(void)
 	    cmocka_unit_test(commands_of_a_unit_that_goes_end_when_the_store_lets_go),
 	    cmocka_unit_test(a_task_not_yet_released_holds_the_unit),
 	    cmocka_unit_test(abort_task_finds_commands_of_a_unit_that_is_gone),
+	    cmocka_unit_test(functions_wait_for_commands_of_units_that_are_gone),
 	    cmocka_unit_test(the_end_of_a_nexus_ends_the_units_that_are_gone),
 	    cmocka_unit_test(reservations_of_spc2_go_and_registrations_stay),
 	    cmocka_unit_test(prevention_of_removal_goes_with_the_unit),
