@@ -1,7 +1,7 @@
 /*
  * How fast dirty data goes to the store. Three curves over the dirty pressure p (0…1):
  *
- *   rate    0 up to 45 % (but for what an idle store takes), the rate of writing at 55 %, rising on
+ *   rate    0 up to 45 % (but for what an idle store takes), at 55 % what turns dirty, rising on
  *   depth   +1 a tick while clients' latency at the store allows it, × 0.8 where it doesn't; from
  *           60 % on, or below a fifth free, there is a floor that rises to the maximum
  *   delay   from 60 % on writes are slowed to  drain rate × (1 - x) / x,  x = (p - 0.6) / 0.4:
@@ -55,6 +55,11 @@ static void
 measure(struct policy_destage *d, const struct policy_destage_in *in, double dt)
 {
 	average(&d->written_per_s, (double)in->written_blocks / dt, dt, RATE_SECONDS);
+	/* What turns dirty is less than what is written: the rest supersedes what is dirty. */
+	double dirtied =
+	    (double)in->dirty_blocks + (double)in->destaged_blocks - (double)d->dirty_blocks;
+	average(&d->dirtied_per_s, dirtied > 0 ? dirtied / dt : 0, dt, RATE_SECONDS);
+	d->dirty_blocks = in->dirty_blocks;
 	/* Less than the store could do says nothing about what it could do. */
 	double rate = (double)in->destaged_blocks / dt;
 	bool held_back = in->destaged_blocks >= d->budget_blocks;
@@ -135,7 +140,7 @@ wanted_rate(const struct policy_destage *d, const struct policy_destage_in *in, 
 		return -1;
 	if (p > RATE_FROM) {
 		double excess = (p - RATE_FROM) * (double)in->dirty_max_blocks / SPREAD_SECONDS;
-		return d->written_per_s * (p - RATE_FROM) / (RATE_HOLD - RATE_FROM) + excess;
+		return d->dirtied_per_s * (p - RATE_FROM) / (RATE_HOLD - RATE_FROM) + excess;
 	}
 	double trickle = TRICKLE_SHARE * drain_rate(d);
 	return p > TRICKLE_FROM && d->written_per_s < trickle ? trickle : 0;

@@ -35,7 +35,7 @@ struct mini {
 struct policy_mrc {
 	uint32_t points;
 	uint64_t threshold; /* the largest */
-	double accesses;
+	double reads;
 	struct mini mini[POLICY_MRC_POINTS_MAX];
 };
 
@@ -138,9 +138,10 @@ evict(struct mini *mini)
 }
 
 static void
-mini_access(struct mini *mini, uint64_t key, bool scan)
+mini_access(struct mini *mini, uint64_t key, enum policy_mrc_kind kind)
 {
-	mini->samples++;
+	bool read = kind != POLICY_MRC_WRITE;
+	mini->samples += read;
 	uint32_t *bucket = bucket_of(mini, key);
 	for (uint32_t i = *bucket; i != NIL; i = mini->entries[i].next) {
 		if (mini->entries[i].node.key == key) {
@@ -148,7 +149,7 @@ mini_access(struct mini *mini, uint64_t key, bool scan)
 			return;
 		}
 	}
-	mini->misses++;
+	mini->misses += read;
 	uint32_t n = mini->free;
 	if (n != NIL)
 		mini->free = mini->entries[n].next;
@@ -156,26 +157,26 @@ mini_access(struct mini *mini, uint64_t key, bool scan)
 		n = evict(mini);
 	mini->entries[n].next = *bucket;
 	*bucket = n;
-	policy_s3_insert(
-	    mini->s3, &mini->entries[n].node, key, scan ? POLICY_S3_SCAN : POLICY_S3_DEMAND);
+	policy_s3_insert(mini->s3, &mini->entries[n].node, key,
+	    kind == POLICY_MRC_SCAN ? POLICY_S3_SCAN : POLICY_S3_DEMAND);
 }
 
 void
-policy_mrc_access(struct policy_mrc *m, uint64_t key, bool scan)
+policy_mrc_access(struct policy_mrc *m, uint64_t key, enum policy_mrc_kind kind)
 {
-	m->accesses++;
+	m->reads += kind != POLICY_MRC_WRITE;
 	uint64_t h = policy_mix(key + 0x632be59bd9b4e019ull);
 	if (h > m->threshold)
 		return;
 	for (uint32_t i = 0; i < m->points; i++)
 		if (h <= m->mini[i].threshold)
-			mini_access(&m->mini[i], key, scan);
+			mini_access(&m->mini[i], key, kind);
 }
 
 void
 policy_mrc_decay(struct policy_mrc *m)
 {
-	m->accesses /= 2;
+	m->reads /= 2;
 	for (uint32_t i = 0; i < m->points; i++) {
 		m->mini[i].samples /= 2;
 		m->mini[i].misses /= 2;
@@ -188,7 +189,7 @@ policy_mrc_read(const struct policy_mrc *m, struct policy_mrc_point points[POLIC
 	double floor = 0;
 	for (uint32_t i = 0; i < m->points; i++) {
 		const struct mini *mini = &m->mini[i];
-		double expected = m->accesses * mini->rate;
+		double expected = m->reads * mini->rate;
 		double ratio = expected > 0 ? 1 - mini->misses / expected : 0;
 		if (ratio < floor) /* a sample's accident: more never hits less */
 			ratio = floor;

@@ -87,6 +87,16 @@ rest_end(const struct maker *m, uint32_t first, uint32_t end)
 	return i;
 }
 
+/* A gap at an end joins nothing. */
+static void
+trim(const struct maker *m, uint32_t *first, uint32_t *stop)
+{
+	while (*first < *stop && m->items[*first].kind == POLICY_PICK_GAP)
+		++*first;
+	while (*first < *stop && m->items[*stop - 1].kind == POLICY_PICK_GAP)
+		--*stop;
+}
+
 static bool
 next_run(struct maker *m, struct policy_pick_run *ret)
 {
@@ -97,10 +107,12 @@ next_run(struct maker *m, struct policy_pick_run *ret)
 		if (!full)
 			stop = rest_end(m, first, end);
 		m->at = stop;
-		bool wanted = false;
+		if (!full)
+			trim(m, &first, &stop);
+		bool due = false;
 		for (uint32_t i = first; i < stop; i++)
-			wanted |= !m->items[i].extra;
-		if (!wanted)
+			due |= m->items[i].kind == POLICY_PICK_DUE;
+		if (!due)
 			continue;
 		uint64_t blocks = end_of(&m->items[stop - 1]) - m->items[first].lba;
 		ASSERT(blocks <= UINT32_MAX);
@@ -127,6 +139,20 @@ check(const struct policy_pick_config *cfg, const struct policy_pick_item *items
 	}
 }
 
+/* Whole stripes, then by length: where not all can go, those that clean most with one operation. */
+#define CLASSES 5u
+static unsigned
+class_of(const struct policy_pick_run *run)
+{
+	static const uint32_t at_least[] = {64, 8, 3};
+	unsigned class = 1;
+	if (run->full)
+		return 0;
+	while (class < CLASSES - 1 && run->blocks < at_least[class - 1])
+		class ++;
+	return class;
+}
+
 uint32_t
 policy_pick(const struct policy_pick_config *cfg, struct policy_pick_item *items, uint32_t n,
     struct policy_pick_run *runs, uint32_t cap)
@@ -137,12 +163,12 @@ policy_pick(const struct policy_pick_config *cfg, struct policy_pick_item *items
 		eff.stripe_blocks = 0;
 	sort(items, n);
 	check(&eff, items, n);
-	/* Four passes: whole stripes, then the rest; of each what is above the cursor, then below. */
-	for (unsigned pass = 0; pass < 4; pass++) {
+	/* For each class two passes: what is above the cursor, then below. */
+	for (unsigned pass = 0; pass < 2 * CLASSES; pass++) {
 		struct maker m = {.cfg = &eff, .items = items, .n = n};
 		struct policy_pick_run run;
 		while (got < cap && next_run(&m, &run))
-			if (run.full == (pass < 2) && (run.lba < cfg->cursor_lba) == (pass % 2))
+			if (class_of(&run) == pass / 2 && (run.lba < cfg->cursor_lba) == (pass % 2))
 				runs[got++] = run;
 	}
 	return got;

@@ -109,10 +109,19 @@ void policy_s3_stats(const struct policy_s3 *s3, struct policy_s3_stats *ret);
  * small (what was written or filled once) and main (what was hit and rewritten). The victim is the
  * oldest without dirty blocks; those of its blocks that were hit since they were placed are to be
  * rewritten into the open main segment. A segment most of which was hit isn't copied: it moves to
- * main as it is.
+ * main as it is. One of main that is mostly holes is emptied out of turn, without losing anything.
+ * At most three quarters of a segment are rewritten: each victim gains space.
  */
 enum policy_class { POLICY_SMALL, POLICY_MAIN, POLICY_CLASS_COUNT };
-enum policy_verdict { POLICY_DROP, POLICY_REWRITE };
+/*
+ * What becomes of a block of the victim. Dropping where rewriting is asked for (no time, no room, no
+ * memory) is always right, it only costs hits.
+ */
+enum policy_verdict {
+	POLICY_DROP,
+	POLICY_REWRITE,    /* into the open main segment */
+	POLICY_REWRITE_HIT /* the same, and policy_segs_hit() on its new place */
+};
 
 struct policy_segs;
 
@@ -125,6 +134,7 @@ struct policy_segs_config {
 struct policy_segs_stats {
 	uint64_t victims, dropped, rewritten; /* segments, blocks, blocks */
 	uint64_t promoted;                    /* segments that changed to main without copying */
+	uint64_t packed;                      /* victims for their holes */
 	uint64_t ghost_hits;
 	uint32_t free, open, small, main, dead, emptying; /* segments now */
 };
@@ -153,8 +163,8 @@ uint32_t policy_segs_dirty(const struct policy_segs *ps, uint32_t seg);
 /* A read hit block `block` of `seg` (on the SSD; a hit in RAM needs no call). */
 void policy_segs_hit(struct policy_segs *ps, uint32_t seg, uint32_t block);
 /*
- * Whether the block was hit since it was placed: what a write that supersedes it passes on with
- * policy_segs_hit() on the new place, so that overwriting doesn't make hot data look new.
+ * Whether the block was hit since it was placed. A write that supersedes a cached block is a hit:
+ * policy_segs_hit() on the new place, or hot data that is overwritten would look new for ever.
  */
 bool policy_segs_was_hit(const struct policy_segs *ps, uint32_t seg, uint32_t block);
 
@@ -163,7 +173,7 @@ enum policy_class policy_segs_place(struct policy_segs *ps, uint64_t key);
 
 /*
  * The next segment to empty: sealed → emptying. -EAGAIN: every sealed one has dirty blocks.
- * Segments with nothing alive come first. At most one look at each segment.
+ * Segments with nothing alive come first. Looks at each sealed segment a few times at most.
  */
 int policy_segs_victim(struct policy_segs *ps, uint32_t *ret_seg);
 /* For each live block of the victim: drop it (and remember its key), or rewrite it into main. */
@@ -235,17 +245,21 @@ struct policy_mrc_config {
 
 struct policy_mrc_point {
 	uint64_t blocks;
-	double hit_ratio; /* 0…1, not falling with size */
+	double hit_ratio; /* of the reads, 0…1, not falling with size */
 	uint64_t samples; /* it rests on; below some hundreds don't show it */
 };
 
 int policy_mrc_create(const struct policy_mrc_config *cfg, struct policy_mrc **ret_mrc);
 void policy_mrc_destroy(struct policy_mrc *m);
+enum policy_mrc_kind {
+	POLICY_MRC_READ,
+	POLICY_MRC_SCAN, /* a read beyond the cutoff, as the streams say */
+	POLICY_MRC_WRITE /* brings the block in, but isn't counted: it would have been fast anyway */
+};
 /*
- * A client's access to a block, whether it hit or not; `scan` as the streams say. Mostly two
- * multiplications and a comparison.
+ * A client's access to a block, whether it hit or not. Mostly two multiplications and a comparison.
  */
-void policy_mrc_access(struct policy_mrc *m, uint64_t key, bool scan);
+void policy_mrc_access(struct policy_mrc *m, uint64_t key, enum policy_mrc_kind kind);
 /* Halves what was counted, so that the curve follows the last few periods of calling this. */
 void policy_mrc_decay(struct policy_mrc *m);
 /* Fills `points` entries in the order of the sizes; returns how many there are. */
@@ -328,11 +342,11 @@ struct policy_destage_out {
 
 struct policy_destage {
 	struct policy_destage_config cfg;
-	double written_per_s, destaged_per_s;
+	double written_per_s, dirtied_per_s, destaged_per_s;
 	double latency_ns, latency_low_ns; /* of clients' operations on the store; 0: none yet */
 	double depth;
 	uint64_t idle_ns, delay_ns;
-	uint64_t budget_blocks; /* of the last tick */
+	uint64_t budget_blocks, dirty_blocks; /* of the last tick */
 };
 
 /* Embedded; needs no fini. */
@@ -342,10 +356,20 @@ void policy_destage_tick(
 
 /* ---- destage: in which order ---------------------------------------------------------------- */
 
+enum policy_pick_kind {
+	POLICY_PICK_DUE,   /* dirty, of the oldest segments */
+	POLICY_PICK_EXTRA, /* dirty, younger: goes only in one run with one that is due */
+	POLICY_PICK_GAP    /* clean and cached: written once more where that joins two runs */
+};
+
+/*
+ * Gaps are worth giving for stores where an operation costs more than a few blocks (rotating, over a
+ * network), and if short: up to 4 blocks, with every one between two dirty ones cached.
+ */
 struct policy_pick_item {
 	uint64_t lba;    /* of one volume; items don't overlap */
 	uint32_t blocks; /* ≥ 1; doesn't cross a stripe where stripes are given */
-	bool extra;      /* from a younger segment: goes only with a neighbour that isn't */
+	uint8_t kind;    /* enum policy_pick_kind */
 	void *ctx;       /* the caller's */
 };
 

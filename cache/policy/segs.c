@@ -3,6 +3,10 @@
  * rewritten because it had been hit. Writing the hit blocks of a victim again costs SSD writes and
  * space, so a segment of which nearly all was hit keeps its place in the SSD and only changes its
  * place in the queue: its hit bits are cleared, so this ends after one round at most.
+ *
+ * Overwriting leaves holes. In small they go soon; in main, where data stays, a segment that is
+ * mostly holes is emptied before its turn by moving all that is alive: each such victim gives back
+ * two fifths of a segment at least. Without it a third of writes costs as much as half the SSD.
  */
 #include "cache/policy/policy.h"
 
@@ -14,7 +18,8 @@
 #include "cache/policy/policy_priv.h"
 
 #define SMALL_PERCENT 10u
-#define KEEP_PERCENT 60u /* of a segment's blocks hit: not worth copying */
+#define KEEP_PERCENT 75u   /* of a segment's blocks hit: not worth copying */
+#define SPARSE_PERCENT 60u /* of a segment's blocks alive: below it main is packed, not evicted */
 #define BLOCKS_PER_SEG_MAX (1u << 20)
 #define GHOST_SHIFT_MAX 12u
 #define NIL UINT32_MAX
@@ -27,6 +32,7 @@ struct seg {
 	uint32_t prev, next; /* towards older, younger; NIL at the ends */
 	uint32_t live, dirty, hits;
 	uint8_t state, class, queue;
+	bool pack; /* emptying: for its holes, not for its age */
 };
 
 struct queue {
@@ -279,12 +285,30 @@ oldest_clean(const struct policy_segs *ps, unsigned q)
 	return n;
 }
 
+/* The clean segment of main with the least alive, if that is little enough to pack it; or NIL. */
 static uint32_t
-choose(const struct policy_segs *ps)
+sparsest(const struct policy_segs *ps)
+{
+	uint64_t limit = (uint64_t)ps->cfg.blocks_per_seg * SPARSE_PERCENT;
+	uint32_t best = NIL;
+	for (uint32_t n = ps->queue[POLICY_MAIN].oldest; n != NIL; n = ps->seg[n].next)
+		if (!ps->seg[n].dirty && (uint64_t)ps->seg[n].live * 100 < limit &&
+		    (best == NIL || ps->seg[n].live < ps->seg[best].live))
+			best = n;
+	return best;
+}
+
+static uint32_t
+choose(const struct policy_segs *ps, bool *ret_pack)
 {
 	const struct queue *small = &ps->queue[POLICY_SMALL], *main = &ps->queue[POLICY_MAIN];
+	*ret_pack = false;
 	if (ps->queue[QUEUE_DEAD].clean)
 		return oldest_clean(ps, QUEUE_DEAD);
+	uint32_t sparse = sparsest(ps);
+	*ret_pack = sparse != NIL;
+	if (sparse != NIL)
+		return sparse;
 	uint64_t small_max = (uint64_t)(small->clean + main->clean) * SMALL_PERCENT / 100;
 	if (!small_max) /* with a handful of segments: or what is in main would stay for ever */
 		small_max = 1;
@@ -296,13 +320,16 @@ int
 policy_segs_victim(struct policy_segs *ps, uint32_t *ret_seg)
 {
 	for (;;) {
-		uint32_t n = choose(ps);
+		bool pack;
+		uint32_t n = choose(ps, &pack);
 		if (n == NIL)
 			return -EAGAIN;
 		struct seg *s = &ps->seg[n];
 		dequeue(ps, n);
-		if (!worth_keeping(ps, s)) {
+		if (pack || !worth_keeping(ps, s)) {
 			s->state = SEG_EMPTYING;
+			s->pack = pack;
+			ps->stats.packed += pack;
 			ps->emptying++;
 			ps->stats.victims++;
 			*ret_seg = n;
@@ -319,9 +346,10 @@ enum policy_verdict
 policy_segs_judge(struct policy_segs *ps, uint32_t seg, uint32_t block, uint64_t key)
 {
 	ASSERT(at(ps, seg)->state == SEG_EMPTYING);
-	if (policy_segs_was_hit(ps, seg, block)) {
+	bool hit = policy_segs_was_hit(ps, seg, block);
+	if (hit || ps->seg[seg].pack) {
 		ps->stats.rewritten++;
-		return POLICY_REWRITE;
+		return hit && ps->seg[seg].pack ? POLICY_REWRITE_HIT : POLICY_REWRITE;
 	}
 	ps->stats.dropped++;
 	if (ps->seg[seg].class == POLICY_SMALL)
