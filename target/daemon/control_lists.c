@@ -150,8 +150,10 @@ rates_json(const struct daemon *d, const char *name)
 static const char *
 lun_state(const struct daemon_lun *l)
 {
-	if (l->blk == NULL)
+	if (l->lu == NULL && l->why != NULL)
 		return "store not open";
+	if (l->blk == NULL)
+		return "ending";
 	if (blk_get_state(l->blk) != BLK_OK)
 		return "store gone";
 	return l->lu != NULL ? "ok" : "ending";

@@ -30,10 +30,10 @@ static const struct health_condition conditions[HEALTH_CODE_COUNT] = {
     "C102", "config-broken", HEALTH_DEGRADED,
     "the configuration on disk has errors",
     "the target goes on with what it has, but couldn't be started again with this file",
-    "terracectl config check",
+    "terracectl check",
     "The configuration file, or a file beside it in conf.d, can't be read or has mistakes. Nothing "
     "of it is in use. A restart, also one after a power cut, would fail until it is put right.\n\n"
-    "'terracectl config check' lists every mistake with its file, line and column."},
+    "'terracectl check' lists every mistake with its file, line and column."},
 [HEALTH_RELOAD_REFUSED] = {
     "C103", "reload-refused", HEALTH_DEGRADED,
     "a reload was refused",
@@ -150,7 +150,7 @@ static const struct health_condition conditions[HEALTH_CODE_COUNT] = {
     "C502", "hook-failing", HEALTH_DEGRADED,
     "a hook program failed",
     "whoever it should have told may not know of the event",
-    "run it by hand: terracectl events --json --limit 1 | {object}; echo $?",
+    "run it by hand: tail -n 1 /var/lib/terrace/events.log | {object}; echo $?",
     "The program ended with a status other than 0, was ended by a signal, or took longer than 30 s "
     "and was killed. The sentence has the end of what it wrote to its standard error.\n\n"
     "The condition ends when it succeeds the next time."},

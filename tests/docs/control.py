@@ -12,13 +12,35 @@ import stat
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../e2e/lib"))
-from iscsi import Session  # noqa: E402
-from terraced import ROOT, TARGET, Daemon, check, run, same  # noqa: E402
+from iscsi import INITIATOR, Refused, Session  # noqa: E402
+from terraced import ROOT, TARGET, Daemon, check, run, same, wait_until  # noqa: E402
 
-TYPES = {"text": str, "integer": int, "boolean": bool, "list": list, "object": dict}
+TYPES = {"text": (str,), "integer": (int,), "real": (float, int, type(None)), "boolean": (bool,),
+         "list": (list,), "object": (dict,)}
 # Fields that hold lists and objects described under another heading.
-INNER = {"luns": "lun.list", "sessions": "session.list", "loops": "loop.list", "stats": "stats",
-         "params": "params"}
+INNER = {("status", "luns"): "lun.list", ("status", "sessions"): "session.list",
+         ("status", "loops"): "loop.list", ("status", "conditions"): "conditions",
+         ("health", "conditions"): "conditions", ("events", "events"): "event",
+         ("lun.list", "stats"): "stats", ("lun.list", "rates"): "rates",
+         ("target.list", "luns"): "mapping", ("group.list", "luns"): "mapping",
+         ("methods", "params"): "params"}
+# Fields that not every object of the kind has.
+OPTIONAL = {"event": {"code", "severity", "data"}}
+# Lists that have nothing to tell here: nobody ordered anything.
+EMPTY = {"history"}
+CONFIG = """
+lun memory {{ store ram: ; size 64MiB ; mode volatile }}
+lun nothing {{ store null: ; size 1GiB }}
+lun odd {{ store "file:{{dir}}/disk\u00e4.img" ; size 16MiB }}
+portal p {{ listen 127.0.0.1:{{port}} }}
+discovery {{ chap look {{ secret "longer-than-it-looks" }} }}
+target {target} {{
+    portals p
+    chap c {{ user mia ; secret "a-secret-of-mia" }}
+    group hosts {{ initiators {hosts}* ; lun 0 memory ; lun 1 nothing ; lun 2 odd read_only }}
+    group locked {{ initiators iqn.2026-11.example.locked:* ; user c ; lun 0 nothing }}
+}}
+"""
 
 
 def documented():
@@ -58,12 +80,13 @@ class Client:
 def compare(what, value, fields):
     """An object, or each of a list, has exactly the documented fields."""
     for each in value if isinstance(value, list) else [value]:
-        same(sorted(each), sorted(fields[what]), f"fields of {what}")
+        same(sorted(set(each) - OPTIONAL.get(what, set())), sorted(fields[what]),
+             f"fields of {what}")
         for name, kind in fields[what].items():
             got = each[name]
-            check(type(got) is TYPES[kind], f"{what}: {name} is {got!r}, documented as {kind}")
-            if name in INNER:
-                compare(INNER[name], got, fields)
+            check(type(got) in TYPES[kind], f"{what}: {name} is {got!r}, documented as {kind}")
+            if (what, name) in INNER:
+                compare(INNER[what, name], got, fields)
 
 
 def errors(client, codes):
@@ -78,34 +101,53 @@ def errors(client, codes):
     same(sorted(set(seen)), [-32700, -32602, -32601, -32600], "codes")
 
 
+def answers(client, daemon, fields):
+    """Of every method that only asks and needs nothing said."""
+    methods = client.call("methods")
+    inner = set(INNER.values()) - {m["name"] for m in methods}
+    same(sorted(m["name"] for m in methods), sorted(set(fields) - inner), "documented methods")
+    for m in methods:
+        if m["changes"] or any(p["required"] for p in m["params"]):
+            continue
+        answer = client.call(m["name"])
+        check(answer or m["name"] in EMPTY, f"{m['name']}: nothing in the answer")
+        compare(m["name"], answer, fields)
+    text = json.dumps([client.call(m["name"]) for m in methods
+                       if not m["changes"] and not any(p["required"] for p in m["params"])])
+    check("a-secret-of" not in text and "longer-than" not in text, "a secret is in an answer")
+
+
 def main():
     fields, codes = documented()
-    daemon = Daemon("--lun", "ram:64MiB", "--lun", "null:1GiB", "--loops", "2", "--unsafe-fs")
-    odd = os.path.join(os.fsencode(daemon.folder.path), b"disk\xff.img")
-    daemon.options += ["--lun", odd + b":16MiB"]
-    daemon.start()
+    daemon = Daemon("--loops", "2", "--unsafe-fs",
+                    config=CONFIG.format(target=TARGET, hosts=INITIATOR.rsplit(":", 1)[0])).start()
     path = os.path.join(daemon.state, "control.sock")
     same(oct(stat.S_IMODE(os.stat(path).st_mode)), "0o666" if os.geteuid() == 0 else "0o600",
          "mode of the socket")
     client = Client(path)
-
-    names = [m["name"] for m in client.call("methods")]
-    same(sorted(names), sorted(set(fields) - {"stats", "params"}), "documented methods")
     with Session(daemon.port, TARGET) as session:
         session.ready()
         session.write10(0, bytes(4096))
         session.read10(0, 8)
-        for name in names:
-            answer = client.call(name)
-            check(answer, f"{name}: nothing in the answer")
-            compare(name, answer, fields)
+        for name in ("iqn.2026-11.example.stranger:x", "iqn.1998-01.com.vmware:esx1"):
+            try:
+                Session(daemon.port, TARGET, name=name)
+                check(False, f"{name} was let in")
+            except Refused:
+                pass
+        wait_until(lambda: client.call("refused"), "somebody was refused")
+        os.rename(daemon.folder("disk\u00e4.img"), daemon.folder("gone"))
+        wait_until(lambda: client.call("health")["conditions"], "a store is gone")
+        answers(client, daemon, fields)
         status = client.call("status")
         same([len(status[k]) for k in ("luns", "sessions", "loops")], [3, 1, 2], "counts")
         stats = status["luns"][0]["stats"]
         same([stats[k] for k in ("reads", "writes", "read_bytes", "write_bytes", "in_flight")],
              [1, 1, 4096, 4096, 0], "counters")
-        check(status["luns"][2]["store"].endswith("disk\ufffd.img"), "a name that isn't UTF-8")
+        same(sum(n for _, n in stats["read_latency_us"]), 1, "commands in the buckets")
+        same([lun["sessions"] for lun in status["luns"]], [1, 1, 1], "sessions of LUNs")
         same(status["sessions"][0]["target"], TARGET, "target of the session")
+        same(status["sessions"][0]["group"], "hosts", "group of the session")
     errors(client, codes)
     daemon.stop()
     check(not os.path.exists(path), "the socket is gone with the daemon")
