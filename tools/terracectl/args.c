@@ -14,12 +14,31 @@ const struct arg global_args[] = {
     {.name = NULL},
 };
 
-const struct arg change_args[] = {
-    {"--dry-run", "dry_run", ARG_FLAG, false, NULL, "only say what would change", NULL},
-    {"--yes", "yes", ARG_FLAG, false, NULL, "also if it takes something from initiators", NULL},
+#define DRY_RUN                                                                                    \
+	{                                                                                          \
+		"--dry-run", "dry_run", ARG_FLAG, false, NULL, "only say what would change", NULL  \
+	}
+#define YES                                                                                        \
+	{                                                                                          \
+		"--yes", "yes", ARG_FLAG, false, NULL, "also if it takes something from sessions", \
+		    NULL                                                                           \
+	}
+
+static const struct arg change_args[] = {
+    DRY_RUN,
+    YES,
     {"--runtime", "runtime", ARG_FLAG, false, NULL, "until the restart only: write no file", NULL},
     {.name = NULL},
 };
+static const struct arg change_running_args[] = {DRY_RUN, YES, {.name = NULL}};
+
+const struct arg *
+verb_change_args(const struct verb *v)
+{
+	if (!v->changes)
+		return NULL;
+	return v->no_runtime ? change_running_args : change_args;
+}
 
 /* ---- verbs ------------------------------------------------------------------------------------------- */
 
@@ -125,8 +144,7 @@ verb_print_usage(const struct verb *v, FILE *f)
 	unsigned column = 7 + (unsigned)fprintf(f, "terracectl %s", v->words);
 
 	print_args(v->args, &column, f);
-	if (v->changes)
-		print_args(change_args, &column, f);
+	print_args(verb_change_args(v), &column, f);
 	fputc('\n', f);
 }
 
@@ -153,8 +171,7 @@ verb_print_help(const struct verb *v)
 		printf("%s\n", v->more);
 	fputc('\n', stdout);
 	print_args_help(v->args);
-	if (v->changes)
-		print_args_help(change_args);
+	print_args_help(verb_change_args(v));
 	print_args_help(global_args);
 }
 
@@ -347,7 +364,7 @@ unknown_option(const struct parse *p, const char *word)
 {
 	const char *names[64] = {NULL};
 	const struct arg *tables[] = {p->verb != NULL ? p->verb->args : NULL, global_args,
-	    p->verb != NULL && p->verb->changes ? change_args : NULL};
+	    p->verb != NULL ? verb_change_args(p->verb) : NULL};
 	char message[128];
 	unsigned n = 0;
 
@@ -381,8 +398,8 @@ parse_option(const struct parse *p, char *const *words, int count, bool only_glo
 		return 1;
 	}
 	const struct arg *a = find_option(global_args, word, len);
-	if (a == NULL && p->verb != NULL && p->verb->changes)
-		a = find_option(change_args, word, len);
+	if (a == NULL && p->verb != NULL)
+		a = find_option(verb_change_args(p->verb), word, len);
 	if (a == NULL && p->verb != NULL) {
 		a = find_option(p->verb->args, word, len);
 		common = false;

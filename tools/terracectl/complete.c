@@ -81,7 +81,7 @@ offer_objects(struct tool *t, const char *typed, const char *objects)
 		for (unsigned i = 0; i < HEALTH_CODE_COUNT; i++)
 			offer(typed, health_condition((enum health_code)i)->code);
 	else if (strcmp(objects, "store") == 0)
-		offer_words(typed, "file:|block:|ram:|null:");
+		offer_words(typed, "file:|block:|lvm:|ram:|null:");
 	else if (strchr(objects, '|') != NULL)
 		offer_words(typed, objects);
 	/* "file": the shell knows better. */
@@ -100,7 +100,7 @@ offer_options(const char *typed, const struct arg *args)
 static const struct arg *
 option_of(const struct verb *v, const char *word)
 {
-	const struct arg *tables[] = {v->args, global_args, v->changes ? change_args : NULL};
+	const struct arg *tables[] = {v->args, global_args, verb_change_args(v)};
 
 	for (unsigned i = 0; i < 3; i++)
 		for (const struct arg *a = tables[i]; a != NULL && a->name != NULL; a++)
@@ -152,7 +152,7 @@ complete_args(struct tool *t, const struct verb *v, char *const *words, int coun
 	const struct arg *a = wanted != NULL ? wanted : position(v, by_position);
 	if (wanted == NULL && typed[0] == '-') {
 		offer_options(typed, v->args);
-		offer_options(typed, v->changes ? change_args : NULL);
+		offer_options(typed, verb_change_args(v));
 		offer_options(typed, global_args);
 	} else if (a != NULL) {
 		offer_objects(t, typed, a->objects);

@@ -120,10 +120,12 @@ print_change(const json_t *result)
 	}
 	print_notes(json_object_get(result, "remarks"), "remark: ");
 	print_notes(json_object_get(result, "restart"), "needs a restart: ");
-	if (json_array_size(changes) == 0)
-		puts(applied ? "Done." : "Nothing would change.");
+	if (applied)
+		puts("Done.");
+	else if (json_array_size(changes) + json_array_size(sessions) == 0)
+		puts("Nothing differs.");
 	else
-		puts(applied ? "Done." : "Nothing was changed: this is what it would be.");
+		puts("Nothing was changed: this is what it would be.");
 }
 
 int
@@ -146,6 +148,8 @@ print_config_errors(FILE *f, const json_t *errors)
 
 	json_array_foreach(errors, i, e)
 	{
+		if (get_bool(e, "remark"))
+			fputs("remark: ", f);
 		out_text(f, get_text(e, "file"));
 		fprintf(f, ":%" JSON_INTEGER_FORMAT ":%" JSON_INTEGER_FORMAT ": ",
 		    get_int(e, "line"), get_int(e, "column"));
@@ -154,28 +158,36 @@ print_config_errors(FILE *f, const json_t *errors)
 	}
 }
 
-/* The answer is the list, or has it as "errors"; a remark says so of itself. */
-static const json_t *
-errors_of(const json_t *result)
+static unsigned
+count_errors(const json_t *list, bool remarks)
 {
-	return json_is_array(result) ? result : json_object_get(result, "errors");
+	unsigned n = 0;
+	size_t i;
+	const json_t *e;
+
+	json_array_foreach(list, i, e) n += get_bool(e, "remark") == remarks;
+	return n;
 }
 
 void
 print_check(const json_t *result)
 {
-	const json_t *errors = errors_of(result);
+	const json_t *errors = json_object_get(result, "errors");
+	json_int_t total = get_int(result, "errors_total");
 
 	print_config_errors(stdout, errors);
-	print_config_errors(stdout, json_object_get(result, "remarks"));
-	if (json_array_size(errors) == 0)
+	if (total > (json_int_t)count_errors(errors, false))
+		printf("There are %" JSON_INTEGER_FORMAT " errors in all.\n", total);
+	if (count_errors(errors, false) == 0)
 		puts("The configuration has no errors.");
 }
 
 int
 judge_check(const json_t *result)
 {
-	if (json_array_size(errors_of(result)) > 0)
+	const json_t *errors = json_object_get(result, "errors");
+
+	if (count_errors(errors, false) > 0)
 		return TOOL_FAILED;
-	return json_array_size(json_object_get(result, "remarks")) > 0 ? TOOL_REMARKS : TOOL_DONE;
+	return count_errors(errors, true) > 0 ? TOOL_REMARKS : TOOL_DONE;
 }

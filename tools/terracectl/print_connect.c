@@ -1,6 +1,11 @@
 /* What to type on an initiator so that it finds, logs in to, and keeps a target. */
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "tools/terracectl/terracectl.h"
 
@@ -132,30 +137,86 @@ static const struct {
 };
 #define SYSTEM_COUNT (sizeof systems / sizeof systems[0])
 
+/* The addresses of this machine that others can reach, of one family. */
+static void
+add_own(json_t *to, int family, const char *port)
+{
+	struct ifaddrs *all;
+	char host[NI_MAXHOST], text[NI_MAXHOST + 32];
+
+	if (getifaddrs(&all) < 0)
+		return;
+	for (const struct ifaddrs *a = all; a != NULL; a = a->ifa_next) {
+		if (a->ifa_addr == NULL || a->ifa_addr->sa_family != family ||
+		    (a->ifa_flags & IFF_LOOPBACK) || !(a->ifa_flags & IFF_UP))
+			continue;
+		socklen_t len =
+		    family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+		/* A link-local address means nothing without its link. */
+		if (getnameinfo(a->ifa_addr, len, host, sizeof host, NULL, 0, NI_NUMERICHOST) !=
+		        0 ||
+		    strchr(host, '%') != NULL)
+			continue;
+		snprintf(text, sizeof text, family == AF_INET ? "%s:%s" : "[%s]:%s", host, port);
+		json_array_append_new(to, json_string(text));
+	}
+	freeifaddrs(all);
+}
+
+/* A portal that listens on all addresses is reached at each of them: a new list. */
+static json_t *
+reachable(const json_t *addresses)
+{
+	json_t *list = json_array();
+	char host[128], port[16];
+	size_t i;
+	json_t *a;
+
+	json_array_foreach(addresses, i, a)
+	{
+		if (!json_is_string(a))
+			continue;
+		split(json_string_value(a), host, sizeof host, port, sizeof port);
+		size_t before = json_array_size(list);
+		if (strcmp(host, "0.0.0.0") == 0)
+			add_own(list, AF_INET, port);
+		else if (strcmp(host, "::") == 0)
+			add_own(list, AF_INET6, port);
+		else
+			json_array_append(list, a);
+		if (json_array_size(list) == before && strcmp(host, "0.0.0.0") == 0) {
+			/* A machine with nothing but itself. */
+			snprintf(host, sizeof host, "127.0.0.1:%.8s", port);
+			json_array_append_new(list, json_string(host));
+		}
+	}
+	return list;
+}
+
 static void
 print_target(const json_t *target, const char *os)
 {
 	const char *user = get_text(target, "user");
+	json_t *addresses = reachable(json_object_get(target, "addresses"));
 	struct where w = {
 	    .target = get_text(target, "name"),
 	    .chap = get_bool(target, "chap"),
 	    .mutual = get_bool(target, "mutual"),
 	    .discovery_chap = get_bool(target, "discovery_chap"),
 	    .user = user[0] != '\0' ? user : "USER",
-	    .addresses = json_object_get(target, "addresses"),
+	    .addresses = addresses,
 	};
 
 	out_styled(STYLE_BOLD, w.target);
 	putchar('\n');
-	if (json_array_size(w.addresses) == 0) {
+	if (json_array_size(addresses) == 0)
 		puts("  It has no address that can be reached: see `terracectl portal list`.");
-		return;
-	}
-	for (size_t i = 0; i < SYSTEM_COUNT; i++)
+	for (size_t i = 0; json_array_size(addresses) > 0 && i < SYSTEM_COUNT; i++)
 		if (os[0] == '\0' || strcmp(os, systems[i].name) == 0)
 			systems[i].print(&w);
 	if (w.chap)
 		puts("  SECRET is what was set with `terracectl chap create`; nobody can show it.");
+	json_decref(addresses);
 }
 
 static bool
@@ -182,10 +243,9 @@ run_connect(struct tool *t, const struct verb *v, json_t *params)
 	json_t *answer = tool_call(t, v->method, NULL, &status);
 	if (answer == NULL)
 		return status;
-	const json_t *targets = json_is_array(answer) ? answer : json_object_get(answer, "targets");
 	if (t->json)
 		tool_print_json(answer, false);
-	json_array_foreach(targets, i, target)
+	json_array_foreach(answer, i, target)
 	{
 		if (only[0] != '\0' && strcmp(get_text(target, "name"), only) != 0)
 			continue;

@@ -24,6 +24,13 @@ sleep_s(double s)
 		;
 }
 
+/* What a LUN does between two looks. */
+struct io_rates {
+	double reads, writes, read_bytes, write_bytes; /* per second */
+	double read_p99_ms, write_p99_ms;              /* < 0: nothing was done */
+	double in_flight;
+};
+
 /* ---- latency ------------------------------------------------------------------------------------- */
 
 /* Buckets as the daemon lists them: where each ends, in ascending order, and how many it counts. */
@@ -96,7 +103,7 @@ rate(const json_t *before, const json_t *after, const char *key, double seconds)
 	return d > 0 && seconds > 0 ? d / seconds : 0; /* the daemon may have been restarted */
 }
 
-void
+static void
 io_rates(const json_t *before, const json_t *after, double seconds, struct io_rates *ret)
 {
 	const json_t *b = json_object_get(before, "stats"), *a = json_object_get(after, "stats");
@@ -104,7 +111,7 @@ io_rates(const json_t *before, const json_t *after, double seconds, struct io_ra
 	const json_t *read_a = json_object_get(a, "read_latency_us");
 	const json_t *write_b = json_object_get(b, "write_latency_us");
 	const json_t *write_a = json_object_get(a, "write_latency_us");
-	struct buckets reads = {.n = 0}, writes = {.n = 0}, both = {.n = 0};
+	struct buckets reads = {.n = 0}, writes = {.n = 0};
 
 	*ret = (struct io_rates){
 	    .reads = rate(b, a, "reads", seconds),
@@ -115,11 +122,8 @@ io_rates(const json_t *before, const json_t *after, double seconds, struct io_ra
 	};
 	buckets_add(&reads, read_b, read_a);
 	buckets_add(&writes, write_b, write_a);
-	buckets_add(&both, read_b, read_a);
-	buckets_add(&both, write_b, write_a);
 	ret->read_p99_ms = p99_ms(&reads);
 	ret->write_p99_ms = p99_ms(&writes);
-	ret->p99_ms = p99_ms(&both);
 }
 
 /* ---- the verb ------------------------------------------------------------------------------------------ */

@@ -2,30 +2,28 @@
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "base/text.h"
 #include "tools/terracectl/terracectl.h"
 
-/* Between the two looks that rates come from. */
-#define SAMPLE_NS 250000000l
 /* The exit status that monitoring programs know as "unknown". */
 #define HEALTH_UNKNOWN 3
 #define HEALTH_TIMEOUT_MS 10000u
 
+struct served {
+	json_t *status, *groups, *targets;
+};
+
 static const json_t *
 conditions_of(const json_t *o)
 {
-	const json_t *health = json_object_get(o, "health");
-	return json_object_get(health != NULL ? health : o, "conditions");
+	return json_object_get(o, "conditions");
 }
 
 static const char *
 state_of(const json_t *o)
 {
-	const json_t *health = json_object_get(o, "health");
-	return get_text(health != NULL ? health : o, "state");
+	return get_text(o, "state");
 }
 
 static enum term_style
@@ -59,8 +57,7 @@ print_head(const json_t *status)
 	size_t conditions = json_array_size(conditions_of(status));
 	unsigned width = term_columns();
 
-	if (gethostname(host, sizeof host - 1) < 0)
-		snprintf(host, sizeof host, "localhost");
+	snprintf(host, sizeof host, "%s", get_text(status, "host"));
 	host[strcspn(host, ".")] = '\0';
 	snprintf(state, sizeof state, "%s", state_of(status));
 	upper(state);
@@ -71,13 +68,16 @@ print_head(const json_t *status)
 
 	unsigned left = text_columns(host) + 2 + text_columns(state) +
 	                (conditions > 0 ? 2 + text_columns(count) : 0);
-	printf("%s: ", host);
+	out_text(stdout, host);
+	fputs(": ", stdout);
 	out_styled(state_style(state_of(status)), state);
 	if (conditions > 0)
 		printf(", %s", count);
 	width = width > 100 ? 100 : width;
 	unsigned gap = width > left + text_columns(right) ? width - left - text_columns(right) : 2;
-	printf("%*s%s\n", (int)gap, "", right);
+	printf("%*s", (int)gap, "");
+	out_text(stdout, right);
+	putchar('\n');
 }
 
 static void
@@ -107,40 +107,46 @@ print_condition(const json_t *c)
 
 /* ---- LUNs ------------------------------------------------------------------------------------------- */
 
-/* True if the session's group shows the LUN, or it sees all. */
 static bool
-sees(const json_t *groups, const json_t *session, const char *lun)
+is_mapped(const json_t *luns, const char *lun)
 {
-	size_t i, j;
-	const json_t *g, *m;
+	size_t i;
+	const json_t *m;
 
-	if (get_text(session, "target")[0] == '\0')
-		return false; /* discovery */
-	json_array_foreach(groups, i, g)
-	{
-		if (strcmp(get_text(g, "name"), get_text(session, "group")) != 0 ||
-		    strcmp(get_text(g, "target"), get_text(session, "target")) != 0)
-			continue;
-		json_array_foreach(json_object_get(g, "luns"), j,
-		    m) if (strcmp(get_text(m, "lun"), lun) == 0) return true;
-		return false;
-	}
-	return get_text(session, "group")[0] == '\0';
+	json_array_foreach(luns, i, m) if (strcmp(get_text(m, "lun"), lun) == 0) return true;
+	return false;
+}
+
+/* True if the session's group shows the LUN; in no group it sees what the target shows to all. */
+static bool
+sees(const struct served *s, const json_t *session, const char *lun)
+{
+	const char *target = get_text(session, "target"), *group = get_text(session, "group");
+	size_t i;
+	const json_t *g;
+
+	if (group[0] == '\0')
+		return is_mapped(json_object_get(find_named(s->targets, target), "luns"), lun);
+	json_array_foreach(
+	    s->groups, i, g) if (strcmp(get_text(g, "name"), group) == 0 &&
+	                         strcmp(get_text(g, "target"), target) ==
+	                             0) return is_mapped(json_object_get(g, "luns"), lun);
+	return false;
 }
 
 /* "esx1 esx2"; each initiator once, whatever sessions it has. */
 static void
-initiators_of(const json_t *sessions, const json_t *groups, const char *lun, char *buf, size_t cap)
+initiators_of(const struct served *served, const char *lun, char *buf, size_t cap)
 {
 	json_t *seen = json_object();
 	size_t i, at = 0;
 	const json_t *s;
 
 	buf[0] = '\0';
-	json_array_foreach(sessions, i, s)
+	json_array_foreach(json_object_get(served->status, "sessions"), i, s)
 	{
 		const char *name = get_text(s, "initiator");
-		if (json_object_get(seen, name) != NULL || !sees(groups, s, lun))
+		if (json_object_get(seen, name) != NULL || !sees(served, s, lun))
 			continue;
 		json_object_set_new(seen, name, json_true());
 		int n =
@@ -155,23 +161,31 @@ initiators_of(const json_t *sessions, const json_t *groups, const char *lun, cha
 }
 
 static void
-add_lun(struct table *t, const json_t *l, const struct io_rates *r, const char *initiators)
+add_rate(struct table *t, const json_t *rates, const char *key)
 {
-	const char *state = get_text(l, "state");
 	char text[32];
 
-	table_add(t, get_text(l, "name"));
-	text_format_size((uint64_t)get_int(l, "size_bytes"), text, sizeof text);
+	text_rate(get_number(rates, key), text, sizeof text);
 	table_add(t, text);
+}
+
+static void
+add_lun(struct table *t, const json_t *l, const char *initiators)
+{
+	const char *state = get_text(l, "state");
+	const json_t *rates = json_object_get(l, "rates");
+	char size[32];
+
+	table_add(t, get_text(l, "name"));
+	text_format_size((uint64_t)get_int(l, "size_bytes"), size, sizeof size);
+	table_add(t, size);
 	table_add(t, get_text(l, "mode"));
 	table_add(t, state);
 	table_style(t, strcmp(state, "ok") == 0 ? STYLE_OK : STYLE_BAD);
-	text_rate(r->reads, text, sizeof text);
-	table_add(t, text);
-	text_rate(r->writes, text, sizeof text);
-	table_add(t, text);
-	if (r->p99_ms >= 0)
-		table_addf(t, "%.1f", r->p99_ms);
+	add_rate(t, rates, "reads_per_s");
+	add_rate(t, rates, "writes_per_s");
+	if (json_is_number(json_object_get(rates, "p99_ms")))
+		table_addf(t, "%.1f", get_number(rates, "p99_ms"));
 	else
 		table_add(t, "-");
 	table_add(t, get_bool(l, "runtime") ? "runtime" : "");
@@ -179,30 +193,21 @@ add_lun(struct table *t, const json_t *l, const struct io_rates *r, const char *
 }
 
 static void
-print_luns_live(const json_t *before, const json_t *after, const json_t *groups, double seconds)
+print_luns_live(const struct served *served)
 {
 	static const struct column columns[] = {{"LUN", false, false}, {"SIZE", true, false},
 	    {"MODE", false, false}, {"STATE", false, false}, {"r/s", true, false},
 	    {"w/s", true, false}, {"p99 ms", true, false}, {"", false, true},
 	    {"INITIATORS", false, false}};
-	const json_t *was = json_object_get(before, "luns"), *luns = json_object_get(after, "luns");
 	struct table *t = table_create(columns, sizeof columns / sizeof columns[0]);
 	size_t i;
 	const json_t *l;
 
-	json_array_foreach(luns, i, l)
+	json_array_foreach(json_object_get(served->status, "luns"), i, l)
 	{
-		const char *name = get_text(l, "name");
 		char initiators[256];
-		struct io_rates r;
-		/* Usually in the same place. */
-		const json_t *earlier = json_array_get(was, i);
-		if (strcmp(get_text(earlier, "name"), name) != 0)
-			earlier = find_named(was, name);
-		io_rates(earlier, l, seconds, &r);
-		initiators_of(json_object_get(after, "sessions"), groups, name, initiators,
-		    sizeof initiators);
-		add_lun(t, l, &r, initiators);
+		initiators_of(served, get_text(l, "name"), initiators, sizeof initiators);
+		add_lun(t, l, initiators);
 	}
 	if (table_rows(t) > 0)
 		table_print(t, true);
@@ -211,43 +216,28 @@ print_luns_live(const json_t *before, const json_t *after, const json_t *groups,
 	table_destroy(t);
 }
 
-static double
-now_s(void)
-{
-	struct timespec ts;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
-
 int
 run_status(struct tool *t, const struct verb *v, json_t *params)
 {
+	struct served s = {0};
 	int status;
 	size_t i;
 	const json_t *c;
 
 	(void)params;
-	json_t *before = tool_call(t, v->method, NULL, &status);
-	if (before == NULL)
-		return status;
-	if (t->json) {
-		tool_print_json(before, false);
-		json_decref(before);
-		return TOOL_DONE;
+	s.status = tool_call(t, v->method, NULL, &status);
+	if (s.status != NULL && t->json) {
+		tool_print_json(s.status, false);
+	} else if (s.status != NULL &&
+	           (s.groups = tool_call(t, "group.list", NULL, &status)) != NULL &&
+	           (s.targets = tool_call(t, "target.list", NULL, &status)) != NULL) {
+		print_head(s.status);
+		json_array_foreach(conditions_of(s.status), i, c) print_condition(c);
+		print_luns_live(&s);
 	}
-	double then = now_s();
-	json_t *groups = tool_call(t, "group.list", NULL, &status);
-	const struct timespec ts = {.tv_nsec = SAMPLE_NS};
-	nanosleep(&ts, NULL);
-	json_t *after = groups != NULL ? tool_call(t, v->method, NULL, &status) : NULL;
-	if (after != NULL) {
-		print_head(after);
-		json_array_foreach(conditions_of(after), i, c) print_condition(c);
-		print_luns_live(before, after, groups, now_s() - then);
-	}
-	json_decref(after);
-	json_decref(groups);
-	json_decref(before);
+	json_decref(s.status);
+	json_decref(s.groups);
+	json_decref(s.targets);
 	return status;
 }
 

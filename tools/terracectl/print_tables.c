@@ -46,12 +46,10 @@ add_words(struct table *t, const json_t *list)
 	table_add(t, text);
 }
 
-/* Where it is from, unless it is the administrator's. */
+/* Who has it: "admin", "command", "runtime", "command line". */
 static const char *
 mark_of(const json_t *o)
 {
-	if (get_bool(o, "runtime"))
-		return "runtime";
 	return get_text(o, "owner");
 }
 
@@ -287,21 +285,38 @@ print_level(const json_t *result)
 	puts(json_is_string(result) ? json_string_value(result) : get_text(result, "level"));
 }
 
+/* "lun vm1", "group esx of iqn.2026-11.example:san"; "" of what isn't in an object. */
+static void
+object_text(const json_t *v, char *buf, size_t cap)
+{
+	const char *kind = get_text(v, "kind"), *name = get_text(v, "name");
+	const char *target = get_text(v, "target");
+
+	snprintf(buf, cap, "%s%s%s%s%s", name[0] != '\0' ? kind : "", name[0] != '\0' ? " " : "",
+	    name, target[0] != '\0' ? " of " : "", target);
+}
+
+/* Values that nobody gave are dim. */
 void
 print_config(const json_t *result)
 {
-	static const struct column columns[] = {
-	    {"KEY", false, false}, {"VALUE", false, false}, {"ORIGIN", false, false}};
+	static const struct column columns[] = {{"OBJECT", false, false}, {"KEY", false, false},
+	    {"VALUE", false, false}, {"ORIGIN", false, false}};
 	struct table *t = table_create(columns, COLUMNS(columns));
 	size_t i;
 	const json_t *v;
 
 	json_array_foreach(result, i, v)
 	{
-		const char *object = get_text(v, "object"), *key = get_text(v, "key");
-		table_addf(t, "%s%s%s", object, object[0] != '\0' ? " " : "", key);
+		enum term_style style = get_bool(v, "default") ? STYLE_DIM : STYLE_NONE;
+		char object[600];
+		object_text(v, object, sizeof object);
+		table_add(t, object);
+		table_add(t, get_text(v, "key"));
 		table_add(t, get_text(v, "value"));
+		table_style(t, style);
 		table_add(t, get_text(v, "origin"));
+		table_style(t, style);
 	}
 	table_end(t, "There is no configuration.");
 }

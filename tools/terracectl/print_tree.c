@@ -141,31 +141,40 @@ print_target(const struct tree *r, const json_t *target)
 	json_array_foreach(r->groups, i, e) if (strcmp(get_text(e, "target"), name) == 0)
 	    print_group(r, name, e);
 	if (get_bool(target, "open")) {
-		puts("  everybody else: all LUNs");
+		puts("  everybody else");
+		json_array_foreach(json_object_get(target, "luns"), i, e) print_lun(r, e);
 		print_group_sessions(r, name, "");
 	}
 }
 
-/* LUNs that no group shows, unless a target is open to all. */
+static void
+add_mapped(json_t *mapped, const json_t *luns)
+{
+	size_t i;
+	const json_t *m;
+
+	json_array_foreach(luns, i, m) json_object_set_new(mapped, get_text(m, "lun"), json_true());
+}
+
+/* LUNs that no group and no open target shows. */
 static void
 print_unmapped(const struct tree *r)
 {
 	json_t *mapped = json_object();
-	size_t i, j;
-	const json_t *e, *m;
-	bool open = false, first = true;
+	size_t i;
+	const json_t *e;
+	bool first = true;
 
-	json_array_foreach(r->targets, i, e) open |= get_bool(e, "open");
-	json_array_foreach(r->groups, i, e) json_array_foreach(json_object_get(e, "luns"), j, m)
-	    json_object_set_new(mapped, get_text(m, "lun"), json_true());
+	json_array_foreach(r->targets, i, e) if (get_bool(e, "open"))
+	    add_mapped(mapped, json_object_get(e, "luns"));
+	json_array_foreach(r->groups, i, e) add_mapped(mapped, json_object_get(e, "luns"));
 	json_array_foreach(r->luns, i, e)
 	{
-		if (open || json_object_get(mapped, get_text(e, "name")) != NULL)
+		if (json_object_get(mapped, get_text(e, "name")) != NULL)
 			continue;
-		fputs(first ? "seen by nobody:" : "", stdout);
-		first = false;
-		putchar(' ');
+		fputs(first ? "seen by nobody: " : " ", stdout);
 		out_text(stdout, get_text(e, "name"));
+		first = false;
 	}
 	if (!first)
 		putchar('\n');

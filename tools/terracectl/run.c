@@ -82,9 +82,12 @@ tool_fail(const struct tool *t, const struct answer *a)
 	if (a->code == CODE_METHOD_NOT_FOUND)
 		return tool_error(
 		    t, status, "this terraced can't do that: it is older than terracectl");
-	tool_error(t, status, "%s", message);
-	if (a->code == CODE_CONFIG_ERRORS)
+	if (a->code == CODE_CONFIG_ERRORS && json_array_size(a->data) > 0) {
+		tool_error(t, status, "the configuration wouldn't be right; nothing was changed:");
 		print_config_errors(stderr, a->data);
+		return status;
+	}
+	tool_error(t, status, "%s", message);
 	if (a->code == CODE_NEEDS_YES) {
 		print_sessions_affected(stderr, a->data);
 		fputs("Nothing was changed. With --yes it is done.\n", stderr);

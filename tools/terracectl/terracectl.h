@@ -63,6 +63,7 @@ struct verb {
 	const char *help;       /* one line */
 	const struct arg *args; /* ends with a row without name; NULL: none */
 	bool changes;           /* takes --dry-run, --yes, --runtime */
+	bool no_runtime;        /* but not the last of them */
 	const char *method;
 	void (*print)(const json_t *result); /* the answer for people */
 	int (*judge)(const json_t *result);  /* its exit status; NULL: TOOL_DONE */
@@ -73,7 +74,9 @@ struct verb {
 };
 
 extern const struct verb verbs[]; /* ends with a row without words */
-extern const struct arg global_args[], change_args[];
+extern const struct arg global_args[];
+/* --dry-run and so on, as far as it has them; NULL: none. */
+const struct arg *verb_change_args(const struct verb *v);
 
 /*
  * The verb that the words begin with, how many words that are in *ret_count, or NULL: then *ret_count
@@ -233,13 +236,6 @@ int run_help(struct tool *t, const struct verb *v, json_t *params);    /* main.c
 int run_config(struct tool *t, const struct verb *v, json_t *params);  /* run.c */
 int run_level(struct tool *t, const struct verb *v, json_t *params);   /* run.c */
 
-/* What a LUN does between two looks at its counters (print_iostat.c). */
-struct io_rates {
-	double reads, writes, read_bytes, write_bytes; /* per second */
-	double read_p99_ms, write_p99_ms, p99_ms;      /* < 0: nothing was done */
-	double in_flight;
-};
-void io_rates(const json_t *before, const json_t *after, double seconds, struct io_rates *ret);
 /* The element of a list whose "name" this is, or NULL. */
 const json_t *find_named(const json_t *list, const char *name);
 

@@ -61,7 +61,7 @@ static const struct arg connect_args[] = {
 
 static const struct arg lun_create_args[] = {
 	NAME(NULL),
-	{"--store", "store", ARG_TEXT, true, "STORE", "file:PATH, block:PATH, ram: or null:",
+	{"--store", "store", ARG_TEXT, true, "STORE", "file:PATH, block:PATH, lvm:VG/LV, ram:, null:",
 	    "store"},
 	{"--size", "size", ARG_TEXT, false, "SIZE", "like 10GiB; of a file: it is created", NULL},
 	{"--mode", "mode", ARG_TEXT, false, "MODE", "writethrough or volatile",
@@ -69,7 +69,8 @@ static const struct arg lun_create_args[] = {
 	{"--set", "options", ARG_PAIR, false, "KEY=VALUE", "another key of terrace.conf(5)", NULL},
 	{"--to", "to", ARG_TEXT, false, "PATTERN", "who sees it, by initiator name", NULL},
 	{"--target", "target", ARG_TEXT, false, "IQN", "under which target", "target"},
-	{"--group", "group", ARG_TEXT, false, "GROUP", "to whom of a group there is", "group"},
+	{"--group", "group", ARG_TEXT, false, "GROUP", "who sees it: a group; with --to a new one",
+	    "group"},
 	{"--number", "number", ARG_INT, false, "N", "at which number (default: the next)", NULL},
 	{"--read-only", "read_only", ARG_FLAG, false, NULL, "nobody may write", NULL},
 	END,
@@ -97,7 +98,7 @@ static const struct arg target_create_args[] = {
 	{"IQN", "name", ARG_TEXT, true, NULL, "its name, like iqn.2026-11.example:san", NULL},
 	{"--portal", "portals", ARG_LIST, true, "PORTAL", "where it can be reached", "portal"},
 	{"--alias", "alias", ARG_TEXT, false, "TEXT", "a name for people", NULL},
-	{"--open", "open", ARG_FLAG, false, NULL, "serve whom no group names", NULL},
+	{"--open", "open", ARG_FLAG, false, NULL, "admit whom no group names", NULL},
 	END,
 };
 
@@ -288,13 +289,13 @@ const struct verb verbs[] = {
 	{.words = "session list", .help = "sessions", .method = "session.list",
 	    .print = print_sessions},
 	{.words = "session drop", .help = "end a session; its initiator may come back",
-	    .args = session_drop_args, .method = "session.drop", .changes = true,
+	    .args = session_drop_args, .method = "session.drop", .changes = true, .no_runtime = true,
 	    .print = print_change, .judge = judge_change},
 
 	{.words = "check", .help = "errors of the configuration as the files are now",
 	    .method = "config.check", .print = print_check, .judge = judge_check},
 	{.words = "reload", .help = "apply what differs in the files", .method = "reload",
-	    .changes = true, .print = print_change, .judge = judge_change},
+	    .changes = true, .no_runtime = true, .print = print_change, .judge = judge_change},
 	{.words = "config", .help = "each value with its origin, or what a reload would change",
 	    .args = config_args, .run = run_config},
 	{.words = "log-level", .help = "what is logged, or log something else", .args = level_args,

@@ -146,6 +146,12 @@ class FakeDaemon:
             threading.Thread(target=self.client, args=(client,), daemon=True).start()
 
     def client(self, client):
+        try:
+            self.answer(client)
+        except OSError:
+            pass  # the tool has ended
+
+    def answer(self, client):
         with client, client.makefile("rw", encoding="utf-8", newline="\n") as f:
             for line in f:
                 request = json.loads(line)
