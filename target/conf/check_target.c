@@ -263,7 +263,7 @@ conf_check_target(struct conf_checker *c, const struct conf_target *t)
 	check_groups(c, t);
 	check_lines(c, t->node, t->luns, t->lun_count);
 	if (t->open && lun == NULL)
-		conf_errors_add(c->errors, &open->pos,
+		conf_errors_remark(c->errors, &open->pos,
 		    "an open target shows its own lun lines and has none: add lun N NAME");
 	if (!t->open && lun != NULL)
 		conf_errors_add(c->errors, &lun->pos,

@@ -70,13 +70,13 @@ write_all(int fd, const char *data, size_t len)
 	return 0;
 }
 
+/* -EIO, whatever the reason: what was renamed may be there after a power cut, or not. */
 static int
 sync_dir(struct commit *c)
 {
 	if (fsync(c->dir) == 0)
 		return 0;
-	int rc = -errno;
-	return failed(c, rc, "can't make %s durable: %s", c->dir_path, strerror(-rc));
+	return failed(c, -EIO, "can't make %s durable: %s", c->dir_path, strerror(errno));
 }
 
 /* The whole file, synced, under the temporary name. */
