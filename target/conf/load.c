@@ -127,8 +127,8 @@ read_dir(struct conf_tree *t, struct conf_errors *errors, struct conf_dir *d, bo
 	return rc;
 }
 
-/* One object in a file of its name, and nothing else: commands may write it anew. */
-static bool
+/* One object in a file of its name, and nothing else: commands may write it anew. 1, 0, -ENOMEM. */
+static int
 is_of_commands(const struct conf_dir_file *f)
 {
 	const struct conf_source *s = f->source;
@@ -138,27 +138,32 @@ is_of_commands(const struct conf_dir_file *f)
 	char *name = NULL;
 
 	if (n == NULL || s->top_count != 1 || s->has_include || (f->exists && !f->plain))
-		return false;
-	if (!n->has_block || n->word_count != 2 || conf_kind_from_string(n->words[0], &kind) < 0 ||
-	    conf_schema_object(kind)->name_text(NULL, n->words[1], &name, &why) < 0)
-		return false;
+		return 0;
+	if (!n->has_block || n->word_count != 2 || conf_kind_from_string(n->words[0], &kind) < 0)
+		return 0;
+	int rc = conf_schema_object(kind)->name_text(NULL, n->words[1], &name, &why);
+	if (rc < 0)
+		return rc == -ENOMEM ? rc : 0;
 	char *file = conf_file_name(kind, name);
-	bool is = file != NULL && strcmp(file, f->name) == 0;
+	rc = file == NULL ? -ENOMEM : strcmp(file, f->name) == 0;
 	free(file);
 	free(name);
-	return is;
+	return rc;
 }
 
-static void
+static int
 set_owners(const struct conf_dir *d)
 {
 	for (unsigned i = 0; i < d->count; i++) {
 		const struct conf_dir_file *f = &d->list[i];
-		if (!is_of_commands(f))
-			continue;
+		int is = is_of_commands(f);
 		bool runtime = f->instead != NULL && f->instead->runtime;
-		f->source->owner = runtime ? CONF_OWNER_RUNTIME : CONF_OWNER_COMMANDS;
+		if (is < 0)
+			return is;
+		if (is > 0)
+			f->source->owner = runtime ? CONF_OWNER_RUNTIME : CONF_OWNER_COMMANDS;
 	}
+	return 0;
 }
 
 /* ---- the whole ------------------------------------------------------------------------------- */
@@ -204,7 +209,7 @@ read_all(const struct conf_load_args *args, const char *dir_path, struct conf_tr
 	if (rc == 0)
 		rc = read_dir(t, errors, &dir, &stopped);
 	if (rc == 0)
-		set_owners(&dir);
+		rc = set_owners(&dir);
 	/* What is wrong with the folder stands at the first file. */
 	top.file = t->source_count > 0 ? t->sources[0]->path : top.file;
 	for (unsigned i = 0; rc != -ENOMEM && i < of_folder.count; i++)

@@ -107,16 +107,18 @@ tabs(struct printer *p, unsigned depth)
  * both are written as a configuration can say them.
  */
 static const char *
-store_word(const char *word, char *buf, size_t cap)
+store_word(struct printer *p, const char *word, char *buf, size_t cap)
 {
 	static const char *const kinds[] = {"file:", "block:", ""};
 	struct conf_why why;
 	char *kept, *folder;
 
-	if (conf_text_store(NULL, word, &kept, &why) == 0) {
+	int rc = conf_text_store(NULL, word, &kept, &why);
+	if (rc == 0)
 		free(kept);
+	p->out.failed |= rc == -ENOMEM;
+	if (rc != -EINVAL)
 		return word;
-	}
 	for (unsigned i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
 		size_t len = strlen(kinds[i]);
 		if (strncmp(word, kinds[i], len) != 0)
@@ -131,16 +133,19 @@ store_word(const char *word, char *buf, size_t cap)
 }
 
 static const char *
-chap_word(const struct printer *p, const char *name, char *buf, size_t cap)
+chap_word(struct printer *p, const char *name, char *buf, size_t cap)
 {
 	struct conf_why why;
 	char *kept;
 
-	if (p->target == NULL || conf_text_name(NULL, name, &kept, &why) == 0) {
-		if (p->target != NULL)
-			free(kept);
+	if (p->target == NULL)
 		return name;
-	}
+	int rc = conf_text_name(NULL, name, &kept, &why);
+	if (rc == 0)
+		free(kept);
+	p->out.failed |= rc == -ENOMEM;
+	if (rc != -EINVAL)
+		return name;
 	for (unsigned i = 0; i < p->target->chap_count; i++)
 		if (strcmp(p->target->chaps[i].name, name) == 0)
 			snprintf(buf, cap, "user-%u", i);
@@ -155,7 +160,7 @@ print_words(struct printer *p, const struct conf_item *i)
 	for (unsigned w = 0; w < i->word_count; w++) {
 		const char *word = i->words[w];
 		if (i->key->text == conf_text_store)
-			word = store_word(word, buf, sizeof buf);
+			word = store_word(p, word, buf, sizeof buf);
 		else if (i->key->type == CONF_TYPE_LIST && strcmp(i->name, "user") == 0)
 			word = chap_word(p, word, buf, sizeof buf);
 		conf_out(&p->out, " ");
