@@ -216,6 +216,9 @@ static bool
 may_replace(const struct iscsi_conn *old, const struct iscsi_login_result *r,
     const struct sockaddr_storage *peer)
 {
+	/* It ends in any case, since it lost what it had: sooner is as good. */
+	if (old->ending)
+		return true;
 	const char *group = r->group != NULL ? r->group->name : "";
 	if (strcmp(old->reg.user, r->user) != 0 || old->reg.in_group != (r->group != NULL) ||
 	    strcmp(old->reg.group, group) != 0)

@@ -56,6 +56,8 @@ pick_configs(uint64_t seed, struct world_cfg *w, struct workload_cfg *l)
 		l->io_sectors_max = 16; /* each step moves so little */
 	if (sim_chance(&r, 25))
 		l->stop_at_ops = 1 + sim_pick(&r, l->actors * l->ops);
+	if (sim_chance(&r, 50))
+		l->change_us = ONE_OF(&r, 50, 300, 2000, 10000);
 }
 
 static uint64_t
@@ -82,6 +84,7 @@ run_once(uint64_t seed)
 	total.preempts += run.stats.preempts;
 	total.fences += run.stats.fences;
 	total.reconnects += run.stats.reconnects;
+	total.changes += run.stats.changes;
 	return world_down(&world);
 }
 
@@ -101,9 +104,9 @@ print_total(void)
 	printf("%" PRIu64 " commands ended: good %" PRIu64 ", check condition %" PRIu64
 	       ", conflict %" PRIu64 ", miscompare %" PRIu64 ", busy %" PRIu64 ", aborted %" PRIu64
 	       ", lost %" PRIu64 "; %" PRIu64 " TMFs, %" PRIu64 " preempts (%" PRIu64
-	       " fences), %" PRIu64 " logins\n",
+	       " fences), %" PRIu64 " logins, %" PRIu64 " changes\n",
 	    t->ended, t->good, t->checks, t->conflicts, t->misses, t->busy, t->aborted, t->lost,
-	    t->tmfs, t->preempts, t->fences, t->reconnects);
+	    t->tmfs, t->preempts, t->fences, t->reconnects, t->changes);
 }
 
 /* ---- many seeds -------------------------------------------------------------------------------- */

@@ -63,7 +63,7 @@ op_settle_orphans(struct actor *a)
 		if (o->cmd.ini != a->ini && o->write != NULL)
 			hist_write_fence(r->hist, o->write);
 	}
-	for (uint8_t lun = 0; lun < WORLD_LUNS; lun++)
+	for (uint8_t lun = 0; lun < WORLD_NUMBERS; lun++)
 		for (; a->resets_lost[lun] > 0; a->resets_lost[lun]--)
 			reset_end(a, lun, false);
 	a->registers_lost = 0;
@@ -271,7 +271,7 @@ end_verify(struct op *o, bool good)
 	uint64_t number;
 
 	if (!good) {
-		SIM_CHECK(a->verify_tries++ < 1000, "what was written can't be read");
+		SIM_CHECK(a->verify_tries++ < 100000, "what was written can't be read");
 		return;
 	}
 	a->verify_at++;
@@ -512,10 +512,37 @@ start_other(struct actor *a)
 	submit(o);
 }
 
+/* On the unit that comes and goes: what is there is nobody's, that it is answered is enough. */
+static void
+start_spare(struct actor *a)
+{
+	struct sim_run *r = a->run;
+	struct op *o =
+	    op_take(a, OP_OTHER, WORLD_SPARE, r->cfg.io_sectors_max * SECTOR_BYTES + 4096);
+	uint32_t bytes;
+
+	pick_range(r, o, &bytes);
+	o->lba %= 512;
+	bool write = sim_chance(&r->rng, 50);
+	put_range(o, write ? 0x2a : 0x28, write ? 0x8a : 0x88, sim_chance(&r->rng, 50));
+	if (write) {
+		o->cmd.out = o->buf;
+		o->cmd.out_len = bytes;
+	} else {
+		o->cmd.in = o->buf;
+		o->cmd.in_cap = bytes;
+	}
+	submit(o);
+}
+
 void
 op_start(struct actor *a)
 {
 	struct sim_run *r = a->run;
+	if (r->cfg.change_us > 0 && sim_chance(&r->rng, 8)) {
+		start_spare(a);
+		return;
+	}
 	uint32_t p = sim_pick(&r->rng, 100);
 
 	if (a->wants_register && a->registers_busy == 0 && sim_chance(&r->rng, 30))
@@ -583,13 +610,14 @@ on_tmf_done(struct ini_tmf *m, bool lost)
 	struct tmf_op *t = m->ctx;
 	struct actor *a = t->actor;
 	bool rejected = m->response == ISCSI_TMF_RSP_REJECTED;
+	bool no_unit = a->run->cfg.change_us > 0 && m->response == ISCSI_TMF_RSP_NO_LUN;
 
 	sim_say(now(a), "%s: function %u tag %u ends, response %u%s", a->label, m->function, m->itt,
 	    m->response, lost ? ", lost" : "");
 	t->busy = false;
 	if (t->resets) {
 		bool all = m->function == ISCSI_TMF_TARGET_WARM_RESET;
-		for (uint8_t lun = 0; lun < WORLD_LUNS; lun++)
+		for (uint8_t lun = 0; lun < WORLD_NUMBERS; lun++)
 			if (all || lun == m->lun)
 				reset_end(a, lun, lost && !a->ready);
 	}
@@ -602,14 +630,14 @@ on_tmf_done(struct ini_tmf *m, bool lost)
 	                                                : m->response == ISCSI_TMF_RSP_COMPLETE;
 	switch (m->function) {
 	case ISCSI_TMF_ABORT_TASK:
-		SIM_CHECK(gone || rejected || m->response == ISCSI_TMF_RSP_COMPLETE,
+		SIM_CHECK(gone || rejected || no_unit || m->response == ISCSI_TMF_RSP_COMPLETE,
 		    "%s: ABORT TASK answered with %u", a->label, m->response);
 		if (c != NULL && gone) {
 			SIM_CHECK(c->maybe_aborted, "%s: tag %u was lost by the target", a->label,
 			    c->itt);
 			ini_cmd_finish(c, INI_ABORTED);
 		}
-		if (c != NULL && rejected)
+		if (c != NULL && (rejected || no_unit))
 			t->op->aborting = false;
 		break;
 	case ISCSI_TMF_QUERY_TASK:
@@ -623,7 +651,7 @@ on_tmf_done(struct ini_tmf *m, bool lost)
 		    "%s: tag %u isn't there, says QUERY TASK", a->label, m->ref_itt);
 		break;
 	default:
-		SIM_CHECK(rejected || m->response == ISCSI_TMF_RSP_COMPLETE,
+		SIM_CHECK(rejected || no_unit || m->response == ISCSI_TMF_RSP_COMPLETE,
 		    "%s: function %u answered with %u", a->label, m->function, m->response);
 		break;
 	}
@@ -657,7 +685,7 @@ manage(struct actor *a, uint8_t function, uint8_t lun, struct op *o)
 	};
 	t->resets = function == ISCSI_TMF_LU_RESET || function == ISCSI_TMF_TARGET_WARM_RESET;
 	if (t->resets)
-		for (uint8_t u = 0; u < WORLD_LUNS; u++)
+		for (uint8_t u = 0; u < WORLD_NUMBERS; u++)
 			if (u == lun || function == ISCSI_TMF_TARGET_WARM_RESET)
 				reset_begin(r, u);
 	if (o != NULL && function == ISCSI_TMF_ABORT_TASK)

@@ -1,5 +1,7 @@
 #include "tests/sim/workload.h"
 
+#include "tests/sim/changes.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -257,6 +259,8 @@ workload_run(struct sim_run *r, struct world *w, const struct workload_cfg *cfg,
 	r->hist = hist_create(WORLD_LUNS, WORLD_SECTORS);
 	for (unsigned i = 0; i < cfg->actors; i++)
 		actor_init(r, i);
+	if (cfg->change_us > 0)
+		w->changes = changes_start(w, cfg->change_us, seed ^ 0xad, &r->verifying);
 	loop_sim_call(w->client, start, r);
 	for (uint64_t steps = 0; !w->stopped; steps += 1000) {
 		SIM_CHECK(steps < 40u * 1000 * 1000, "no end in sight");
@@ -271,5 +275,7 @@ workload_run(struct sim_run *r, struct world *w, const struct workload_cfg *cfg,
 		SIM_CHECK(a->ini == NULL, "%s: the session is left over", a->label);
 		free_orphans(a);
 	}
+	if (w->changes != NULL)
+		r->stats.changes = changes_made(w->changes);
 	hist_destroy(r->hist);
 }

@@ -21,11 +21,12 @@ struct workload_cfg {
 	uint32_t hot_sectors, io_sectors_max;
 	uint32_t trouble;     /* percent of operations that are resets, losses, … */
 	uint32_t stop_at_ops; /* the target stops when so many have ended; 0: at the end */
+	uint32_t change_us;   /* the administrator changes something so often; 0: never */
 };
 
 struct workload_stats {
 	uint64_t ended, good, aborted, lost, conflicts, misses, checks, busy;
-	uint64_t tmfs, preempts, fences, reconnects;
+	uint64_t tmfs, preempts, fences, reconnects, changes;
 };
 
 struct sim_run;
@@ -97,7 +98,7 @@ struct actor {
 	uint32_t registers_busy, registers_lost;
 	bool wants_register;
 	uint64_t fence, fences; /* number of the fence in force, 0: none */
-	uint32_t resets_lost[WORLD_LUNS];
+	uint32_t resets_lost[WORLD_NUMBERS];
 	uint32_t verify_at, verify_tries;
 };
 
@@ -108,8 +109,9 @@ struct sim_run {
 	struct hist *hist;
 	struct actor actors[ACTORS_MAX];
 	unsigned actors_done;
-	bool reserved;               /* unit 1 is, for good */
-	uint32_t resets[WORLD_LUNS]; /* under way, that may end commands of others without a word */
+	bool reserved; /* unit 1 is, for good */
+	uint32_t
+	    resets[WORLD_NUMBERS]; /* under way, that may end commands of others without a word */
 	uint64_t count_good[COUNTERS], count_maybe[COUNTERS];
 	struct workload_stats stats;
 	bool verifying;

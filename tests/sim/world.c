@@ -1,5 +1,7 @@
 #include "tests/sim/world.h"
 
+#include "tests/sim/changes.h"
+
 #include <inttypes.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -107,6 +109,8 @@ up_home(struct world *w)
 	args.limits.nop_timeout_ms = 200;
 	args.limits.depth_max = w->cfg.depth;
 	args.limits.half_open_per_addr_max = 64;
+	args.limits.logout_grace_ms = 5;
+	w->limits = args.limits;
 	SIM_CHECK(iscsi_server_create(&args, &w->server) == 0, "iscsi_server_create");
 	SIM_CHECK(iscsi_server_listen(w->server, (struct sockaddr *)&addr, sizeof addr, 1) == 0,
 	    "iscsi_server_listen");
@@ -185,6 +189,8 @@ static void
 down_frontend(struct world *w)
 {
 	iscsi_server_destroy(w->server);
+	if (w->changes != NULL)
+		changes_down(w->changes);
 	iscsi_config_destroy(w->config);
 	scsi_view_destroy(w->view);
 }

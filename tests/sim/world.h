@@ -10,6 +10,8 @@
 #include "tests/sim/sim.h"
 
 #define WORLD_LUNS 2u
+#define WORLD_SPARE 2u   /* number of a unit that comes and goes (changes.h) */
+#define WORLD_NUMBERS 3u /* in use, with that one */
 #define WORLD_SECTORS 4096u
 #define WORLD_LOOPS_MAX 4u
 #define WORLD_TARGET "iqn.2024-01.com.example:sim"
@@ -37,6 +39,8 @@ struct world {
 	struct scsi_lu *lus[WORLD_LUNS];
 	struct scsi_view *view;
 	struct iscsi_config *config;
+	struct iscsi_limits limits;
+	struct changes *changes; /* NULL: nobody changes anything */
 	struct iscsi_server *server;
 	struct sockaddr_storage portal;
 	bool stopping, stopped;
