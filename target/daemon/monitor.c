@@ -490,7 +490,9 @@ monitor_create(struct daemon *d, struct monitor **ret)
 	m->disk.job.done = disk_done;
 	if (!loop_is_uring(m->loop))
 		health_raise(d->health, HEALTH_NO_URING, "", "the kernel refuses io_uring");
+	apply_hooks(m); /* at once: the start is an event */
 	monitor_config_changed(m);
+	m->config_changed = false;
 	*ret = m;
 	return 0;
 }
