@@ -88,16 +88,15 @@ int catalog_numbers(struct catalog *c, struct catalog_number_request *list, unsi
 /* ---- intents --------------------------------------------------------------------------------- */
 
 /*
- * What a change is about to do to a file before or after it is in the configuration; the next start
- * completes it or takes it back. One row a path. Blocking.
+ * What a change is about to do to a file before it is in the configuration; the next start takes it
+ * back when the change was interrupted. One row a path. Blocking.
  */
 enum catalog_intent_kind {
 	CATALOG_CREATE = 1, /* a file is made: it goes again if the configuration doesn't name it */
-	CATALOG_DISCARD = 2, /* a file is removed if the configuration doesn't name it */
 };
 struct catalog_intent {
 	enum catalog_intent_kind kind;
-	uint64_t size_bytes; /* of a file that is made; else 0 */
+	uint64_t size_bytes; /* with which it is made */
 	char path[4096];
 };
 /* Replaces what is there for the path. 0, -ENAMETOOLONG, -ENOSPC, … */

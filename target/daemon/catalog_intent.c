@@ -35,8 +35,8 @@ decode(const MDB_val *val, struct catalog_intent *ret)
 	size_t len = val->mv_size - sizeof r;
 	const char *path = (const char *)val->mv_data + sizeof r;
 	unsigned kind = le16_get(r.kind);
-	if (le16_get(r.version) != 1 || (kind != CATALOG_CREATE && kind != CATALOG_DISCARD) ||
-	    memchr(path, '\0', len) != NULL || le32_get(r.crc) != intent_crc(&r, path, len))
+	if (le16_get(r.version) != 1 || kind != CATALOG_CREATE || memchr(path, '\0', len) != NULL ||
+	    le32_get(r.crc) != intent_crc(&r, path, len))
 		return -EINVAL;
 	ret->kind = (enum catalog_intent_kind)kind;
 	ret->size_bytes = le64_get(r.size_bytes);

@@ -5,13 +5,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "daemon/change.h"
 #include "daemon/control.h"
 
 #define RUN_DIR "/run/terrace"
 #define DEFAULT_STATE_DIR "/var/lib/terrace"
 
 static const struct ctl_method *const tables[] = {
-    control_health_methods, control_list_methods, control_connect_methods, NULL};
+    control_health_methods, control_list_methods, control_connect_methods, change_methods, NULL};
 
 /*
  * Where everybody finds it as long as root uses the state directory of the system, which others

@@ -10,6 +10,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "daemon/change.h"
 #include "daemon/plan.h"
 
 #define STOP_GRACE_MS 2000u
@@ -30,7 +31,12 @@ open_state(void *ctx)
 		return rc;
 	rc = catalog_open(statedir_path(d->statedir), statedir_machine_id(d->statedir), &d->catalog,
 	    d->reason, sizeof d->reason);
+	/* The configuration was read as if this had been done already. */
+	if (rc == 0 && d->options->config_file != NULL)
+		rc = conf_recover(d->options->config_file, d->reason, sizeof d->reason);
 	if (rc < 0) {
+		catalog_close(d->catalog);
+		d->catalog = NULL;
 		statedir_close(d->statedir);
 		d->statedir = NULL;
 	}
@@ -223,6 +229,7 @@ open_stores(void *ctx)
 	struct daemon *d = ctx;
 	struct daemon_config config = d->config;
 
+	change_recover(d);
 	d->config = (struct daemon_config){0};
 	int rc = plan_create(
 	    d, config, d->options->config_file != NULL, &d->plan, d->reason, sizeof d->reason);
@@ -288,6 +295,15 @@ on_server_stopped(void *ctx)
 	end_units(d, &d->now);
 }
 
+/* No change is under way any more. */
+static void
+on_changes_stopped(void *ctx)
+{
+	struct daemon *d = ctx;
+	iscsi_server_stop(d->iscsi, iscsi_server_session_count(d->iscsi) > 0 ? STOP_GRACE_MS : 0,
+	    on_server_stopped, d);
+}
+
 static void
 on_signal(struct loop_watch *w)
 {
@@ -295,6 +311,10 @@ on_signal(struct loop_watch *w)
 	struct signalfd_siginfo si;
 
 	while (read(d->signal_fd, &si, sizeof si) == (ssize_t)sizeof si) {
+		if (si.ssi_signo == SIGHUP) {
+			change_reload(d);
+			continue;
+		}
 		if (d->stopping) {
 			log_warn("daemon", "second signal: ending at once");
 			_exit(EXIT_FAILED);
@@ -303,10 +323,22 @@ on_signal(struct loop_watch *w)
 		d->stopping = true;
 		health_event(d->health, HEALTH_EVENT_STOP, "", NULL, "the target ends (signal %u)",
 		    si.ssi_signo);
-		iscsi_server_stop(d->iscsi,
-		    iscsi_server_session_count(d->iscsi) > 0 ? STOP_GRACE_MS : 0, on_server_stopped,
-		    d);
+		change_engine_stop(d->changes, on_changes_stopped, d);
 	}
+}
+
+static int
+open_changes(void *ctx)
+{
+	return change_engine_create(ctx);
+}
+
+static void
+close_changes(void *ctx)
+{
+	struct daemon *d = ctx;
+	change_engine_destroy(d->changes);
+	d->changes = NULL;
 }
 
 static int
@@ -320,6 +352,7 @@ watch_signals(void *ctx)
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
 	sigprocmask(SIG_BLOCK, &set, NULL); /* before any thread: all of them inherit it */
 	d->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 	if (d->signal_fd < 0)
@@ -347,6 +380,7 @@ static const struct step start_steps[] = {
     {"create the logical units", create_units, destroy_units},
     {"create the iSCSI server", daemon_create_frontend, daemon_destroy_frontend},
     {"watch over what runs", daemon_open_monitor, daemon_close_monitor},
+    {"be ready for changes", open_changes, close_changes},
     {"open the control socket", daemon_open_control, daemon_close_control},
     {"listen", daemon_listen, NULL},
 };

@@ -33,10 +33,10 @@ struct daemon_lun {
 	struct daemon *daemon;
 	char *name;
 	const struct conf_lun *conf; /* in the running configuration: another one after a change */
-	struct blk *blk;             /* NULL: its store couldn't be opened, `why` */
-	struct scsi_lu *lu;          /* NULL: no unit (store not open, or ending) */
+	struct blk *blk;             /* NULL: its store couldn't be opened */
+	struct scsi_lu *lu;          /* NULL: no unit (store not open, or ending): not served */
 	char *canonical;             /* the store's, or "ram:NAME": key of its identity */
-	char *why;                   /* one sentence while blk is NULL, else NULL */
+	char *why;                   /* it isn't served: one sentence, else NULL */
 	bool created;                /* its file was made by this start or change */
 	struct catalog_identity id;
 	void *reservations; /* from before, until the unit has them */
@@ -96,6 +96,7 @@ struct daemon {
 	struct scsi_core *core;
 	struct iscsi_config *iscsi_config;
 	struct iscsi_server *iscsi;
+	struct change_engine *changes;
 	struct ctl_server *ctl;
 	struct health *health;
 	struct monitor *monitor; /* NULL: not yet, or no more */
@@ -117,6 +118,8 @@ struct daemon {
  */
 int daemon_run(const struct options *o, struct daemon_config config);
 void daemon_config_fini(struct daemon_config *c);
+/* What `on` of hooks may say, NULL-terminated. First called before the loops run. */
+const char *const *daemon_event_names(void);
 
 /* ---- lun.c: one LUN ------------------------------------------------------------------------------ */
 
@@ -124,6 +127,8 @@ void daemon_config_fini(struct daemon_config *c);
 struct daemon_lun *daemon_lun_find(const struct daemon *d, const char *name);
 /* "ram:" or "null:": nothing to find again after a restart. */
 bool daemon_is_memory(const char *store);
+/* The path of "file:PATH" or "/PATH"; NULL: another kind of store. */
+const char *daemon_lun_file(const char *store);
 /* In no table. 0 or -ENOMEM. */
 int daemon_lun_create(struct daemon *d, const struct conf_lun *conf, struct daemon_lun **ret);
 /* Without unit; closes the store. Accepts NULL. */
@@ -141,8 +146,18 @@ void daemon_lun_undo(struct daemon_lun *l);
  */
 int daemon_luns_remember(
     struct daemon *d, struct daemon_lun *const *luns, unsigned count, char *reason, size_t cap);
-/* Home loop: the unit. 0 or -errno (-EEXIST: an identity that another unit has) and a sentence. */
+/*
+ * Home loop: the unit. 0 or -errno (-EEXIST: an identity that another unit has) and a sentence. After
+ * a failure there may be a unit, which must not be shown: it is the caller's to destroy.
+ */
 int daemon_lun_create_unit(struct daemon_lun *l, char *reason, size_t cap);
+/*
+ * Moves the open store and what is remembered of `trial` to `l`, which has no store: the trial was
+ * opened on a worker, where nobody else looks at it.
+ */
+void daemon_lun_take(struct daemon_lun *l, struct daemon_lun *trial);
+/* It isn't served for this reason, which is l->why from now on. Without unit. */
+void daemon_lun_fail(struct daemon_lun *l, const char *reason);
 /* "FILE:LINE: " of the LUN's statement, or "". */
 const char *daemon_pos_text(const struct conf_pos *pos, char *buf, size_t cap);
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -95,11 +96,37 @@ on_blk_event(void *ctx, enum blk_event ev)
 		scsi_lu_blk_event(l->lu, ev);
 }
 
-/* The path in "file:PATH" and "PATH". */
-static const char *
-store_path(const char *store)
+const char *
+daemon_lun_file(const char *store)
 {
-	return strncmp(store, "file:", 5) == 0 ? store + 5 : store;
+	if (strncmp(store, "file:", 5) == 0)
+		return store + 5;
+	return store[0] == '/' ? store : NULL;
+}
+
+/*
+ * A file that is smaller than the configuration wants it: it grows if it is as large as it was when
+ * it was last served. One that has become smaller has lost something.
+ */
+static void
+grow_before(const struct daemon_lun *l)
+{
+	const char *path = daemon_lun_file(l->conf->store);
+	struct catalog_identity id;
+	struct stat st;
+	char *real, *key = NULL;
+
+	if (path == NULL || l->conf->read_only || stat(path, &st) < 0 || !S_ISREG(st.st_mode) ||
+	    (uint64_t)st.st_size >= l->conf->size_bytes || (real = realpath(path, NULL)) == NULL)
+		return;
+	if (asprintf(&key, "file:%s", real) < 0)
+		key = NULL;
+	if (key != NULL && catalog_lu_find(l->daemon->catalog, key, &id) == 0 &&
+	    (uint64_t)st.st_size >= id.size_bytes &&
+	    truncate(path, (off_t)l->conf->size_bytes) == 0)
+		log_info("daemon", "%s has grown as the configuration says lun=%s", path, l->name);
+	free(key);
+	free(real);
 }
 
 static int
@@ -119,10 +146,11 @@ open_store(struct daemon_lun *l, char *reason, size_t cap)
 	    .loop_count = d->loop_count,
 	};
 	char why[768], pos[512];
-	bool was_there = access(store_path(c->store), F_OK) == 0;
+	const char *path = daemon_lun_file(c->store);
+	bool was_there = path == NULL || access(path, F_OK) == 0;
+	grow_before(l);
 	int rc = blk_open(&args, &l->blk, why, sizeof why);
-	l->created = rc == 0 && !was_there && (args.flags & BLK_OPEN_CREATE) != 0 &&
-	             !daemon_is_memory(c->store);
+	l->created = rc == 0 && !was_there && (args.flags & BLK_OPEN_CREATE) != 0;
 	if (rc < 0 && c->pos.file != NULL)
 		snprintf(reason, cap, "%sLUN %s: %s", daemon_pos_text(&c->pos, pos, sizeof pos),
 		    c->name, why);
@@ -169,13 +197,40 @@ daemon_lun_open(struct daemon_lun *l, char *reason, size_t cap)
 }
 
 void
+daemon_lun_take(struct daemon_lun *l, struct daemon_lun *trial)
+{
+	ASSERT(l->blk == NULL && l->lu == NULL && trial->lu == NULL);
+	free(l->canonical);
+	free(l->why);
+	free(l->reservations);
+	l->blk = trial->blk;
+	l->canonical = trial->canonical;
+	l->why = trial->why;
+	l->created = trial->created;
+	l->id = trial->id;
+	l->reservations = trial->reservations;
+	l->reservations_len = trial->reservations_len;
+	trial->blk = NULL;
+	trial->canonical = trial->why = NULL;
+	trial->reservations = NULL;
+}
+
+void
+daemon_lun_fail(struct daemon_lun *l, const char *reason)
+{
+	ASSERT(l->lu == NULL);
+	free(l->why);
+	l->why = strdup(reason);
+}
+
+void
 daemon_lun_undo(struct daemon_lun *l)
 {
 	ASSERT(l->lu == NULL);
 	blk_close(l->blk);
 	l->blk = NULL;
 	if (l->created)
-		(void)unlink(store_path(l->conf->store));
+		(void)unlink(daemon_lun_file(l->conf->store));
 	l->created = false;
 }
 
@@ -314,6 +369,11 @@ daemon_lun_create_unit(struct daemon_lun *l, char *reason, size_t cap)
 		snprintf(reason, cap, "LUN %s: %s", l->name, strerror(-rc));
 	if (rc < 0)
 		return rc;
+	rc = restore_reservations(l, reason, cap);
+	if (rc < 0)
+		return rc;
+	free(l->why);
+	l->why = NULL;
 	blk_set_events(l->blk, on_blk_event, l);
-	return restore_reservations(l, reason, cap);
+	return 0;
 }

@@ -25,7 +25,7 @@ run_config(const struct options *o)
 	struct conf *conf = NULL;
 	int status;
 
-	struct conf_load_args args = {.path = o->config_file};
+	struct conf_load_args args = {.path = o->config_file, .events = daemon_event_names()};
 	int rc = conf_load(&args, &errors, &tree, &conf);
 	print_errors(&errors);
 	if (rc < 0) {

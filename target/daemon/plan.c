@@ -56,7 +56,8 @@ same_unit(const struct conf_lun *a, const struct conf_lun *b)
 static bool
 must_reopen(const struct daemon_lun *l, const struct conf_lun *after)
 {
-	return l->conf->read_only && !after->read_only;
+	return l->conf->read_only && !after->read_only && l->blk != NULL &&
+	       (blk_get_info(l->blk)->caps & BLK_CAP_READ_ONLY) != 0;
 }
 
 /* The size of a LUN that stays: it may grow. */
@@ -157,6 +158,10 @@ plan_luns(struct plan *p)
 	for (unsigned i = 0; goes && i < conf->lun_count; i++)
 		if (p->luns[i].after != p->luns[i].before)
 			p->luns[i].late = waits_for_another(p, &p->luns[i]);
+	for (unsigned i = 0; i < p->lun_count; i++)
+		if (p->luns[i].late &&
+		    daemon_lun_create(p->daemon, p->luns[i].conf, &p->luns[i].trial) < 0)
+			return no_memory(p);
 	return 0;
 }
 
@@ -224,27 +229,26 @@ plan_views(struct plan *p)
 }
 
 int
-plan_view_entries(const struct plan *p, struct plan_view *v)
+plan_view_entries(const struct daemon_objects *o, const struct conf_group_lun *luns,
+    unsigned lun_count, struct scsi_view_entry **ret, unsigned *ret_count)
 {
-	struct scsi_view_entry *entries = calloc(v->lun_count + 1, sizeof *entries);
+	struct scsi_view_entry *entries = calloc(lun_count + 1, sizeof *entries);
 	unsigned count = 0;
 	if (entries == NULL)
 		return -ENOMEM;
-	for (unsigned i = 0; i < v->lun_count; i++) {
-		const struct daemon_lun *l = names_find(
-		    p->adopted ? &p->daemon->now.lun_names : &p->next.lun_names, v->luns[i].lun);
+	for (unsigned i = 0; i < lun_count; i++) {
+		const struct daemon_lun *l = names_find(&o->lun_names, luns[i].lun);
 		ASSERT(l != NULL); /* conf_build() checked the names */
 		if (l->lu == NULL)
 			continue;
 		entries[count++] = (struct scsi_view_entry){
-		    .lun = (uint16_t)v->luns[i].number,
-		    .read_only = v->luns[i].read_only,
+		    .lun = (uint16_t)luns[i].number,
+		    .read_only = luns[i].read_only,
 		    .lu = l->lu,
 		};
 	}
-	free(v->entries);
-	v->entries = entries;
-	v->entry_count = count;
+	*ret = entries;
+	*ret_count = count;
 	return 0;
 }
 
@@ -363,6 +367,7 @@ destroy_objects(struct plan *p)
 {
 	for (unsigned i = 0; i < p->lun_count; i++) {
 		const struct plan_lun *pl = &p->luns[i];
+		daemon_lun_destroy(pl->trial);
 		if (pl->before == pl->after)
 			continue;
 		daemon_lun_destroy(p->adopted ? pl->before : pl->after);
@@ -384,8 +389,6 @@ plan_destroy(struct plan *p)
 	if (p == NULL)
 		return;
 	destroy_objects(p);
-	for (unsigned i = 0; i < p->view_count; i++)
-		free(p->views[i].entries);
 	free(p->views);
 	free(p->luns);
 	free(p->addresses);

@@ -15,6 +15,7 @@ struct plan_lun {
 	struct daemon_lun *before; /* NULL: comes */
 	struct daemon_lun *after;  /* NULL: goes; == before: stays; else another unit */
 	const struct conf_lun *conf;
+	struct daemon_lun *trial; /* `late`: what is opened on the worker meanwhile */
 	bool late;        /* opened when what goes has gone: it has its store or its identity */
 	uint64_t grow_to; /* bytes; 0: it keeps its size */
 };
@@ -24,9 +25,6 @@ struct plan_view {
 	    *after; /* as above, but a view that stays is changed in place */
 	const struct conf_group_lun *luns;
 	unsigned lun_count;
-	struct scsi_view_entry *entries; /* afterwards */
-	unsigned entry_count;
-	bool differs;
 };
 
 /* An address to be listened on: resolved on a worker, bound at home. */
@@ -51,6 +49,8 @@ struct plan {
 	unsigned address_count;
 	uint16_t *bases; /* of config.conf->targets */
 	struct iscsi_config *iscsi;
+	unsigned ports_made;
+	bool live;     /* a change: a file that is made is noted first */
 	bool tolerant; /* a store that can't be opened stops nothing: start with a file */
 	bool adopted;
 	char reason[1024]; /* why a step failed: one sentence */
@@ -71,13 +71,20 @@ int plan_numbers(struct plan *p, bool keep);
 int plan_open(struct plan *p);
 /* Blocking: takes that back. */
 void plan_close(struct plan *p);
+/*
+ * Views without LUNs where new ones will be, and the targets: p->iscsi, to ask who would be affected.
+ * Taken back by plan_unmake(), or replaced by plan_make(). After plan_numbers().
+ */
+int plan_preview(struct plan *p);
 /* Units, views, targets. */
 int plan_make(struct plan *p);
 /* Binds. -EADDRINUSE: *ret_failed is the address; see portal_failed(). */
 int plan_listen(struct plan *p, const struct plan_address **ret_failed);
-/* Before adoption: the sockets, views and ports that were made, not the units. */
+/* Before adoption: what was bound; views and ports that were made. Not the units. */
 void plan_unlisten(struct plan *p);
 void plan_unmake(struct plan *p);
+/* Blocking: grows the files of LUNs that grow. 0 or -errno and a sentence. */
+int plan_grow(struct plan *p);
 
 /*
  * From here on the daemon has the objects of the plan; what goes is the plan's: daemon->now becomes
@@ -85,8 +92,12 @@ void plan_unmake(struct plan *p);
  */
 void plan_adopt(struct plan *p);
 
-/* The entries of a view as far as their LUNs have units now. 0 or -ENOMEM. */
-int plan_view_entries(const struct plan *p, struct plan_view *v);
+/* After adoption: SCSI ports and addresses that the configuration doesn't have any more. */
+void plan_retire(struct plan *p);
+
+/* Entries of a view as far as its LUNs have units: *ret is the caller's to free. 0 or -ENOMEM. */
+int plan_view_entries(const struct daemon_objects *o, const struct conf_group_lun *luns,
+    unsigned count, struct scsi_view_entry **ret, unsigned *ret_count);
 
 /* ---- target.c ---------------------------------------------------------------------------------- */
 

@@ -35,25 +35,48 @@ make_units(struct plan *p)
 }
 
 static int
+make_view(
+    struct plan *p, struct daemon_view *v, const struct scsi_view_entry *entries, unsigned count)
+{
+	scsi_view_destroy(v->view);
+	v->view = NULL;
+	int rc = scsi_view_create(p->daemon->core, entries, count, &v->view);
+	if (rc < 0)
+		snprintf(p->reason, sizeof p->reason, "a view can't be made: %s", strerror(-rc));
+	return rc;
+}
+
+/* New ones; those that stay change when the plan is applied. */
+static int
 make_views(struct plan *p)
 {
 	for (unsigned i = 0; i < p->view_count; i++) {
 		struct plan_view *pv = &p->views[i];
-		if (pv->after == NULL)
-			continue;
-		if (plan_view_entries(p, pv) < 0)
-			return no_memory(p);
+		struct scsi_view_entry *entries;
+		unsigned count;
 		if (pv->before != NULL)
 			continue;
-		int rc = scsi_view_create(
-		    p->daemon->core, pv->entries, pv->entry_count, &pv->after->view);
-		if (rc < 0) {
-			snprintf(
-			    p->reason, sizeof p->reason, "a view can't be made: %s", strerror(-rc));
+		if (plan_view_entries(&p->next, pv->luns, pv->lun_count, &entries, &count) < 0)
+			return no_memory(p);
+		int rc = make_view(p, pv->after, entries, count);
+		free(entries);
+		if (rc < 0)
 			return rc;
-		}
 	}
 	return 0;
+}
+
+int
+plan_preview(struct plan *p)
+{
+	for (unsigned i = 0; i < p->view_count; i++) {
+		int rc = p->views[i].before == NULL ? make_view(p, p->views[i].after, NULL, 0) : 0;
+		if (rc < 0)
+			return rc;
+	}
+	ASSERT(p->iscsi == NULL);
+	return target_config(
+	    p->config.conf, &p->next, p->bases, &p->iscsi, p->reason, sizeof p->reason);
 }
 
 /* ---- SCSI ports --------------------------------------------------------------------------------------- */
@@ -109,6 +132,8 @@ make_ports(struct plan *p)
 		snprintf(name, sizeof name, "%s,t,0x%04x", port->target, port->tag);
 		int rc = scsi_core_add_port(
 		    p->daemon->core, port->rel_id, port->tag, port->target, name);
+		if (rc == 0)
+			p->ports_made = i + 1;
 		if (rc < 0) {
 			snprintf(p->reason, sizeof p->reason, "target %s: %s", port->target,
 			    strerror(-rc));
@@ -123,6 +148,8 @@ make_ports(struct plan *p)
 int
 plan_make(struct plan *p)
 {
+	iscsi_config_destroy(p->iscsi); /* of plan_preview(); it has views that are made anew */
+	p->iscsi = NULL;
 	int rc = make_units(p);
 	if (rc == 0)
 		rc = make_views(p);
@@ -142,9 +169,10 @@ plan_unmake(struct plan *p)
 	ASSERT(!p->adopted);
 	iscsi_config_destroy(p->iscsi);
 	p->iscsi = NULL;
-	for (unsigned i = 0; i < p->next.port_count; i++)
+	for (unsigned i = 0; i < p->ports_made; i++)
 		if (!has_port(&p->daemon->now, &p->next.ports[i]))
 			scsi_core_remove_port(p->daemon->core, p->next.ports[i].rel_id);
+	p->ports_made = 0;
 	for (unsigned i = 0; i < p->view_count; i++) {
 		struct plan_view *pv = &p->views[i];
 		if (pv->before == NULL) {
@@ -201,4 +229,54 @@ plan_listen(struct plan *p, const struct plan_address **ret_failed)
 		real_address(p->daemon, a->address);
 	}
 	return 0;
+}
+
+void
+plan_unlisten(struct plan *p)
+{
+	ASSERT(!p->adopted);
+	for (unsigned i = 0; i < p->address_count; i++) {
+		struct plan_address *a = &p->addresses[i];
+		if (!a->address->listening)
+			continue;
+		(void)iscsi_server_unlisten(
+		    p->daemon->iscsi, (const struct sockaddr *)&a->address->real, a->portal->tag);
+		a->address->listening = false;
+	}
+}
+
+static bool
+still_listens(const struct daemon *d, const struct daemon_portal *portal, const char *text)
+{
+	const struct daemon_portal *now = daemon_portal_find(d, portal->name);
+	for (unsigned i = 0; now != NULL && i < now->address_count; i++)
+		if (strcmp(now->addresses[i].text, text) == 0)
+			return true;
+	return false;
+}
+
+void
+plan_retire(struct plan *p)
+{
+	struct daemon *d = p->daemon;
+	ASSERT(p->adopted);
+	for (unsigned i = 0; i < p->next.port_count; i++)
+		if (!has_port(&d->now, &p->next.ports[i]))
+			scsi_core_remove_port(d->core, p->next.ports[i].rel_id);
+	for (unsigned i = 0; i < p->next.portal_count; i++) {
+		struct daemon_portal *portal = p->next.portals[i];
+		for (unsigned k = 0; k < portal->address_count; k++) {
+			struct daemon_address *a = &portal->addresses[k];
+			if (!a->listening || still_listens(d, portal, a->text))
+				continue;
+			(void)iscsi_server_unlisten(
+			    d->iscsi, (const struct sockaddr *)&a->real, portal->tag);
+		}
+	}
+	/* An address that moved from one portal to another is free now. */
+	for (unsigned i = 0; i < p->address_count; i++) {
+		struct plan_address *a = &p->addresses[i];
+		if (a->late && listen_on(d, a) == 0)
+			real_address(d, a->address);
+	}
 }

@@ -1,8 +1,12 @@
 /* The part of a plan that blocks: stores, identities, numbers, addresses. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/assert.h"
 #include "daemon/plan.h"
@@ -36,10 +40,35 @@ check_double(struct plan *p, struct names *seen, struct daemon_lun *l)
 	return -EEXIST;
 }
 
+/*
+ * The file that the LUN is going to make is noted before: killed before the change is written, nobody
+ * would know any more whose it is.
+ */
+static int
+note_creation(struct plan *p, const struct daemon_lun *l)
+{
+	struct catalog_intent i = {.kind = CATALOG_CREATE, .size_bytes = l->conf->size_bytes};
+	const char *path = daemon_lun_file(l->conf->store);
+	if (path == NULL || l->conf->size_bytes == 0 || l->conf->read_only ||
+	    access(path, F_OK) == 0)
+		return 0;
+	if (strlen(path) >= sizeof i.path)
+		return 0; /* the store will refuse it */
+	snprintf(i.path, sizeof i.path, "%s", path);
+	int rc = catalog_intent_put(p->daemon->catalog, &i);
+	if (rc < 0)
+		snprintf(p->reason, sizeof p->reason, "LUN %s: nothing can be noted in %s: %s",
+		    l->name, statedir_path(p->daemon->statedir), strerror(-rc));
+	return rc;
+}
+
 static int
 open_one(struct plan *p, struct names *seen, struct daemon_lun *l)
 {
-	int rc = daemon_lun_open(l, p->reason, sizeof p->reason);
+	int rc = p->live ? note_creation(p, l) : 0;
+	if (rc < 0)
+		return rc;
+	rc = daemon_lun_open(l, p->reason, sizeof p->reason);
 	if (rc == 0)
 		return check_double(p, seen, l);
 	/* Two LUNs over one store are a mistake, never a matter of time. */
@@ -184,4 +213,46 @@ plan_close(struct plan *p)
 		if (fresh)
 			(void)catalog_lu_forget(p->daemon->catalog, l->canonical);
 	}
+}
+
+/* ---- growth ------------------------------------------------------------------------------------------ */
+
+static int
+grow_file(const char *path, uint64_t size_bytes)
+{
+	struct stat st;
+	int rc = 0;
+	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY);
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) < 0)
+		rc = -errno;
+	else if (!S_ISREG(st.st_mode))
+		rc = -EINVAL;
+	else if ((uint64_t)st.st_size < size_bytes &&
+	         (ftruncate(fd, (off_t)size_bytes) < 0 || fsync(fd) < 0))
+		rc = -errno;
+	close(fd);
+	return rc;
+}
+
+int
+plan_grow(struct plan *p)
+{
+	for (unsigned i = 0; i < p->lun_count; i++) {
+		const struct plan_lun *pl = &p->luns[i];
+		struct catalog_identity id;
+		if (pl->grow_to == 0)
+			continue;
+		int rc = grow_file(daemon_lun_file(pl->conf->store), pl->grow_to);
+		if (rc == 0)
+			rc = catalog_lu_identity(p->daemon->catalog, pl->before->canonical,
+			    pl->grow_to, (int64_t)time(NULL), &id);
+		if (rc < 0) {
+			snprintf(p->reason, sizeof p->reason, "LUN %s: %s can't grow: %s",
+			    pl->conf->name, pl->conf->store, strerror(-rc));
+			return rc;
+		}
+	}
+	return 0;
 }

@@ -157,6 +157,7 @@ static void
 open_goes_with_luns(void **state)
 {
 	expect_messages(*state, FRAME "open yes }",
+	    "1:1: remark: no target shows lun 'a': add lun N a to a group\n"
 	    "4:1: remark: an open target shows its own lun lines and has none: add lun N NAME\n");
 	expect_messages(*state, FRAME "lun 0 a }",
 	    "4:1: nobody would see this: say open yes, or move the line into a group\n");
