@@ -187,6 +187,10 @@ def secrets():
     check("twelve" not in r.out + r.err, "a secret was printed")
     tool(*create, "--secret-file", "-", stdin="from a pipe\n")
     same(fake.asked[-1][1]["secret"], "from a pipe", "secret of standard input")
+    tool(*create, "--secret-file", "-", "--mutual-user", "san", "--mutual-secret-file", "-",
+         stdin="one of two\r\nthe other")
+    same([fake.asked[-1][1][k] for k in ("secret", "mutual_secret")], ["one of two", "the other"],
+         "two lines")
     os.chmod(path, 0o604)
     tool(*create, "--secret-file", path, status=FAILED, says="chmod 0600")
     tool(*create, "--secret-file", folder("none"), status=FAILED, says="none")

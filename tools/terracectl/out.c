@@ -245,11 +245,15 @@ column_width(const struct table *t, unsigned column, bool header)
 }
 
 static void
-print_row(const struct table *t, const unsigned *widths, unsigned last, unsigned row, bool header)
+print_row(const struct table *t, const unsigned *widths, unsigned row, bool header)
 {
+	unsigned last = 0;
 	bool first = true;
 
-	for (unsigned c = 0; c < t->column_count; c++) {
+	for (unsigned c = 0; c < t->column_count; c++)
+		if (widths[c] > 0 && (header || cell_at(t, row, c)->text[0] != '\0'))
+			last = c;
+	for (unsigned c = 0; c <= last; c++) {
 		if (widths[c] == 0)
 			continue;
 		if (!first)
@@ -265,17 +269,14 @@ print_row(const struct table *t, const unsigned *widths, unsigned last, unsigned
 void
 table_print(const struct table *t, bool header)
 {
-	unsigned *widths = must(calloc(t->column_count, sizeof *widths)), last = 0;
+	unsigned *widths = must(calloc(t->column_count, sizeof *widths));
 
-	for (unsigned c = 0; c < t->column_count; c++) {
+	for (unsigned c = 0; c < t->column_count; c++)
 		widths[c] = column_width(t, c, header);
-		if (widths[c] > 0)
-			last = c;
-	}
 	if (header)
-		print_row(t, widths, last, 0, true);
+		print_row(t, widths, 0, true);
 	for (unsigned row = 0; row < table_rows(t); row++)
-		print_row(t, widths, last, row, false);
+		print_row(t, widths, row, false);
 	free(widths);
 }
 

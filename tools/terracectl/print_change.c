@@ -30,9 +30,9 @@ print_keys(const json_t *keys, const char *what)
 		out_text(stdout, get_text(k, "key"));
 		fputc(' ', stdout);
 		if (strcmp(what, "change") == 0) {
-			out_text(stdout, was[0] != '\0' ? was : "(default)");
+			out_text(stdout, was[0] != '\0' ? was : "(not set)");
 			fputs(" → ", stdout);
-			out_text(stdout, is[0] != '\0' ? is : "(default)");
+			out_text(stdout, is[0] != '\0' ? is : "(not set)");
 		} else {
 			out_text(stdout, is[0] != '\0' ? is : was);
 		}
@@ -89,6 +89,13 @@ print_sessions_affected(FILE *f, const json_t *data)
 	}
 }
 
+/* Remarks about configuration say so themselves. */
+static bool
+says_remark(const char *text)
+{
+	return strstr(text, "remark: ") != NULL;
+}
+
 static void
 print_notes(const json_t *list, const char *what)
 {
@@ -97,10 +104,12 @@ print_notes(const json_t *list, const char *what)
 
 	json_array_foreach(list, i, s)
 	{
-		term_begin(STYLE_WARN);
-		fputs(what, stdout);
-		term_end(STYLE_WARN);
-		out_text(stdout, json_string_value(s) != NULL ? json_string_value(s) : "");
+		const char *text = json_string_value(s);
+		if (text == NULL)
+			continue;
+		if (!says_remark(text))
+			out_styled(STYLE_WARN, what);
+		out_text(stdout, text);
 		fputc('\n', stdout);
 	}
 }
@@ -148,7 +157,7 @@ print_config_errors(FILE *f, const json_t *errors)
 
 	json_array_foreach(errors, i, e)
 	{
-		if (get_bool(e, "remark"))
+		if (get_bool(e, "remark") && !says_remark(get_text(e, "text")))
 			fputs("remark: ", f);
 		out_text(f, get_text(e, "file"));
 		fprintf(f, ":%" JSON_INTEGER_FORMAT ":%" JSON_INTEGER_FORMAT ": ",

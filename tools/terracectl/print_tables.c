@@ -229,7 +229,7 @@ void
 print_history(const json_t *result)
 {
 	static const struct column columns[] = {{"TIME", false, false}, {"USER", false, false},
-	    {"RESULT", false, false}, {"COMMAND", false, false}};
+	    {"COMMAND", false, false}, {"RESULT", false, false}};
 	struct table *t = table_create(columns, COLUMNS(columns));
 	size_t i;
 	const json_t *h;
@@ -241,9 +241,9 @@ print_history(const json_t *result)
 		text_time(get_number(h, "time"), time, sizeof time);
 		table_add(t, time);
 		table_add(t, get_text(h, "user"));
+		table_add(t, get_text(h, "command"));
 		table_add(t, said);
 		table_style(t, strcmp(said, "done") == 0 ? STYLE_OK : STYLE_WARN);
-		table_add(t, get_text(h, "command"));
 	}
 	table_end(t, "Nothing was ordered yet.");
 }

@@ -40,7 +40,7 @@ print_words(const char *label, const json_t *list)
 
 	if (json_array_size(list) == 0)
 		return;
-	printf("  %s", label);
+	printf(" %s%s", label[0] != '\0' ? " " : "", label);
 	json_array_foreach(list, i, e)
 	{
 		putchar(' ');

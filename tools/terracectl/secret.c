@@ -18,20 +18,22 @@ forget(char *s)
 	free(s);
 }
 
-/* The first line, to be forgotten; NULL: status in *ret_exit. */
+/*
+ * The next line, to be forgotten; NULL: status in *ret_exit. Byte by byte: of what comes from a pipe
+ * the rest may be another secret.
+ */
 static char *
 read_secret(const struct tool *t, int fd, const char *name, int *ret_exit)
 {
-	char buf[SECRET_MAX + 2];
+	char buf[SECRET_MAX + 1];
 	size_t len = 0;
-	ssize_t n;
 
-	while (len < sizeof buf - 1 && (n = read(fd, buf + len, sizeof buf - 1 - len)) > 0)
-		len += (size_t)n;
-	buf[len] = '\0';
-	size_t line = strcspn(buf, "\r\n");
-	char *secret =
-	    line > 0 && line <= SECRET_MAX && strlen(buf) == len ? strndup(buf, line) : NULL;
+	while (len < sizeof buf && read(fd, buf + len, 1) == 1 && buf[len] != '\n')
+		len++;
+	while (len > 0 && len < sizeof buf && buf[len - 1] == '\r')
+		len--;
+	bool fits = len > 0 && len <= SECRET_MAX && memchr(buf, '\0', len) == NULL;
+	char *secret = fits ? strndup(buf, len) : NULL;
 	explicit_bzero(buf, sizeof buf);
 	if (secret == NULL)
 		*ret_exit = tool_error(t, TOOL_FAILED,
