@@ -5,7 +5,7 @@
  * of this thread and, where the peer waits for us, of the peer's is part of it. */
 #define GAP_FACTOR 4u
 /* After misses the spin is left out 1, 3, 7 … this many times. */
-#define SPIN_SKIP_MAX 63u
+#define SPIN_SKIP_MAX 255u
 #define SPIN_CHECKS_PER_CLOCK 16u
 
 static bool
