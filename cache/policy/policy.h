@@ -67,7 +67,7 @@ struct policy_s3_stats {
 /*
  * For `capacity` entries (≥ 1): the small queue's share and the ghost follow from it. Nothing stops
  * the caller from inserting more; it calls policy_s3_evict() when it needs a frame.
- * 0, -EINVAL (capacity 0 or > 2^40), -ENOMEM. Uses about 6 bytes per entry of capacity.
+ * 0, -EINVAL (capacity 0 or > 2^40), -ENOMEM. Uses about 8 bytes per entry of capacity.
  */
 int policy_s3_create(uint64_t capacity, struct policy_s3 **ret_s3);
 /* The nodes are the caller's: those still inserted may be freed after this. Accepts NULL. */

@@ -18,7 +18,7 @@
 
 #define SMALL_PERCENT 10u
 #define SCAN_PERCENT 5u /* within the small queue's */
-#define GHOST_PERCENT 100u
+#define GHOST_PERCENT 150u
 #define CAPACITY_MAX ((uint64_t)1 << 40)
 #define TURNS_MAX 128u /* entries given another round in one eviction */
 

@@ -299,7 +299,7 @@ sparsest(const struct policy_segs *ps)
 }
 
 static uint32_t
-choose(const struct policy_segs *ps, bool *ret_pack)
+choose(const struct policy_segs *ps, bool promoted, bool *ret_pack)
 {
 	const struct queue *small = &ps->queue[POLICY_SMALL], *main = &ps->queue[POLICY_MAIN];
 	*ret_pack = false;
@@ -312,16 +312,18 @@ choose(const struct policy_segs *ps, bool *ret_pack)
 	uint64_t small_max = (uint64_t)(small->clean + main->clean) * SMALL_PERCENT / 100;
 	if (!small_max) /* with a handful of segments: or what is in main would stay for ever */
 		small_max = 1;
-	bool from_small = small->clean > small_max || !main->clean;
+	/* Nor may what was promoted for its hits be the next to go from a main that was empty. */
+	bool from_small = small->clean > small_max || !main->clean || (promoted && small->clean);
 	return oldest_clean(ps, from_small ? POLICY_SMALL : POLICY_MAIN);
 }
 
 int
 policy_segs_victim(struct policy_segs *ps, uint32_t *ret_seg)
 {
+	bool promoted = false;
 	for (;;) {
 		bool pack;
-		uint32_t n = choose(ps, &pack);
+		uint32_t n = choose(ps, promoted, &pack);
 		if (n == NIL)
 			return -EAGAIN;
 		struct seg *s = &ps->seg[n];
@@ -336,6 +338,7 @@ policy_segs_victim(struct policy_segs *ps, uint32_t *ret_seg)
 			return 0;
 		}
 		ps->stats.promoted++;
+		promoted |= s->class == POLICY_SMALL;
 		s->class = POLICY_MAIN;
 		clear_hits(ps, n);
 		enqueue(ps, n, POLICY_MAIN, false);
