@@ -11,6 +11,7 @@ MODULES = {
     "store": ("store/", {"base", "loop"}, {"blk.h", "blk_driver.h", "fault.h", "refuse.h"}),
     # Before "cache", whose folder it is in: the first that fits is taken.
     "cache_policy": ("cache/policy/", {"base"}, {"policy.h"}),
+    "cache": ("cache/", {"base", "loop", "store", "cache_policy"}, {"cache.h"}),
     "scsi": ("target/scsi/", {"base", "loop", "store"}, {"scsi.h"}),
     "iscsi": ("target/iscsi/", {"base", "loop", "scsi"}, {"iscsi.h"}),
     "conf": ("target/conf/", {"base"}, {"conf.h"}),
@@ -23,7 +24,8 @@ MODULES = {
     "bench": ("bench/", {"base", "cache_policy"}, set()),
 }
 # Of another module only these headers, where that is narrower than its public ones.
-ONLY = {("scsi", "store"): {"blk.h"}, ("iscsi", "scsi"): {"scsi.h"}}
+ONLY = {("scsi", "store"): {"blk.h"}, ("iscsi", "scsi"): {"scsi.h"},
+        ("cache", "store"): {"blk.h", "blk_driver.h"}}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
 

@@ -1,0 +1,199 @@
+/*
+ * A tiered cache: an SSD whose log makes writes durable before they are acknowledged and keeps what
+ * was read, in front of slow stores. A volume of a cache is a block device over a block device: it is
+ * used through store/blk.h and its user can't tell that there is a cache. Knows no SCSI, no files, no
+ * configuration.
+ *
+ * Thread rule: all calls here on the home loop (loops[0] of the attach), but for cache_volume_blk()'s
+ * I/O, which may come from any of the loops. Callbacks run on the home loop, exactly once, and never
+ * before the call that asked for them returned.
+ *
+ * What a GOOD means is set by the mode; the rules that hold under every one of them, and what a crash
+ * at each step leaves, are in docs/format/cache.md.
+ */
+#ifndef CACHE_CACHE_H
+#define CACHE_CACHE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "loop/loop.h"
+#include "store/blk.h"
+
+struct cache;
+struct cache_volume;
+
+typedef void cache_done_fn(void *ctx, int result);
+
+/* ---- modes ------------------------------------------------------------------------------- */
+
+enum cache_mode {
+	CACHE_NV,           /* durable on the SSD */
+	CACHE_WRITETHROUGH, /* durable on the store, and on the SSD */
+	CACHE_VOLATILE,     /* as any disk with a volatile cache: BLK_CAP_VOLATILE is reported. This
+	                       version makes each write durable on the SSD all the same */
+	CACHE_BYPASS,       /* as the store says; nothing is cached */
+	CACHE_MODE_COUNT
+};
+
+const char *cache_mode_to_string(enum cache_mode m);
+
+/* ---- conditions: what needs a person ------------------------------------------------------- */
+
+enum cache_condition {
+	CACHE_COND_SSD_WRITE, /* a write to the SSD failed; a new epoch was begun */
+	CACHE_COND_SSD_VOID,  /* the SSD takes no writes any more: writes fail, dirty data drains */
+	CACHE_COND_SSD_READ,  /* blocks of the SSD couldn't be read or were damaged */
+	CACHE_COND_DATA_LOST, /* of these some had data that the store lacks */
+	CACHE_COND_STORE_WRITE, /* a store doesn't take its data; it waits on the SSD */
+	CACHE_COND_LOG_FULL,    /* writes wait for room */
+	CACHE_COND_DRIVE_LIED,  /* at start: the SSD had lost what it had said was durable */
+	CACHE_COND_COUNT
+};
+
+/* ---- format ------------------------------------------------------------------------------ */
+
+struct cache_format_args {
+	uint32_t segment_blocks; /* of 4 KiB; 0: 64 MiB, less on a small device */
+	uint32_t volumes_max;    /* 0: 255 */
+	uint8_t uuid[16];        /* of the new cache; random, never given before */
+	bool force;              /* also over another cache */
+};
+
+/*
+ * Writes an empty cache to `ssd`, on the current loop, which is one of the blk's. `done` gets 0;
+ * -EEXIST: there is a cache already (without force); -ENOSPC: too small; -EINVAL; the device's error.
+ */
+void cache_format(
+    struct blk *ssd, const struct cache_format_args *args, cache_done_fn *done, void *ctx);
+
+/* ---- attach and detach --------------------------------------------------------------------- */
+
+struct cache_tuning {
+	uint32_t buf_bytes;         /* memory for partial blocks and fills */
+	uint32_t destage_blocks;    /* of one batch of a volume, at most */
+	uint32_t destage_idle_ms;   /* a volume without writes for so long is drained */
+	uint32_t dirty_low_percent; /* of the log: destage begins */
+	uint32_t free_low_segments; /* fewer free ones: clean segments are evicted */
+	uint32_t checkpoint_ms;     /* at least so often while something changes; 0: on need only */
+	uint32_t write_wait_ms;     /* a write that waits for room for so long ends in -EBUSY */
+	uint32_t fill_cutoff_bytes; /* reads longer than this aren't filled; 0: none are */
+};
+void cache_tuning_default(struct cache_tuning *t);
+
+struct cache_args {
+	struct blk *ssd; /* open for all loops; stays the caller's, until detached */
+	struct loop *const *loops;
+	unsigned loop_count;
+	uint8_t host[16];
+	bool accept_loss; /* go on although acknowledged writes are known to be lost */
+	struct cache_tuning tuning;
+	/* A condition came (set) or went; `detail` is for people. May be NULL. */
+	void (*condition)(void *ctx, enum cache_condition c, bool set, const char *detail);
+	void *ctx;
+};
+
+/*
+ * Recovers and opens the cache. On failure `reason` is a sentence for a person, valid during the
+ * callback: -EMEDIUMTYPE: no cache of ours; -EPROTONOSUPPORT: of a newer version; -EUCLEAN: damaged so
+ * that acknowledged writes may be lost (accept_loss goes on); -ENOMEM; the device's error.
+ */
+typedef void cache_attach_fn(void *ctx, int result, struct cache *c, const char *reason);
+void cache_attach(const struct cache_args *args, cache_attach_fn *done, void *ctx);
+
+/*
+ * Ends what runs, writes a last checkpoint and frees `c`. All volumes are closed (asserted). Dirty data
+ * stays on the SSD. The result tells whether the checkpoint was written; `c` is gone in any case.
+ */
+void cache_detach(struct cache *c, cache_done_fn *done, void *ctx);
+
+/* ---- volumes ----------------------------------------------------------------------------- */
+
+/* What the store remembers of the cache that has its newest data. */
+struct cache_marker {
+	bool present;
+	uint8_t cache_uuid[16];
+	uint32_t volume;
+	uint64_t generation;
+};
+
+/* Where the marker of a store lives; durable at done. One call at a time. */
+struct cache_marker_ops {
+	void (*get)(void *store_ctx,
+	    void (*done)(void *ctx, int result, const struct cache_marker *m), void *ctx);
+	void (*set)(void *store_ctx, const struct cache_marker *m, cache_done_fn *done, void *ctx);
+};
+
+struct cache_volume_args {
+	uint8_t uuid[16];  /* of the LUN */
+	const char *name;  /* of the LUN, at most 63 bytes */
+	struct blk *store; /* open for all loops; stays the caller's until the volume is closed */
+	const char *store_identity; /* NULL: blk_get_name() */
+	enum cache_mode mode;
+	const struct cache_marker_ops *marker;
+	void *marker_ctx;
+};
+
+/*
+ * Opens the LUN's volume, or makes it. -ENOSPC: table full; -EBUSY: open already, or the store's marker
+ * names another cache; -ESTALE: the store's marker doesn't fit this SSD: one of them is an old copy, or
+ * the store was used without it; -ENXIO: the row names another store; -EINVAL: the store's size isn't
+ * the volume's; the device's error. `v` is NULL on failure.
+ */
+typedef void cache_open_fn(void *ctx, int result, struct cache_volume *v);
+void cache_volume_open(
+    struct cache *c, const struct cache_volume_args *args, cache_open_fn *done, void *ctx);
+/* What SCSI uses. Owned by the volume. */
+struct blk *cache_volume_blk(struct cache_volume *v);
+/* No I/O of its user in flight (asserted). Dirty data stays on the SSD, the marker on the store. */
+void cache_volume_close(struct cache_volume *v, cache_done_fn *done, void *ctx);
+/* Destages everything, forgets the volume, clears the store's marker, closes. On failure it stays open.
+ * With discard_dirty nothing is destaged. */
+void cache_volume_remove(
+    struct cache_volume *v, bool discard_dirty, cache_done_fn *done, void *ctx);
+
+/* All that was acknowledged before is on the store and the store was flushed. 0 or the store's error. */
+void cache_volume_flush(struct cache_volume *v, cache_done_fn *done, void *ctx);
+/* The same, then the SSD's copies are dropped. */
+void cache_volume_evict(struct cache_volume *v, cache_done_fn *done, void *ctx);
+/*
+ * Done when every later write is acknowledged under the new mode. That a weaker meaning doesn't reach a
+ * nexus which was told the stronger one is the caller's care. One change at a time (-EBUSY).
+ */
+void cache_volume_set_mode(
+    struct cache_volume *v, enum cache_mode mode, cache_done_fn *done, void *ctx);
+/* New changes wait until thaw; done when those that run have ended. */
+void cache_volume_freeze(struct cache_volume *v, cache_done_fn *done, void *ctx);
+void cache_volume_thaw(struct cache_volume *v);
+
+/* Everything changed so far in what is dead or clean is durable; frees segments. */
+void cache_checkpoint(struct cache *c, cache_done_fn *done, void *ctx);
+
+/* ---- looking ----------------------------------------------------------------------------- */
+
+struct cache_stats {
+	uint8_t uuid[16];
+	uint64_t epoch, ver, checkpoint;
+	uint64_t segment_bytes;
+	uint32_t segments, segments_free, segments_bad;
+	uint64_t cached_bytes, dirty_bytes, index_bytes;
+	uint64_t commits, commit_blocks, fills, evicted_blocks, checkpoints, copies;
+	uint64_t ssd_errors, ssd_bad_blocks;
+	uint32_t conditions; /* bits 1 << enum cache_condition */
+};
+void cache_get_stats(const struct cache *c, struct cache_stats *ret);
+
+struct cache_volume_stats {
+	char name[64];
+	uint32_t id;
+	enum cache_mode mode;
+	uint64_t size_bytes, cached_bytes, dirty_bytes;
+	uint64_t reads, read_hits, writes, unmaps; /* requests; a hit came wholly from the SSD */
+	uint64_t destaged_blocks, store_writes, store_errors;
+};
+void cache_volume_get_stats(const struct cache_volume *v, struct cache_volume_stats *ret);
+
+/* Up to `cap` volumes that are open; returns how many. */
+uint32_t cache_volumes(struct cache *c, struct cache_volume **ret, uint32_t cap);
+
+#endif

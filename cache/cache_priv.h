@@ -1,0 +1,527 @@
+/*
+ * Shared by the files of cache/. One home loop owns everything here: the log, the index, all state.
+ * Other loops reach it by messages from the volumes' block interface only (volume.c).
+ *
+ * Numbers in brackets, [3], are the invariants of docs/format/cache.md.
+ */
+#ifndef CACHE_CACHE_PRIV_H
+#define CACHE_CACHE_PRIV_H
+
+#include "base/assert.h"
+#include "base/bufpool.h"
+#include "base/list.h"
+#include "base/pool.h"
+#include "cache/cache.h"
+#include "cache/codec.h"
+#include "cache/index.h"
+#include "store/blk_driver.h"
+
+/*
+ * Guards that the simulation switches off one at a time, to see that it finds what they prevent. In the
+ * product the condition is constant and false.
+ */
+#define CACHE_MUTANTS(X)                                                                           \
+	X(NONE)                                                                                    \
+	X(REUSE_NO_CHECKPOINT)  /* [6] a segment is reused as soon as all in it is dead */         \
+	X(SLOT_IN_FORCE)        /* [6] the slot in force is overwritten */                         \
+	X(SLOTS_ABOVE_HEADER)   /* [6] slots above the newest durable header are believed */       \
+	X(NO_SLOT_FLUSH)        /* [6] header without a flush of the slots before */               \
+	X(STALE_SLOT_KEPT)      /* [6] a slot ignored at recovery stays */                         \
+	X(CHECKPOINT_NUMBER)    /* [6] numbering goes on from the header alone */                  \
+	X(NO_DEAD_BIT)          /* [6] dead bits aren't believed at recovery */                    \
+	X(NO_GENERATION)        /* [6] bits apply whatever the generation */                       \
+	X(EARLY_DEAD)           /* [6] superseded blocks die before the newer record is durable */ \
+	X(ZERO_DROP)            /* [6] entries are dropped above an older live record */           \
+	X(POS_WINS)             /* [1] at replay the last found wins */                            \
+	X(FILL_NO_CANCEL)       /* [10] a write doesn't cancel fills in flight */                  \
+	X(FILL_NEXT_VER)        /* [10] a fill takes the next ver */                               \
+	X(FILL_NO_FLUSH)        /* [6] an F footer without a flush before */                       \
+	X(CLEAN_NO_FLUSH)       /* [9] clean once written, without a flush of the store */         \
+	X(CLEAN_NO_CHECK)       /* [9] clean though a newer version is in the index */             \
+	X(FLUSH_FAIL_ASSUMED)   /* [9] a failed flush counts as one */                             \
+	X(COPY_NO_CHECK)        /* [9] a copy takes over though a newer version came */            \
+	X(ACK_EARLY)            /* [2] GOOD before the record is durable */                        \
+	X(NO_FUA)               /* [2] the commit isn't durable when it ends */                    \
+	X(NO_PAYLOAD_CRC)       /* [3] a torn payload above the durable position is believed */    \
+	X(NO_EPOCH)             /* [5] recovery doesn't begin a new epoch */                       \
+	X(NO_SEAL)              /* [5] recovery doesn't seal open segments */                      \
+	X(RECOVERY_NO_FLUSH)    /* [5] recovery relies on what only the drive's cache has */       \
+	X(COMMIT_FAIL_GO_ON)    /* [4] after a failed commit the epoch goes on */                  \
+	X(PARTIAL_NO_UNION)     /* [14] a partial write's record holds only its own sectors */     \
+	X(BYPASS_NO_DRAIN)      /* [11] bypass begins without draining */                          \
+	X(BYPASS_NO_CHECKPOINT) /* [11] bypass begins before the invalidation is durable */        \
+	X(STORE_TWO_IN_FLIGHT)  /* [8] reserved for two batches at once */                         \
+	X(REUSE_READ_IN_FLIGHT) /* [6] a segment is reused under a read */                         \
+	X(ID_REUSED)            /* [17] a new volume gets the id of a removed one */               \
+	X(READ_NO_CRC)          /* [3] what the SSD returns isn't verified */                      \
+	X(WRITETHROUGH_EARLY)   /* [11] GOOD in writethrough before the store was flushed */       \
+	X(ZERO_NO_DESTAGE)      /* [12] zeros turn clean without zeroing the store */              \
+	X(VER_FROM_HEADER)      /* [7] the ver counter goes on from the checkpoint alone */        \
+	X(REMOVE_EARLY)         /* [17] the marker goes before the removal is durable */
+
+#define CACHE_MUTANT_ENUM(name) CACHE_MUTANT_##name,
+enum cache_mutant { CACHE_MUTANTS(CACHE_MUTANT_ENUM) CACHE_MUTANT_COUNT };
+#ifdef CACHE_SIM
+extern enum cache_mutant cache_mutant;
+#define MUTANT(name) (cache_mutant == CACHE_MUTANT_##name)
+#else
+#define MUTANT(name) (false)
+#endif
+
+#define LOC_NONE UINT32_MAX
+#define CACHE_VOLUME_BLOCKS_MAX (1ull << 40)
+#define CACHE_REQ_ENTS 3u         /* head, middle, tail */
+#define CACHE_RECORD_ZEROS_MAX 8u /* they take a header block each */
+#define CACHE_SUBS_MAX 16u        /* reads at once for one request */
+
+struct cache_op;
+
+/* ---- I/O to the SSD and the stores (io.c) -------------------------------------------------- */
+
+/* One block I/O of the cache's own. Its list of memory may hold up to two segments, or borrow more. */
+struct cache_io {
+	struct blk_io io;
+	struct blk_sg sg;
+	struct cache *c;
+	void (*done)(struct cache_io *x, int result);
+	void *ctx;
+	uint64_t a, b; /* the caller's */
+	struct cache_piece piece;
+	struct cache_fill *fill;
+	void *frame;
+	struct iovec *iov; /* of a borrowed list */
+};
+
+struct cache_io *cache_io_get(struct cache *c, void (*done)(struct cache_io *, int), void *ctx);
+void cache_io_put(struct cache_io *x);
+/* Bytes of `buf`, or of the part of `sg` from `at`. The io goes back to the pool after `done`. */
+void cache_io_buf(struct cache_io *x, void *buf, uint64_t len);
+void cache_io_part(struct cache_io *x, const struct blk_sg *sg, uint64_t at, uint64_t len);
+void cache_io_submit(struct cache_io *x, struct blk *b, enum blk_op op, uint32_t flags,
+    uint64_t offset, uint64_t len);
+/* The SSD, in blocks. */
+void cache_ssd_read(struct cache_io *x, uint64_t block, uint32_t count);
+void cache_ssd_write(struct cache_io *x, uint64_t block, uint32_t count, uint32_t flags);
+void cache_ssd_flush(struct cache_io *x);
+/* Page-aligned memory for control structures; zeroed. */
+void *cache_pages_alloc(size_t bytes);
+uint32_t cache_crc_part(const struct blk_sg *sg, uint64_t at, size_t len);
+
+/* 4 KiB frames for partial blocks and fills. NULL: none free; `wait` is run when one is. */
+void *cache_frame_get(struct cache *c);
+void cache_frame_put(struct cache *c, void *frame);
+
+/* A callback to make once, kept in lists. */
+struct cache_waiter {
+	struct list link;
+	cache_done_fn *done;
+	void *ctx;
+	uint64_t a, b;
+};
+void cache_wait(struct list *l, cache_done_fn *done, void *ctx);
+void cache_wake(struct list *l, int result);
+/* Calls done(ctx, result) later in this turn. */
+void cache_later(struct cache *c, cache_done_fn *done, void *ctx, int result);
+
+/* ---- segments (segment.c) ------------------------------------------------------------------ */
+
+enum seg_state {
+	SEG_FREE,    /* a durable checkpoint says so */
+	SEG_OPENING, /* its header is being written */
+	SEG_OPEN,
+	SEG_CLOSED, /* takes no more records; its footer isn't durable */
+	SEG_SEALED,
+	SEG_LOST, /* unreadable: neither believed nor reused */
+};
+
+struct segment {
+	uint64_t generation, epoch, order; /* order: of opening */
+	enum seg_state state;
+	enum cf_stream stream;
+	uint8_t slot;  /* in force */
+	bool changed;  /* since the slot in force was written, or since its checkpoint began */
+	bool in_ck;    /* has a slot in the running checkpoint */
+	bool free_ck;  /* which says that it is free */
+	bool bad;      /* failed a write: not opened again */
+	bool sealing;  /* its footer is on the way */
+	bool stuck;    /* eviction found something it had to leave */
+	uint32_t unit; /* next free one */
+	uint32_t live, dirty; /* units that the index needs; zero records count as one */
+	uint32_t pins;        /* reads in flight */
+	uint32_t records, foot_bytes;
+	uint8_t *dead, *clean; /* bitmaps of data_blocks */
+	uint32_t *crc;         /* of each payload block */
+	void *foot;            /* footer under construction, until sealed */
+};
+
+static inline bool
+bit_get(const uint8_t *map, uint32_t i)
+{
+	return map[i / 8] >> (i % 8) & 1;
+}
+static inline void
+bit_set(uint8_t *map, uint32_t i)
+{
+	map[i / 8] = (uint8_t)(map[i / 8] | 1u << (i % 8));
+}
+
+/* ---- the log (log.c) ----------------------------------------------------------------------- */
+
+/* One descriptor to be. */
+struct cache_ent {
+	uint64_t block, count;
+	uint64_t ver; /* 0: the log gives one */
+	uint16_t flags;
+	uint8_t mask;
+	const struct blk_sg *sg; /* NULL for zeros */
+	uint64_t sg_at;
+	uint32_t loc; /* out */
+};
+
+/* What goes into one record together. */
+struct cache_req {
+	struct list link;
+	struct cache_volume *vol;
+	struct cache_ent ent[CACHE_REQ_ENTS];
+	uint32_t ents, blocks, zeros;
+	/* Durable (W, G) or written (F), in the order of the log; or a failure: nothing of it counts. */
+	void (*done)(struct cache_req *r, int result);
+	void *ctx;
+	uint64_t a;
+	uint64_t since_ns;
+};
+
+#define CACHE_RECORD_IOVS 2304u
+
+struct cache_log {
+	struct cache *c;
+	enum cf_stream stream;
+	uint32_t seg; /* open one, or LOC_NONE */
+	bool opening, busy, blocked;
+	struct list queue;    /* of cache_req, not in a record yet */
+	struct list inflight; /* in the record that is being written */
+	uint64_t seq;         /* of the last record that was built */
+	struct cache_position acked;
+	/* the record that is being written */
+	struct cache_record rec;
+	void *header;
+	struct cache_desc *descs;
+	uint32_t *crcs;
+	struct iovec *iov;
+	uint32_t iovcnt;
+};
+
+int cache_log_init(struct cache *c, enum cf_stream s);
+void cache_log_fini(struct cache_log *l);
+void cache_log_submit(struct cache *c, enum cf_stream s, struct cache_req *r);
+void cache_log_kick(struct cache *c);
+uint32_t cache_log_req_max(const struct cache *c);
+/* Waiting longer than that: -EBUSY. */
+void cache_log_expire(struct cache *c);
+/* The open segment takes no more. */
+void cache_log_close(struct cache_log *l);
+/* epoch.c: the commit of `l` failed. */
+void cache_epoch_end(struct cache *c, struct cache_log *l);
+/* Something that an ending epoch may have waited for has ended. */
+void cache_epoch_check(struct cache *c);
+bool cache_log_idle(const struct cache *c);
+
+void cache_segment_open(struct cache_log *l);
+void cache_segment_close(struct cache *c, uint32_t seg);
+void cache_segment_reset(struct cache *c, struct segment *s);
+uint32_t cache_segment_free_count(const struct cache *c);
+bool cache_segment_all_dead(const struct segment *s);
+void cache_segment_pin(struct cache *c, uint32_t loc);
+void cache_segment_unpin(struct cache *c, uint32_t loc);
+int cache_segment_memory(struct cache *c, struct segment *s);
+
+/* ---- records of zeros (zeros.c) ------------------------------------------------------------ */
+
+struct cache_zero {
+	struct list link; /* in the volume, by ver */
+	struct cache_volume *vol;
+	uint64_t block, count, ver;
+	uint64_t live, dirty; /* blocks that the index shows; those the store lacks */
+	uint32_t loc, id;
+	bool no_unmap;
+};
+
+/* ---- volumes ------------------------------------------------------------------------------- */
+
+/* A range of blocks that one change holds; granted in the order of arrival [1]. */
+struct cache_lock {
+	struct list link;
+	uint64_t first, last;
+	bool granted;
+	void (*grant)(struct cache_lock *k);
+};
+
+/* A fill from its miss to its entry in the index [10]. */
+struct cache_fill {
+	struct list link; /* in the volume */
+	struct cache_req req;
+	struct cache_volume *vol;
+	uint64_t block, count, ver;
+	bool cancelled;
+	struct blk_sg sg;
+	void *mem;
+};
+
+/* Dirty data on its way to a G segment: durable there before it is the only copy. */
+struct cache_copy {
+	struct list link;
+	struct cache_volume *vol;
+	struct cache_piece was;
+	struct cache_req req;
+	struct blk_sg sg;
+	char *mem;
+};
+
+struct destage_item {
+	struct cache_piece piece;
+	uint32_t at; /* in the batch's memory, blocks */
+	int err;
+};
+
+struct destage {
+	bool running;
+	uint64_t cursor;
+	struct destage_item *items;
+	uint32_t count, cap, blocks;
+	char *mem;
+	uint32_t pending, next, sector; /* I/Os in flight; item and sector from which to go on */
+	bool reading, any;
+	uint64_t hold_until_ns; /* after an error */
+	uint32_t failures;
+};
+
+struct cache_volume {
+	struct blk b; /* first */
+	struct list link;
+	struct cache *c;
+	struct cache_volrow row;
+	struct blk *store;
+	const struct cache_marker_ops *marker;
+	void *marker_ctx;
+	struct cache_index ix;
+	enum cache_mode mode;
+	uint64_t blocks;
+	bool open;          /* its LUN has asked for it; else only recovered */
+	struct list locks;  /* cache_lock, by arrival */
+	struct list fills;  /* cache_fill */
+	struct list copies; /* cache_copy in flight */
+	struct list zeros;  /* cache_zero, by ver */
+	struct list held;   /* blk_io that wait for an op or the gate */
+	uint32_t changes;   /* ops that change something, in flight */
+	uint32_t running;   /* ops, of any kind */
+	bool bypass;        /* everything goes to the store alone */
+	bool shut;          /* new changes are held */
+	bool frozen;        /* …by freeze */
+	struct list clean_waiters;
+	struct list idle_waiters; /* until no change is in flight */
+	bool want_clean;
+	uint64_t last_write_ns;
+	struct {
+		int step; /* of a change of mode, eviction or removal; 0: none */
+		enum cache_mode to;
+		bool evict, remove, discard, waiting;
+		int err;
+		cache_done_fn *done;
+		void *ctx;
+	} chg;
+	cache_done_fn *removed;
+	void *removed_ctx;
+	bool closing;
+	struct destage d;
+	struct cache_volume_stats stats;
+};
+
+struct cache {
+	struct loop *home;
+	struct loop *const *loops;
+	struct loop **loops_copy;
+	unsigned loop_count;
+	struct blk *ssd;
+	struct cache_tuning tuning;
+	void (*condition)(void *ctx, enum cache_condition c, bool set, const char *detail);
+	void *ctx;
+	uint8_t uuid[16];
+	struct cache_super super;
+	struct cache_geometry geo;
+	uint64_t ver; /* last one given [1] */
+	uint64_t orders;
+	bool loaded, is_void, epoch_ending, epoch_writing, stopping;
+	struct segment *segs;
+	struct cache_log logs[CF_STREAM_COUNT];
+	struct list volumes;
+	struct cache_zero **zeros; /* by id */
+	uint32_t zeros_cap, zeros_free;
+	struct pool io_pool, op_pool, req_pool, fill_pool;
+	struct bufpool *bufs;
+	struct list frame_waiters; /* cache_op */
+	struct list tick_waiters;
+	struct loop_defer frame_defer, kick_defer, space_defer;
+	struct loop_timer tick;
+	struct list later;
+	struct loop_defer later_defer;
+	/* checkpoint.c */
+	struct {
+		bool running, header_only;
+		uint64_t number; /* last one used */
+		uint8_t header;  /* place in force */
+		struct cache_ckhead head;
+		void *header_buf;
+		char *slots; /* one block for each segment in it */
+		uint32_t *segs;
+		uint32_t count, next, pending;
+		int err;
+		struct list waiters, next_waiters;
+		uint64_t last_ns;
+	} ck;
+	/* voltable.c */
+	struct {
+		uint64_t generation;
+		uint32_t next_id;
+		uint8_t which;
+		bool busy, retry;
+		unsigned failures;
+		void *buf;
+		struct cache_volrow *rows;
+		uint32_t count;
+		struct list waiters, next_waiters;
+	} vt;
+	/* superblock.c */
+	struct {
+		void *buf;
+		unsigned which;
+		cache_done_fn *done;
+		void *ctx;
+	} sb;
+	/* space.c */
+	struct {
+		bool evicting;
+		uint32_t victim;
+		void *buf;
+		bool pressure;
+	} space;
+	struct cache_stats stats;
+};
+
+static inline struct segment *
+seg_of(struct cache *c, uint32_t loc)
+{
+	return &c->segs[loc / c->geo.segment_blocks];
+}
+static inline uint32_t
+unit_of(const struct cache *c, uint32_t loc)
+{
+	return loc % c->geo.segment_blocks;
+}
+static inline uint32_t
+loc_of(const struct cache *c, uint32_t seg, uint32_t unit)
+{
+	return seg * c->geo.segment_blocks + unit;
+}
+static inline uint64_t
+block_of_loc(const struct cache *c, uint32_t loc)
+{
+	return c->geo.segment0_block + loc + 1;
+}
+
+void cache_set_condition(struct cache *c, enum cache_condition k, bool set, const char *detail);
+
+/* superblock.c: both copies of c->super, one after the other, each durable before the next. */
+void cache_super_write(struct cache *c, cache_done_fn *done, void *ctx);
+/* No writes to the SSD from here on [4]. */
+void cache_give_up(struct cache *c, const char *why);
+/* voltable.c: the rows as they are now, durable at done. Fails only when the SSD is void: what a failed
+ * write left is unknown, so it is repeated. */
+void cache_voltable_write(struct cache *c, cache_done_fn *done, void *ctx);
+void cache_voltable_retry(struct cache *c);
+struct cache_volrow *cache_voltable_find(struct cache *c, const uint8_t uuid[16]);
+struct cache_volume *cache_volume_by_id(struct cache *c, uint32_t id);
+struct cache_volume *cache_volume_make(struct cache *c, const struct cache_volrow *row);
+void cache_volume_free(struct cache_volume *v);
+
+/* liveness.c */
+/* The index no longer shows these blocks; gone callback, ctx the volume. */
+void cache_gone(void *volume, const struct cache_piece *old);
+/* True if something older than ver that isn't dead lies under the range [6]. */
+bool cache_hides(const struct cache_volume *v, uint64_t block, uint64_t count, uint64_t ver);
+/* Puts what a durable record says into the index. */
+void cache_apply(struct cache_volume *v, const struct cache_ent *e, uint64_t ver, uint8_t flags);
+/* Takes clean blocks out of the index where that is allowed; returns how many. loc LOC_NONE: any. */
+uint64_t cache_drop(struct cache_volume *v, uint64_t block, uint64_t count, uint32_t loc);
+/* The store has this version, flushed. */
+void cache_turn_clean(struct cache_volume *v, const struct cache_piece *p);
+struct cache_zero *cache_zero_make(struct cache_volume *v, uint64_t block, uint64_t count,
+    uint64_t ver, uint32_t loc, bool no_unmap);
+void cache_zeros_drop(struct cache_volume *v);
+void cache_zero_free(struct cache_zero *z);
+
+/* checkpoint.c */
+void cache_checkpoint_start(struct cache *c);
+bool cache_checkpoint_needed(const struct cache *c);
+void cache_checkpoint_wait(struct cache *c, cache_done_fn *done, void *ctx);
+
+/* space.c */
+void cache_space_kick(struct cache *c);
+void cache_space_run(struct loop_defer *d);
+
+/* destage.c */
+int cache_destage_init(struct cache_volume *v);
+void cache_destage_fini(struct cache_volume *v);
+void cache_destage_kick(struct cache_volume *v);
+void cache_destage_tick(struct cache *c);
+/* Done when no block of the range that is dirty now is dirty any more. */
+void cache_clean_wait(
+    struct cache_volume *v, uint64_t block, uint64_t count, cache_done_fn *done, void *ctx);
+void cache_clean_check(struct cache_volume *v);
+
+/* volume.c, read.c, write.c */
+struct cache_op {
+	struct list link;
+	struct blk_io *io;
+	struct cache_volume *vol;
+	struct cache_lock lock;
+	uint64_t first, last; /* blocks of the range */
+	uint32_t pending;
+	int err;
+	bool is_change, missed, filling;
+	uint64_t at;    /* READ: bytes of the request that are under way */
+	void *frame[2]; /* changes: head and tail, merged with what is there [14] */
+	uint8_t mask[2];
+	struct blk_sg frame_sg[2];
+	void (*again)(struct cache_op *op); /* when a frame is free */
+};
+void cache_op_end(struct cache_op *op, int result);
+void cache_read_start(struct cache_op *op);
+void cache_write_start(struct cache_op *op);
+void cache_bypass_start(struct cache_op *op);
+void cache_volume_release(struct cache_volume *v);
+uint8_t cache_valid_mask(const struct cache_volume *v, uint64_t block);
+
+void cache_lock_take(struct cache_volume *v, struct cache_lock *k);
+void cache_lock_drop(struct cache_volume *v, struct cache_lock *k);
+bool cache_lock_overlaps(const struct cache_volume *v, uint64_t first, uint64_t last);
+
+/* fill.c */
+/* The store is about to be asked for this hole. NULL: it isn't to be filled. */
+struct cache_fill *cache_fill_begin(struct cache_volume *v, uint64_t block, uint64_t count);
+/* The store's answer; f is the log's from here on. */
+void cache_fill_data(struct cache_fill *f, const struct blk_sg *sg, uint64_t at);
+void cache_fill_abandon(struct cache_fill *f);
+void cache_fill_cancel(struct cache_volume *v, uint64_t first, uint64_t last);
+/* Units of a record that the index doesn't take: nothing of them may be found after a crash [6]. */
+void cache_units_dead(struct cache *c, uint32_t loc, uint64_t count);
+
+/* mode.c: something that a change of mode may wait for has happened. */
+void cache_mode_poke(struct cache_volume *v);
+
+/* recover.c */
+struct cache *cache_alloc(const struct cache_args *args);
+int cache_size(struct cache *c);
+void cache_go(struct cache *c);
+void cache_free(struct cache *c);
+
+#endif

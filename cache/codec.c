@@ -1,0 +1,638 @@
+/* From and to the bytes on the SSD: see format.h and docs/format/cache.md. */
+#include "cache/codec.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/crc32c.h"
+
+#define SEGMENTS_MIN 6u
+#define SEGMENT_BLOCKS_DEFAULT 16384u /* 64 MiB */
+#define SEGMENT_BLOCKS_MIN 16u
+#define SEGMENTS_WANTED 32u /* a small device gets smaller segments, down to 1 MiB, for so many */
+#define FOOTER_SHARE 50u    /* a footer takes one in so many blocks, at least one */
+#define BLOCKS_MAX (1ull << 44)     /* of a device: 64 PiB */
+#define VOL_BLOCKS_MAX (1ull << 51) /* of a volume */
+#define ROWS_PER_BLOCK (CF_BLOCK_BYTES / sizeof(struct cf_volume))
+
+/* ---- heads ------------------------------------------------------------------------------- */
+
+bool
+cf_all_zero(const void *p, size_t len)
+{
+	const uint8_t *b = p;
+	for (size_t i = 0; i < len; i++)
+		if (b[i] != 0)
+			return false;
+	return true;
+}
+
+static uint32_t
+head_crc(const void *buf, uint32_t bytes)
+{
+	static const uint8_t zero[4];
+	const uint8_t *p = buf;
+	size_t at = offsetof(struct cf_head, crc);
+	uint32_t crc = crc32c_update(CRC32C_INIT, p, at);
+	crc = crc32c_update(crc, zero, sizeof zero);
+	crc = crc32c_update(crc, p + at + sizeof zero, bytes - at - sizeof zero);
+	return crc32c_final(crc);
+}
+
+uint32_t
+cf_seal(void *buf, enum cf_type type, uint32_t bytes, const uint8_t uuid[16], uint64_t place,
+    uint64_t generation)
+{
+	struct cf_head *h = buf;
+	ASSERT(bytes >= sizeof *h);
+	le32_put(&h->magic, CF_MAGIC);
+	le16_put(&h->type, (uint16_t)type);
+	le16_put(&h->version, CF_VERSION);
+	le32_put(&h->bytes, bytes);
+	memcpy(h->uuid, uuid, sizeof h->uuid);
+	le64_put(&h->place, place);
+	le64_put(&h->generation, generation);
+	uint32_t crc = head_crc(buf, bytes);
+	le32_put(&h->crc, crc);
+	return crc;
+}
+
+bool
+cf_check(const void *buf, size_t cap, enum cf_type type, const uint8_t *uuid, uint64_t place)
+{
+	const struct cf_head *h = buf;
+	if (cap < sizeof *h)
+		return false;
+	uint32_t bytes = le32_get(h->bytes);
+	return le32_get(h->magic) == CF_MAGIC && le16_get(h->type) == type &&
+	       le16_get(h->version) == CF_VERSION && bytes >= sizeof *h && bytes <= cap &&
+	       le64_get(h->place) == place &&
+	       (uuid == NULL || memcmp(h->uuid, uuid, sizeof h->uuid) == 0) &&
+	       head_crc(buf, bytes) == le32_get(h->crc);
+}
+
+static void
+position_put(struct cf_position *to, const struct cache_position *from)
+{
+	le64_put(&to->epoch, from->epoch);
+	le64_put(&to->seq, from->seq);
+	le32_put(&to->crc, from->crc);
+}
+
+static struct cache_position
+position_get(const struct cf_position *p)
+{
+	return (struct cache_position){le64_get(p->epoch), le64_get(p->seq), le32_get(p->crc)};
+}
+
+/* ---- geometry ---------------------------------------------------------------------------- */
+
+static void
+geometry_areas(struct cache_geometry *g)
+{
+	g->data_blocks = g->segment_blocks - 1 - g->footer_blocks;
+	g->voltable_block = 2;
+	g->liveness_block = g->voltable_block + 2ull * g->voltable_blocks;
+	g->checkpoint_block = g->liveness_block + 2ull * g->segment_count;
+	g->segment0_block = g->checkpoint_block + 2;
+}
+
+static uint32_t
+segment_blocks_for(uint64_t blocks)
+{
+	uint32_t n = SEGMENT_BLOCKS_DEFAULT;
+	while (n > 256 && blocks / n < SEGMENTS_WANTED)
+		n /= 2;
+	return n;
+}
+
+int
+cache_geometry_make(
+    struct cache_geometry *ret, uint64_t size_bytes, uint32_t segment_blocks, uint32_t volumes_max)
+{
+	struct cache_geometry g = {.size_blocks = size_bytes >> CF_BLOCK_SHIFT};
+	g.segment_blocks = segment_blocks != 0 ? segment_blocks : segment_blocks_for(g.size_blocks);
+	if (g.segment_blocks < SEGMENT_BLOCKS_MIN || g.segment_blocks > SEGMENT_BLOCKS_DEFAULT)
+		return -EINVAL;
+	g.footer_blocks = g.segment_blocks / FOOTER_SHARE;
+	if (g.footer_blocks == 0)
+		g.footer_blocks = 1;
+	g.voltable_blocks = (uint32_t)((volumes_max + ROWS_PER_BLOCK) / ROWS_PER_BLOCK);
+	uint64_t fixed = 2 + 2ull * g.voltable_blocks + 2;
+	if (g.size_blocks <= fixed || g.size_blocks > BLOCKS_MAX)
+		return -ENOSPC;
+	/* A segment's own blocks and its two slots. */
+	uint64_t count = (g.size_blocks - fixed) / (g.segment_blocks + 2u);
+	if (count < SEGMENTS_MIN)
+		return -ENOSPC;
+	/* Places in memory are 32 bits of blocks. */
+	uint64_t most = UINT32_MAX / g.segment_blocks;
+	g.segment_count = (uint32_t)(count < most ? count : most);
+	geometry_areas(&g);
+	ASSERT(g.data_blocks <= CF_DATA_BLOCKS_MAX);
+	*ret = g;
+	return 0;
+}
+
+uint32_t
+cache_geometry_volumes_max(const struct cache_geometry *g)
+{
+	return (uint32_t)(g->voltable_blocks * ROWS_PER_BLOCK - 1);
+}
+
+static bool
+geometry_good(const struct cache_geometry *g, uint64_t device_bytes)
+{
+	struct cache_geometry want = *g;
+	if (g->segment_blocks < SEGMENT_BLOCKS_MIN || g->segment_blocks > SEGMENT_BLOCKS_DEFAULT)
+		return false;
+	if (g->footer_blocks == 0 || g->footer_blocks > g->segment_blocks / 2)
+		return false;
+	if (g->segment_count < SEGMENTS_MIN || g->voltable_blocks == 0 || g->voltable_blocks > 256)
+		return false;
+	if (g->segment_count > UINT32_MAX / g->segment_blocks)
+		return false;
+	geometry_areas(&want);
+	return want.data_blocks <= CF_DATA_BLOCKS_MAX && want.data_blocks >= 8 &&
+	       want.voltable_block == g->voltable_block &&
+	       want.liveness_block == g->liveness_block &&
+	       want.checkpoint_block == g->checkpoint_block &&
+	       want.segment0_block == g->segment0_block &&
+	       cache_segment_block(&want, g->segment_count) <= g->size_blocks &&
+	       g->size_blocks <= device_bytes >> CF_BLOCK_SHIFT;
+}
+
+/* ---- superblock -------------------------------------------------------------------------- */
+
+void
+cache_super_encode(const struct cache_super *s, unsigned which, void *buf)
+{
+	struct cf_super *d = buf;
+	memset(d, 0, sizeof *d);
+	le64_put(&d->ro_compat, s->ro_compat);
+	le64_put(&d->size_blocks, s->geo.size_blocks);
+	le32_put(&d->segment_blocks, s->geo.segment_blocks);
+	le32_put(&d->segment_count, s->geo.segment_count);
+	le32_put(&d->footer_blocks, s->geo.footer_blocks);
+	le32_put(&d->voltable_blocks, s->geo.voltable_blocks);
+	le64_put(&d->voltable_block, s->geo.voltable_block);
+	le64_put(&d->liveness_block, s->geo.liveness_block);
+	le64_put(&d->checkpoint_block, s->geo.checkpoint_block);
+	le64_put(&d->segment0_block, s->geo.segment0_block);
+	le64_put(&d->epoch, s->epoch);
+	for (unsigned i = 0; i < CF_STREAM_COUNT; i++)
+		position_put(&d->end[i], &s->end[i]);
+	memcpy(d->host, s->host, sizeof d->host);
+	le32_put(&d->state, s->is_void);
+	le32_put(&d->member_count, 1);
+	memcpy(d->members[0], s->uuid, sizeof s->uuid);
+	cf_seal(d, CF_SUPER, sizeof *d, s->uuid, which, s->generation);
+}
+
+/* A newer version moves nothing that tells it from ours: magic, type, place and CRC stay. */
+static bool
+super_is_newer(const void *buf, unsigned which)
+{
+	const struct cf_head *h = buf;
+	uint32_t bytes = le32_get(h->bytes);
+	return le32_get(h->magic) == CF_MAGIC && le16_get(h->type) == CF_SUPER &&
+	       le16_get(h->version) > CF_VERSION && le64_get(h->place) == which &&
+	       bytes >= sizeof *h && bytes <= CF_BLOCK_BYTES &&
+	       head_crc(buf, bytes) == le32_get(h->crc);
+}
+
+enum cf_verdict
+cache_super_decode(const void *buf, unsigned which, uint64_t device_bytes, struct cache_super *ret)
+{
+	const struct cf_super *d = buf;
+	if (super_is_newer(buf, which))
+		return CF_NEWER;
+	if (!cf_check(buf, CF_BLOCK_BYTES, CF_SUPER, NULL, which) ||
+	    le32_get(d->head.bytes) != sizeof *d)
+		return CF_BAD;
+	if ((le64_get(d->incompat) & ~CF_INCOMPAT_KNOWN) != 0 || le32_get(d->member_count) != 1)
+		return CF_NEWER;
+	struct cache_super s = {
+	    .generation = le64_get(d->head.generation),
+	    .ro_compat = le64_get(d->ro_compat),
+	    .geo =
+	        {
+	            .size_blocks = le64_get(d->size_blocks),
+	            .segment_blocks = le32_get(d->segment_blocks),
+	            .segment_count = le32_get(d->segment_count),
+	            .footer_blocks = le32_get(d->footer_blocks),
+	            .voltable_blocks = le32_get(d->voltable_blocks),
+	            .voltable_block = le64_get(d->voltable_block),
+	            .liveness_block = le64_get(d->liveness_block),
+	            .checkpoint_block = le64_get(d->checkpoint_block),
+	            .segment0_block = le64_get(d->segment0_block),
+	        },
+	    .epoch = le64_get(d->epoch),
+	    .is_void = le32_get(d->state) != 0,
+	};
+	if (!geometry_good(&s.geo, device_bytes) || s.epoch == 0 || s.epoch > UINT64_MAX / 2 ||
+	    le32_get(d->state) > 1 || le32_get(d->member_index) != 0 ||
+	    memcmp(d->members[0], d->head.uuid, 16) != 0)
+		return CF_BAD;
+	s.geo.data_blocks = s.geo.segment_blocks - 1 - s.geo.footer_blocks;
+	for (unsigned i = 0; i < CF_STREAM_COUNT; i++)
+		s.end[i] = position_get(&d->end[i]);
+	memcpy(s.uuid, d->head.uuid, sizeof s.uuid);
+	memcpy(s.host, d->host, sizeof s.host);
+	*ret = s;
+	return CF_OK;
+}
+
+/* ---- volume table ------------------------------------------------------------------------ */
+
+static uint64_t
+voltable_place(const struct cache_geometry *g, unsigned which)
+{
+	return g->voltable_block + (uint64_t)which * g->voltable_blocks;
+}
+
+void
+cache_voltable_encode(const struct cache_geometry *g, const uint8_t uuid[16], unsigned which,
+    uint64_t generation, uint32_t next_id, const struct cache_volrow *rows, uint32_t count,
+    void *buf)
+{
+	ASSERT(count <= cache_geometry_volumes_max(g));
+	memset(buf, 0, (size_t)g->voltable_blocks * CF_BLOCK_BYTES);
+	struct cf_voltable *t = buf;
+	struct cf_volume *v = (struct cf_volume *)(void *)(t + 1);
+	le32_put(&t->next_id, next_id);
+	le32_put(&t->count, count);
+	for (uint32_t i = 0; i < count; i++, v++, rows++) {
+		le32_put(&v->id, rows->id);
+		v->state = CF_VOL_ACTIVE;
+		v->mode = rows->mode;
+		le16_put(&v->flags, rows->dirty ? CF_VOL_DIRTY : 0);
+		memcpy(v->uuid, rows->uuid, sizeof v->uuid);
+		memcpy(v->name, rows->name, strnlen(rows->name, CACHE_NAME_MAX));
+		memcpy(v->store, rows->store, strnlen(rows->store, CACHE_STORE_MAX));
+		le64_put(&v->size_bytes, rows->size_bytes);
+		le64_put(&v->marker_gen, rows->marker_gen);
+		le64_put(&v->marker_next, rows->marker_next);
+	}
+	uint32_t bytes = (uint32_t)(sizeof *t + count * sizeof *v);
+	cf_seal(buf, CF_VOLTABLE, bytes, uuid, voltable_place(g, which), generation);
+}
+
+static bool
+volume_decode(const struct cf_volume *v, struct cache_volrow *row)
+{
+	*row = (struct cache_volrow){
+	    .id = le32_get(v->id),
+	    .mode = v->mode,
+	    .dirty = le16_get(v->flags) & CF_VOL_DIRTY,
+	    .size_bytes = le64_get(v->size_bytes),
+	    .marker_gen = le64_get(v->marker_gen),
+	    .marker_next = le64_get(v->marker_next),
+	};
+	memcpy(row->uuid, v->uuid, sizeof row->uuid);
+	memcpy(row->name, v->name, CACHE_NAME_MAX);
+	memcpy(row->store, v->store, CACHE_STORE_MAX);
+	return row->id != 0 && v->state == CF_VOL_ACTIVE && v->name[CACHE_NAME_MAX] == '\0' &&
+	       v->store[CACHE_STORE_MAX] == '\0' && row->size_bytes % 512 == 0 &&
+	       row->size_bytes >> CF_BLOCK_SHIFT < VOL_BLOCKS_MAX;
+}
+
+bool
+cache_voltable_decode(const struct cache_geometry *g, const uint8_t uuid[16], unsigned which,
+    const void *buf, uint64_t *ret_generation, uint32_t *ret_next_id, struct cache_volrow *rows,
+    uint32_t *ret_count)
+{
+	const struct cf_voltable *t = buf;
+	size_t cap = (size_t)g->voltable_blocks * CF_BLOCK_BYTES;
+	if (!cf_check(buf, cap, CF_VOLTABLE, uuid, voltable_place(g, which)))
+		return false;
+	uint32_t count = le32_get(t->count), next_id = le32_get(t->next_id);
+	if (count > cache_geometry_volumes_max(g) ||
+	    le32_get(t->head.bytes) != sizeof *t + count * sizeof(struct cf_volume))
+		return false;
+	const struct cf_volume *v = (const struct cf_volume *)(const void *)(t + 1);
+	for (uint32_t i = 0; i < count; i++) {
+		if (!volume_decode(&v[i], &rows[i]) || rows[i].id >= next_id)
+			return false;
+		for (uint32_t k = 0; k < i; k++)
+			if (rows[k].id == rows[i].id)
+				return false;
+	}
+	*ret_generation = le64_get(t->head.generation);
+	*ret_next_id = next_id;
+	*ret_count = count;
+	return true;
+}
+
+/* ---- liveness slots and the checkpoint header ---------------------------------------------- */
+
+void
+cache_slot_encode(const struct cache_geometry *g, const uint8_t uuid[16], uint32_t seg,
+    unsigned which, const struct cache_slot *s, void *buf)
+{
+	struct cf_slot *d = buf;
+	size_t bytes = (g->data_blocks + 7) / 8;
+	memset(d, 0, sizeof *d);
+	le64_put(&d->checkpoint, s->checkpoint);
+	le32_put(&d->segment, seg);
+	d->which = (uint8_t)which;
+	d->state = s->in_use ? CF_SLOT_IN_USE : CF_SLOT_FREE;
+	if (s->in_use) {
+		memcpy(d->dead, s->dead, bytes);
+		memcpy(d->clean, s->clean, bytes);
+	}
+	cf_seal(d, CF_SLOT, sizeof *d, uuid, cache_slot_block(g, seg, which), s->generation);
+}
+
+bool
+cache_slot_decode(const struct cache_geometry *g, const uint8_t uuid[16], uint32_t seg,
+    unsigned which, const void *buf, struct cache_slot *ret)
+{
+	const struct cf_slot *d = buf;
+	if (!cf_check(buf, CF_BLOCK_BYTES, CF_SLOT, uuid, cache_slot_block(g, seg, which)) ||
+	    le32_get(d->head.bytes) != sizeof *d || le32_get(d->segment) != seg ||
+	    d->which != which || d->state > CF_SLOT_IN_USE)
+		return false;
+	*ret = (struct cache_slot){
+	    .checkpoint = le64_get(d->checkpoint),
+	    .generation = le64_get(d->head.generation),
+	    .in_use = d->state == CF_SLOT_IN_USE,
+	    .dead = d->dead,
+	    .clean = d->clean,
+	};
+	return true;
+}
+
+void
+cache_ckhead_encode(const struct cache_geometry *g, const uint8_t uuid[16], unsigned which,
+    const struct cache_ckhead *c, void *buf)
+{
+	struct cf_checkpoint *d = buf;
+	memset(d, 0, sizeof *d);
+	le64_put(&d->ver, c->ver);
+	for (unsigned i = 0; i < CF_STREAM_COUNT; i++)
+		position_put(&d->pos[i], &c->pos[i]);
+	cf_seal(d, CF_CHECKPOINT, sizeof *d, uuid, g->checkpoint_block + which, c->number);
+}
+
+bool
+cache_ckhead_decode(const struct cache_geometry *g, const uint8_t uuid[16], unsigned which,
+    const void *buf, struct cache_ckhead *ret)
+{
+	const struct cf_checkpoint *d = buf;
+	if (!cf_check(buf, CF_BLOCK_BYTES, CF_CHECKPOINT, uuid, g->checkpoint_block + which) ||
+	    le32_get(d->head.bytes) != sizeof *d)
+		return false;
+	ret->number = le64_get(d->head.generation);
+	ret->ver = le64_get(d->ver);
+	for (unsigned i = 0; i < CF_STREAM_COUNT; i++)
+		ret->pos[i] = position_get(&d->pos[i]);
+	return true;
+}
+
+/* ---- segments ---------------------------------------------------------------------------- */
+
+void
+cache_seghead_encode(const struct cache_geometry *g, const uint8_t uuid[16], uint32_t seg,
+    const struct cache_seghead *h, void *buf)
+{
+	struct cf_segment *d = buf;
+	memset(d, 0, sizeof *d);
+	le32_put(&d->segment, seg);
+	d->stream = (uint8_t)h->stream;
+	le64_put(&d->epoch, h->epoch);
+	le64_put(&d->first_seq, h->first_seq);
+	cf_seal(d, CF_SEGMENT, sizeof *d, uuid, cache_segment_block(g, seg), h->generation);
+}
+
+bool
+cache_seghead_decode(const struct cache_geometry *g, const uint8_t uuid[16], uint32_t seg,
+    const void *buf, struct cache_seghead *ret)
+{
+	const struct cf_segment *d = buf;
+	if (!cf_check(buf, CF_BLOCK_BYTES, CF_SEGMENT, uuid, cache_segment_block(g, seg)) ||
+	    le32_get(d->head.bytes) != sizeof *d || le32_get(d->segment) != seg ||
+	    d->stream >= CF_STREAM_COUNT)
+		return false;
+	*ret = (struct cache_seghead){
+	    .generation = le64_get(d->head.generation),
+	    .epoch = le64_get(d->epoch),
+	    .first_seq = le64_get(d->first_seq),
+	    .stream = d->stream,
+	};
+	return true;
+}
+
+/* ---- records ----------------------------------------------------------------------------- */
+
+uint32_t
+cache_record_bytes(uint32_t descs, uint32_t blocks)
+{
+	return (uint32_t)(sizeof(struct cf_record) + descs * sizeof(struct cf_desc) +
+	                  blocks * sizeof(le32));
+}
+
+uint32_t
+cache_record_header_blocks(uint32_t descs, uint32_t zeros, uint32_t blocks)
+{
+	uint32_t n = (cache_record_bytes(descs, blocks) + CF_BLOCK_BYTES - 1) >> CF_BLOCK_SHIFT;
+	return n > zeros ? n : zeros;
+}
+
+void
+cache_record_encode(const struct cache_geometry *g, const uint8_t uuid[16], uint32_t seg,
+    struct cache_record *r, const struct cache_desc *descs, const uint32_t *crcs, void *buf)
+{
+	struct cf_record *d = buf;
+	memset(d, 0, (size_t)r->header_blocks * CF_BLOCK_BYTES);
+	struct cf_desc *to = (struct cf_desc *)(void *)(d + 1);
+	for (uint32_t i = 0; i < r->desc_count; i++, to++, descs++) {
+		le32_put(&to->volume, descs->volume);
+		le16_put(&to->flags, descs->flags);
+		to->mask = descs->mask;
+		le64_put(&to->block, descs->block);
+		le64_put(&to->count, descs->count);
+		le64_put(&to->ver, descs->ver);
+		le32_put(&to->place, descs->place);
+	}
+	le32 *c = (le32 *)(void *)to;
+	for (uint32_t i = 0; i < r->payload_blocks; i++)
+		le32_put(&c[i], crcs[i]);
+	le32_put(&d->segment, seg);
+	d->stream = (uint8_t)r->stream;
+	le16_put(&d->desc_count, (uint16_t)r->desc_count);
+	le64_put(&d->epoch, r->epoch);
+	le64_put(&d->seq, r->seq);
+	le32_put(&d->prev_crc, r->prev_crc);
+	le16_put(&d->header_blocks, (uint16_t)r->header_blocks);
+	le32_put(&d->payload_blocks, r->payload_blocks);
+	le64_put(&d->durable_seq, r->durable_seq);
+	r->bytes = cache_record_bytes(r->desc_count, r->payload_blocks);
+	r->crc =
+	    cf_seal(d, CF_RECORD, r->bytes, uuid, cache_data_block(g, seg, r->unit), r->generation);
+}
+
+void
+cache_desc_get(const struct cf_desc *d, struct cache_desc *ret)
+{
+	*ret = (struct cache_desc){
+	    .volume = le32_get(d->volume),
+	    .flags = le16_get(d->flags),
+	    .mask = d->mask,
+	    .block = le64_get(d->block),
+	    .count = le64_get(d->count),
+	    .ver = le64_get(d->ver),
+	    .place = le32_get(d->place),
+	};
+}
+
+/* Descriptors in the order of their places, which cover the payload exactly. */
+static bool
+descs_good(const struct cache_record *r)
+{
+	uint32_t zero = r->unit, next = r->unit + r->header_blocks;
+	const uint32_t end = next + r->payload_blocks;
+	for (uint32_t i = 0; i < r->desc_count; i++) {
+		struct cache_desc d;
+		cache_desc_get(&r->descs[i], &d);
+		if (d.volume == 0 || (d.flags & ~CF_DESC_KNOWN) != 0 || d.mask == 0 || d.ver == 0 ||
+		    d.ver > UINT64_MAX / 2 || d.count == 0 || d.count > VOL_BLOCKS_MAX ||
+		    d.block > VOL_BLOCKS_MAX)
+			return false;
+		if (d.mask != 0xff && (d.count != 1 || (d.flags & CF_DESC_ZERO)))
+			return false;
+		if (d.flags & CF_DESC_ZERO) {
+			if (d.place != zero || zero >= r->unit + r->header_blocks)
+				return false;
+			zero++;
+			continue;
+		}
+		if (d.flags != 0 || d.place != next || d.count > end - next)
+			return false;
+		next += (uint32_t)d.count;
+	}
+	return next == end;
+}
+
+bool
+cache_record_decode(const struct cache_geometry *g, const uint8_t uuid[16], uint32_t seg,
+    uint32_t unit, const void *buf, size_t cap, struct cache_record *ret)
+{
+	const struct cf_record *d = buf;
+	if (cap < sizeof *d)
+		return false;
+	uint64_t place = le64_get(d->head.place), first = cache_data_block(g, seg, 0);
+	if (place < first || place - first >= g->data_blocks)
+		return false;
+	if ((unit != UINT32_MAX && place - first != unit) ||
+	    !cf_check(buf, cap, CF_RECORD, uuid, place))
+		return false;
+	struct cache_record r = {
+	    .generation = le64_get(d->head.generation),
+	    .epoch = le64_get(d->epoch),
+	    .seq = le64_get(d->seq),
+	    .durable_seq = le64_get(d->durable_seq),
+	    .crc = le32_get(d->head.crc),
+	    .prev_crc = le32_get(d->prev_crc),
+	    .bytes = le32_get(d->head.bytes),
+	    .stream = d->stream,
+	    .unit = (uint32_t)(place - first),
+	    .header_blocks = le16_get(d->header_blocks),
+	    .payload_blocks = le32_get(d->payload_blocks),
+	    .desc_count = le16_get(d->desc_count),
+	};
+	uint32_t room = g->data_blocks - r.unit;
+	if (le32_get(d->segment) != seg || d->stream >= CF_STREAM_COUNT || r.desc_count == 0 ||
+	    r.desc_count > CACHE_RECORD_DESCS_MAX || r.payload_blocks > CACHE_RECORD_BLOCKS_MAX ||
+	    r.header_blocks == 0 || r.header_blocks > CACHE_RECORD_HEADER_BLOCKS_MAX ||
+	    r.header_blocks > room || r.payload_blocks > room - r.header_blocks ||
+	    r.bytes != cache_record_bytes(r.desc_count, r.payload_blocks) ||
+	    r.bytes > r.header_blocks * CF_BLOCK_BYTES || r.seq == 0 || r.durable_seq >= r.seq)
+		return false;
+	r.descs = (const struct cf_desc *)(const void *)(d + 1);
+	r.crcs = (const le32 *)(const void *)(r.descs + r.desc_count);
+	if (!descs_good(&r))
+		return false;
+	*ret = r;
+	return true;
+}
+
+/* ---- footers ----------------------------------------------------------------------------- */
+
+void
+cache_footer_encode(const struct cache_geometry *g, const uint8_t uuid[16], uint32_t seg,
+    const struct cache_footer *f, void *buf)
+{
+	struct cf_footer *d = buf;
+	size_t cap = (size_t)g->footer_blocks * CF_BLOCK_BYTES;
+	ASSERT(f->bytes >= sizeof *d && f->bytes <= cap);
+	memset(d, 0, sizeof *d);
+	memset((char *)buf + f->bytes, 0, cap - f->bytes);
+	le32_put(&d->segment, seg);
+	d->stream = (uint8_t)f->stream;
+	le64_put(&d->epoch, f->epoch);
+	le32_put(&d->record_count, f->record_count);
+	le32_put(&d->used_blocks, f->used_blocks);
+	cf_seal(d, CF_FOOTER, f->bytes, uuid, cache_footer_block(g, seg), f->generation);
+}
+
+uint32_t
+cache_footer_bytes(
+    const struct cache_geometry *g, const uint8_t uuid[16], uint32_t seg, const void *block)
+{
+	const struct cf_head *h = block;
+	uint32_t bytes = le32_get(h->bytes);
+	if (le32_get(h->magic) != CF_MAGIC || le16_get(h->type) != CF_FOOTER ||
+	    memcmp(h->uuid, uuid, sizeof h->uuid) != 0 ||
+	    le64_get(h->place) != cache_footer_block(g, seg) || bytes < sizeof(struct cf_footer) ||
+	    bytes > g->footer_blocks * CF_BLOCK_BYTES)
+		return 0;
+	return bytes;
+}
+
+bool
+cache_footer_next(const struct cache_geometry *g, const uint8_t uuid[16], uint32_t seg,
+    const void *buf, const struct cache_footer *f, uint32_t *at, struct cache_record *ret)
+{
+	if (*at == 0)
+		*at = sizeof(struct cf_footer);
+	if (*at >= f->bytes || !cache_record_decode(g, uuid, seg, UINT32_MAX,
+	                           (const char *)buf + *at, f->bytes - *at, ret))
+		return false;
+	*at += cache_footer_need(ret->bytes);
+	return true;
+}
+
+bool
+cache_footer_decode(const struct cache_geometry *g, const uint8_t uuid[16], uint32_t seg,
+    const void *buf, size_t cap, struct cache_footer *ret)
+{
+	const struct cf_footer *d = buf;
+	if (cap < sizeof *d || !cf_check(buf, cap, CF_FOOTER, uuid, cache_footer_block(g, seg)))
+		return false;
+	struct cache_footer f = {
+	    .generation = le64_get(d->head.generation),
+	    .epoch = le64_get(d->epoch),
+	    .stream = d->stream,
+	    .record_count = le32_get(d->record_count),
+	    .used_blocks = le32_get(d->used_blocks),
+	    .bytes = le32_get(d->head.bytes),
+	};
+	if (f.bytes < sizeof *d || le32_get(d->segment) != seg || d->stream >= CF_STREAM_COUNT ||
+	    f.used_blocks > g->data_blocks)
+		return false;
+	uint32_t at = 0, records = 0, unit = 0;
+	struct cache_record r;
+	for (; cache_footer_next(g, uuid, seg, buf, &f, &at, &r); records++) {
+		if (r.generation != f.generation || r.stream != f.stream || r.unit < unit)
+			return false;
+		unit = r.unit + r.header_blocks + r.payload_blocks;
+		if (unit > f.used_blocks)
+			return false;
+	}
+	if (records != f.record_count || (at == 0 ? sizeof *d : at) != f.bytes)
+		return false;
+	*ret = f;
+	return true;
+}

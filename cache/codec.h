@@ -1,0 +1,207 @@
+/*
+ * From and to the bytes of format.h. Pure: no I/O, no state. Bytes that come in are hostile; what
+ * a function here accepted may be relied on.
+ */
+#ifndef CACHE_CODEC_H
+#define CACHE_CODEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cache/format.h"
+
+/* Where things are; all in blocks. */
+struct cache_geometry {
+	uint64_t size_blocks;
+	uint32_t segment_blocks;
+	uint32_t segment_count;
+	uint32_t footer_blocks;
+	uint32_t data_blocks; /* of a segment: without header and footer */
+	uint32_t voltable_blocks;
+	uint64_t voltable_block, liveness_block, checkpoint_block, segment0_block;
+};
+
+/*
+ * The geometry of a device of size_bytes. segment_blocks 0: 64 MiB, smaller on a small device.
+ * 0; -ENOSPC: fewer than 6 segments.
+ */
+int cache_geometry_make(
+    struct cache_geometry *ret, uint64_t size_bytes, uint32_t segment_blocks, uint32_t volumes_max);
+uint32_t cache_geometry_volumes_max(const struct cache_geometry *g);
+
+static inline uint64_t
+cache_segment_block(const struct cache_geometry *g, uint32_t seg)
+{
+	return g->segment0_block + (uint64_t)seg * g->segment_blocks;
+}
+/* First block of the data area. */
+static inline uint64_t
+cache_data_block(const struct cache_geometry *g, uint32_t seg, uint32_t unit)
+{
+	return cache_segment_block(g, seg) + 1 + unit;
+}
+static inline uint64_t
+cache_footer_block(const struct cache_geometry *g, uint32_t seg)
+{
+	return cache_segment_block(g, seg) + 1 + g->data_blocks;
+}
+static inline uint64_t
+cache_slot_block(const struct cache_geometry *g, uint32_t seg, unsigned which)
+{
+	return g->liveness_block + (uint64_t)which * g->segment_count + seg;
+}
+
+/* Fills the head of a structure of `bytes` and computes its CRC, last of all. Returns the CRC. */
+uint32_t cf_seal(void *buf, enum cf_type type, uint32_t bytes, const uint8_t uuid[16],
+    uint64_t place, uint64_t generation);
+/*
+ * True if buf (of cap bytes) begins with an intact structure of this type, version, UUID (NULL: any)
+ * and place, not longer than cap.
+ */
+bool cf_check(const void *buf, size_t cap, enum cf_type type, const uint8_t *uuid, uint64_t place);
+bool cf_all_zero(const void *p, size_t len);
+
+struct cache_position {
+	uint64_t epoch, seq;
+	uint32_t crc;
+};
+
+struct cache_super {
+	uint8_t uuid[16];
+	uint64_t generation;
+	uint64_t ro_compat;
+	struct cache_geometry geo;
+	uint64_t epoch;
+	struct cache_position end[CF_STREAM_COUNT];
+	uint8_t host[16];
+	bool is_void;
+};
+
+enum cf_verdict {
+	CF_OK,
+	CF_BAD,   /* not an intact structure of ours */
+	CF_NEWER, /* a feature or version that isn't known here: leave it alone */
+};
+
+/* `which` 0 or 1: the copy, whose address is part of it. buf: a block. */
+void cache_super_encode(const struct cache_super *s, unsigned which, void *buf);
+enum cf_verdict cache_super_decode(
+    const void *buf, unsigned which, uint64_t device_bytes, struct cache_super *ret);
+
+#define CACHE_NAME_MAX 63u
+#define CACHE_STORE_MAX 127u
+
+struct cache_volrow {
+	uint32_t id;
+	uint8_t mode;
+	bool dirty;
+	uint8_t uuid[16];
+	char name[CACHE_NAME_MAX + 1];
+	char store[CACHE_STORE_MAX + 1];
+	uint64_t size_bytes;
+	uint64_t marker_gen, marker_next;
+};
+
+/* buf: voltable_blocks. */
+void cache_voltable_encode(const struct cache_geometry *g, const uint8_t uuid[16], unsigned which,
+    uint64_t generation, uint32_t next_id, const struct cache_volrow *rows, uint32_t count,
+    void *buf);
+/* rows: room for cache_geometry_volumes_max(). False: not intact. */
+bool cache_voltable_decode(const struct cache_geometry *g, const uint8_t uuid[16], unsigned which,
+    const void *buf, uint64_t *ret_generation, uint32_t *ret_next_id, struct cache_volrow *rows,
+    uint32_t *ret_count);
+
+struct cache_slot {
+	uint64_t checkpoint, generation;
+	bool in_use;
+	const uint8_t *dead, *clean; /* into the buffer at decode; borrowed at encode */
+};
+void cache_slot_encode(const struct cache_geometry *g, const uint8_t uuid[16], uint32_t seg,
+    unsigned which, const struct cache_slot *s, void *buf);
+bool cache_slot_decode(const struct cache_geometry *g, const uint8_t uuid[16], uint32_t seg,
+    unsigned which, const void *buf, struct cache_slot *ret);
+
+struct cache_ckhead {
+	uint64_t number, ver;
+	struct cache_position pos[CF_STREAM_COUNT];
+};
+void cache_ckhead_encode(const struct cache_geometry *g, const uint8_t uuid[16], unsigned which,
+    const struct cache_ckhead *c, void *buf);
+bool cache_ckhead_decode(const struct cache_geometry *g, const uint8_t uuid[16], unsigned which,
+    const void *buf, struct cache_ckhead *ret);
+
+struct cache_seghead {
+	uint64_t generation, epoch, first_seq;
+	enum cf_stream stream;
+};
+void cache_seghead_encode(const struct cache_geometry *g, const uint8_t uuid[16], uint32_t seg,
+    const struct cache_seghead *h, void *buf);
+bool cache_seghead_decode(const struct cache_geometry *g, const uint8_t uuid[16], uint32_t seg,
+    const void *buf, struct cache_seghead *ret);
+
+#define CACHE_RECORD_DESCS_MAX 128u
+#define CACHE_RECORD_BLOCKS_MAX 256u
+#define CACHE_RECORD_HEADER_BLOCKS_MAX (CACHE_RECORD_DESCS_MAX + 1u)
+
+struct cache_desc {
+	uint32_t volume;
+	uint16_t flags;
+	uint8_t mask;
+	uint64_t block, count, ver;
+	uint32_t place;
+};
+
+struct cache_record {
+	uint64_t generation, epoch, seq, durable_seq;
+	uint32_t crc, prev_crc; /* of this header and of the one before */
+	uint32_t bytes;         /* of the header */
+	enum cf_stream stream;
+	uint32_t unit; /* its first block in the data area */
+	uint32_t header_blocks, payload_blocks;
+	uint32_t desc_count;
+	const struct cf_desc *descs; /* in the buffer */
+	const le32 *crcs;            /* payload_blocks of them */
+};
+
+/* Header bytes and blocks for so many descriptors (`zeros` of them without payload) and blocks. */
+uint32_t cache_record_bytes(uint32_t descs, uint32_t blocks);
+uint32_t cache_record_header_blocks(uint32_t descs, uint32_t zeros, uint32_t blocks);
+/* r->crc and r->bytes come out; descriptors and CRCs go in. buf: header_blocks, zeroed past the end. */
+void cache_record_encode(const struct cache_geometry *g, const uint8_t uuid[16], uint32_t seg,
+    struct cache_record *r, const struct cache_desc *descs, const uint32_t *crcs, void *buf);
+/*
+ * Accepts the header of a record of segment `seg` that says it lies at `unit` (UINT32_MAX: anywhere,
+ * as in a footer): magic, UUID, place, CRC, counts, and every descriptor within the record's own
+ * blocks. Generation, epoch and chain are the caller's to judge.
+ */
+bool cache_record_decode(const struct cache_geometry *g, const uint8_t uuid[16], uint32_t seg,
+    uint32_t unit, const void *buf, size_t cap, struct cache_record *ret);
+void cache_desc_get(const struct cf_desc *d, struct cache_desc *ret);
+
+struct cache_footer {
+	uint64_t generation, epoch;
+	enum cf_stream stream;
+	uint32_t record_count, used_blocks;
+	uint32_t bytes; /* with the records behind it */
+};
+/* buf: footer_blocks, with the records already behind the header; f->bytes says how much is used. */
+void cache_footer_encode(const struct cache_geometry *g, const uint8_t uuid[16], uint32_t seg,
+    const struct cache_footer *f, void *buf);
+/* Length that a footer's first block claims, or 0 if it can't be one: how much more to read. */
+uint32_t cache_footer_bytes(
+    const struct cache_geometry *g, const uint8_t uuid[16], uint32_t seg, const void *block);
+/* All of the footer, and every record in it. */
+bool cache_footer_decode(const struct cache_geometry *g, const uint8_t uuid[16], uint32_t seg,
+    const void *buf, size_t cap, struct cache_footer *ret);
+/* Record at *at (start with 0), which is moved on. False at the end. Of a footer that was decoded. */
+bool cache_footer_next(const struct cache_geometry *g, const uint8_t uuid[16], uint32_t seg,
+    const void *buf, const struct cache_footer *f, uint32_t *at, struct cache_record *ret);
+
+static inline uint32_t
+cache_footer_need(uint32_t record_bytes)
+{
+	return (record_bytes + 7u) & ~7u;
+}
+
+#endif

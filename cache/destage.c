@@ -1,0 +1,432 @@
+/*
+ * Destage: dirty blocks go to the store, in batches, one batch of a volume at a time, so that at most one
+ * store operation is in flight for a block [8].
+ *
+ *	collect (by LBA, from where the last batch ended) ─▶ read from the SSD, verify ─▶ write, neighbours
+ *	merged; zero where zeros are ─▶ flush the store ─▶ clean, where the index still has that version [9]
+ *
+ * A crash before the last step leaves the data dirty in the log: it is written again. A block turns clean
+ * only by a flush that was issued after its write had completed; if the flush fails, the whole batch stays
+ * dirty and is written again. What can't be read from the SSD is marked: reads of it fail [3].
+ */
+#include "cache/cache_priv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/crc32c.h"
+
+#define IOS_AT_ONCE 8u
+#define ITEMS_MAX 1024u
+#define ZERO_BLOCKS_MAX (65536u) /* 256 MiB in one operation */
+#define HOLD_NS 100000000ull     /* after an error, doubled each time up to HOLD_MAX_NS */
+#define HOLD_MAX_NS 5000000000ull
+
+static void batch_read(struct cache_volume *v);
+static void batch_write(struct cache_volume *v);
+static void batch_end(struct cache_volume *v, bool durable, int err);
+
+int
+cache_destage_init(struct cache_volume *v)
+{
+	struct destage *d = &v->d;
+	d->cap = ITEMS_MAX;
+	d->blocks = v->c->tuning.destage_blocks;
+	d->items = calloc(d->cap, sizeof *d->items);
+	d->mem = cache_pages_alloc((size_t)d->blocks * CF_BLOCK_BYTES);
+	return d->items != NULL && d->mem != NULL ? 0 : -ENOMEM;
+}
+
+void
+cache_destage_fini(struct cache_volume *v)
+{
+	free(v->d.items);
+	free(v->d.mem);
+	v->d.items = NULL;
+	v->d.mem = NULL;
+}
+
+/* ---- when -------------------------------------------------------------------------------- */
+
+static bool
+wanted(const struct cache_volume *v)
+{
+	const struct cache *c = v->c;
+	if (v->ix.dirty_blocks == 0 || v->store == NULL)
+		return false;
+	if (v->want_clean || !list_empty(&v->clean_waiters) || c->space.pressure || c->is_void)
+		return true;
+	uint64_t log = (uint64_t)c->geo.segment_count * c->geo.data_blocks;
+	uint64_t dirty = 0;
+	LIST_FOREACH (n, &c->volumes)
+		dirty += container_of(n, struct cache_volume, link)->ix.dirty_blocks;
+	if (dirty * 100 > log * c->tuning.dirty_low_percent)
+		return true;
+	uint64_t idle = (uint64_t)c->tuning.destage_idle_ms * 1000000;
+	return loop_now_ns(c->home) - v->last_write_ns >= idle;
+}
+
+/* ---- collecting -------------------------------------------------------------------------- */
+
+static void
+collect(struct cache_volume *v)
+{
+	struct destage *d = &v->d;
+	uint64_t at = d->cursor, end = v->blocks;
+	uint32_t blocks = 0;
+	bool wrapped = at == 0;
+	d->count = 0;
+	while (d->count < d->cap && blocks < d->blocks) {
+		struct cache_piece p;
+		if (!cache_index_next(&v->ix, at, end, CACHE_EXT_DIRTY, &p)) {
+			if (wrapped)
+				break;
+			wrapped = true;
+			end = d->cursor;
+			at = 0;
+			continue;
+		}
+		at = p.block + p.count;
+		if (p.flags & CACHE_EXT_BAD)
+			continue;
+		if (p.kind == CACHE_ZERO) {
+			if (p.count > ZERO_BLOCKS_MAX)
+				at = p.block + (p.count = ZERO_BLOCKS_MAX);
+		} else {
+			if (p.count > d->blocks - blocks)
+				at = p.block + (p.count = d->blocks - blocks);
+			cache_segment_pin(v->c, p.loc);
+		}
+		d->items[d->count++] = (struct destage_item){.piece = p, .at = blocks};
+		if (p.kind == CACHE_DATA)
+			blocks += (uint32_t)p.count;
+	}
+	d->cursor = at < v->blocks ? at : 0;
+}
+
+static void
+batch_start(struct cache_volume *v)
+{
+	struct destage *d = &v->d;
+	collect(v);
+	if (d->count == 0) {
+		/* What is dirty is lost: whoever waits for it is told each time [21]. */
+		cache_wake(&v->clean_waiters, -EIO);
+		return;
+	}
+	d->running = true;
+	d->reading = true;
+	d->any = false;
+	d->next = d->pending = d->sector = 0;
+	batch_read(v);
+}
+
+/* ---- reading from the SSD -------------------------------------------------------------------- */
+
+static uint8_t
+mark_bad(void *ctx, const struct cache_piece *p)
+{
+	const struct cache_piece *bad = ctx;
+	bool same = p->kind == CACHE_DATA && p->ver == bad->ver &&
+	            p->loc == bad->loc + (uint32_t)(p->block - bad->block);
+	return same ? p->flags | CACHE_EXT_BAD : p->flags;
+}
+
+/* The SSD lost dirty data: exactly these blocks fail from here on. */
+static void
+lost(struct cache_volume *v, const struct cache_piece *p)
+{
+	struct cache *c = v->c;
+	struct cache_piece bad = *p;
+	c->stats.ssd_bad_blocks += p->count;
+	cache_set_condition(c, CACHE_COND_DATA_LOST, true, v->row.name);
+	cache_index_change(&v->ix, bad.block, bad.count, mark_bad, &bad);
+}
+
+static void
+verify(struct cache_volume *v, struct destage_item *it)
+{
+	const struct segment *s = seg_of(v->c, it->piece.loc);
+	uint32_t unit = unit_of(v->c, it->piece.loc);
+	const char *mem = v->d.mem + (size_t)it->at * CF_BLOCK_BYTES;
+	for (uint32_t i = 0; i < it->piece.count; i++) {
+		if (crc32c(mem + (size_t)i * CF_BLOCK_BYTES, CF_BLOCK_BYTES) == s->crc[unit + i])
+			continue;
+		struct cache_piece one = it->piece;
+		one.block += i;
+		one.loc += i;
+		one.count = 1;
+		lost(v, &one);
+		it->err = -EIO;
+	}
+}
+
+static void
+read_done(struct cache_io *x, int result)
+{
+	struct cache_volume *v = x->ctx;
+	struct destage_item *it = &v->d.items[x->a];
+	if (result < 0) {
+		v->c->stats.ssd_errors++;
+		cache_set_condition(v->c, CACHE_COND_SSD_READ, true, "dirty data can't be read");
+		it->err = result;
+	} else {
+		verify(v, it);
+	}
+	v->d.pending--;
+	batch_read(v);
+}
+
+static void
+batch_read(struct cache_volume *v)
+{
+	struct destage *d = &v->d;
+	while (d->next < d->count && d->pending < IOS_AT_ONCE) {
+		uint32_t i = d->next++;
+		const struct cache_piece *p = &d->items[i].piece;
+		if (p->kind == CACHE_ZERO)
+			continue;
+		struct cache_io *x = cache_io_get(v->c, read_done, v);
+		x->a = i;
+		cache_io_buf(x, d->mem + (size_t)d->items[i].at * CF_BLOCK_BYTES,
+		    p->count << CF_BLOCK_SHIFT);
+		d->pending++;
+		cache_ssd_read(x, block_of_loc(v->c, p->loc), (uint32_t)p->count);
+	}
+	if (d->pending > 0)
+		return;
+	d->reading = false;
+	d->next = 0;
+	batch_write(v);
+}
+
+/* ---- writing to the store ------------------------------------------------------------------- */
+
+static void
+write_done(struct cache_io *x, int result)
+{
+	struct cache_volume *v = x->ctx;
+	struct destage *d = &v->d;
+	for (uint64_t i = x->a; i < x->b; i++) {
+		if (result < 0)
+			d->items[i].err = result;
+		else
+			d->any = true;
+	}
+	if (result < 0)
+		v->stats.store_errors++;
+	d->pending--;
+	batch_write(v);
+}
+
+/* The volume may end within a block. */
+static uint64_t
+bytes_until(const struct cache_volume *v, uint64_t from, uint64_t to)
+{
+	return (to < v->row.size_bytes ? to : v->row.size_bytes) - from;
+}
+
+/* The next run of sectors of a block of which only some are here. False: no more. */
+static bool
+write_sectors(struct cache_volume *v, struct destage_item *it, uint64_t idx)
+{
+	struct destage *d = &v->d;
+	uint32_t s = d->sector, e;
+	while (s < CF_SECTORS && !(it->piece.mask >> s & 1))
+		s++;
+	for (e = s; e < CF_SECTORS && (it->piece.mask >> e & 1);)
+		e++;
+	d->sector = e;
+	uint64_t from = (it->piece.block << CF_BLOCK_SHIFT) + s * 512ull;
+	if (s == CF_SECTORS || from >= v->row.size_bytes)
+		return false;
+	uint64_t len = bytes_until(v, from, from + (e - s) * 512ull);
+	struct cache_io *x = cache_io_get(v->c, write_done, v);
+	x->a = idx;
+	x->b = idx + 1;
+	cache_io_buf(x, d->mem + (size_t)it->at * CF_BLOCK_BYTES + s * 512u, len);
+	d->pending++;
+	v->stats.store_writes++;
+	cache_io_submit(x, v->store, BLK_WRITE, 0, from, len);
+	return true;
+}
+
+static void
+write_zeros(struct cache_volume *v, uint64_t idx)
+{
+	const struct cache_piece *p = &v->d.items[idx].piece;
+	const struct cache_zero *z = v->c->zeros[p->loc];
+	bool keep = z != NULL && z->ver == p->ver && z->no_unmap;
+	uint64_t from = p->block << CF_BLOCK_SHIFT;
+	uint64_t len = bytes_until(v, from, (p->block + p->count) << CF_BLOCK_SHIFT);
+	struct cache_io *x = cache_io_get(v->c, write_done, v);
+	x->a = idx;
+	x->b = idx + 1;
+	v->d.pending++;
+	v->stats.store_writes++;
+	cache_io_submit(x, v->store, BLK_WRITE_ZEROES, keep ? BLK_NO_UNMAP : 0, from, len);
+}
+
+/* Whole blocks, together with those behind them that are neighbours on the store. */
+static uint32_t
+write_blocks(struct cache_volume *v, uint32_t idx)
+{
+	struct destage *d = &v->d;
+	const struct destage_item *it = &d->items[idx];
+	uint64_t end = it->piece.block + it->piece.count;
+	uint32_t to = idx + 1;
+	const uint64_t most = BLK_IO_MAX_BYTES >> CF_BLOCK_SHIFT;
+	for (; to < d->count; to++) {
+		const struct destage_item *n = &d->items[to];
+		if (n->piece.kind != CACHE_DATA || n->err < 0 || n->piece.mask != 0xff ||
+		    n->piece.block != end || end + n->piece.count - it->piece.block > most)
+			break;
+		end += n->piece.count;
+	}
+	uint64_t from = it->piece.block << CF_BLOCK_SHIFT;
+	uint64_t len = bytes_until(v, from, end << CF_BLOCK_SHIFT);
+	struct cache_io *x = cache_io_get(v->c, write_done, v);
+	x->a = idx;
+	x->b = to;
+	cache_io_buf(x, d->mem + (size_t)it->at * CF_BLOCK_BYTES, len);
+	d->pending++;
+	v->stats.store_writes++;
+	v->stats.destaged_blocks += end - it->piece.block;
+	cache_io_submit(x, v->store, BLK_WRITE, 0, from, len);
+	return to;
+}
+
+static void
+flush_done(struct cache_io *x, int result)
+{
+	struct cache_volume *v = x->ctx;
+	if (MUTANT(FLUSH_FAIL_ASSUMED))
+		result = 0;
+	if (result < 0)
+		v->stats.store_errors++;
+	batch_end(v, result == 0, result);
+}
+
+static void
+batch_write(struct cache_volume *v)
+{
+	struct destage *d = &v->d;
+	while (d->next < d->count && d->pending < IOS_AT_ONCE) {
+		struct destage_item *it = &d->items[d->next];
+		if (it->err < 0) {
+			d->next++;
+		} else if (it->piece.kind == CACHE_ZERO && MUTANT(ZERO_NO_DESTAGE)) {
+			d->any = true;
+			d->next++;
+		} else if (it->piece.kind == CACHE_ZERO) {
+			write_zeros(v, d->next++);
+		} else if (it->piece.mask != 0xff) {
+			if (!write_sectors(v, it, d->next)) {
+				d->sector = 0;
+				d->next++;
+			}
+		} else {
+			d->next = write_blocks(v, d->next);
+		}
+	}
+	if (d->pending > 0)
+		return;
+	if (!d->any || MUTANT(CLEAN_NO_FLUSH)) {
+		batch_end(v, d->any, -EIO);
+		return;
+	}
+	cache_io_submit(cache_io_get(v->c, flush_done, v), v->store, BLK_FLUSH, 0, 0, 0);
+}
+
+/* ---- the end of a batch ----------------------------------------------------------------------- */
+
+static void
+batch_end(struct cache_volume *v, bool durable, int err)
+{
+	struct destage *d = &v->d;
+	struct cache *c = v->c;
+	bool failed = !durable;
+	for (uint32_t i = 0; i < d->count; i++) {
+		const struct destage_item *it = &d->items[i];
+		if (it->piece.kind == CACHE_DATA)
+			cache_segment_unpin(c, it->piece.loc);
+		failed |= it->err < 0;
+		if (durable && it->err == 0)
+			cache_turn_clean(v, &it->piece);
+	}
+	d->running = false;
+	cache_zeros_drop(v);
+	cache_set_condition(c, CACHE_COND_STORE_WRITE, failed, v->row.name);
+	if (failed) {
+		uint64_t hold = HOLD_NS << (d->failures < 6 ? d->failures : 6);
+		d->failures++;
+		d->hold_until_ns = loop_now_ns(c->home) + (hold < HOLD_MAX_NS ? hold : HOLD_MAX_NS);
+		/* Those who asked are told each time [21]; what waits stays dirty. */
+		cache_wake(&v->clean_waiters, err < 0 ? err : -EIO);
+	} else {
+		d->failures = 0;
+	}
+	cache_clean_check(v);
+	cache_space_kick(c);
+	cache_mode_poke(v);
+	cache_destage_kick(v);
+}
+
+void
+cache_destage_kick(struct cache_volume *v)
+{
+	if (v->d.running || v->d.mem == NULL || v->closing || v->c->stopping || !wanted(v) ||
+	    loop_now_ns(v->c->home) < v->d.hold_until_ns)
+		return;
+	batch_start(v);
+}
+
+void
+cache_destage_tick(struct cache *c)
+{
+	LIST_FOREACH (n, &c->volumes) {
+		struct cache_volume *v = container_of(n, struct cache_volume, link);
+		cache_zeros_drop(v);
+		cache_destage_kick(v);
+	}
+}
+
+/* ---- waiting until it is clean ------------------------------------------------------------------ */
+
+static bool
+is_dirty(const struct cache_volume *v, uint64_t block, uint64_t count)
+{
+	struct cache_piece p;
+	return cache_index_next(&v->ix, block, block + count, CACHE_EXT_DIRTY, &p);
+}
+
+void
+cache_clean_wait(
+    struct cache_volume *v, uint64_t block, uint64_t count, cache_done_fn *done, void *ctx)
+{
+	if (!is_dirty(v, block, count)) {
+		cache_later(v->c, done, ctx, 0);
+		return;
+	}
+	cache_wait(&v->clean_waiters, done, ctx);
+	struct cache_waiter *w = container_of(v->clean_waiters.prev, struct cache_waiter, link);
+	w->a = block;
+	w->b = count;
+	v->d.hold_until_ns = 0;
+	cache_destage_kick(v);
+}
+
+void
+cache_clean_check(struct cache_volume *v)
+{
+	struct list ready = LIST_INIT(ready);
+	LIST_FOREACH_SAFE (n, &v->clean_waiters) {
+		const struct cache_waiter *w = container_of(n, struct cache_waiter, link);
+		if (!is_dirty(v, w->a, w->b)) {
+			list_remove(n);
+			list_push_back(&ready, n);
+		}
+	}
+	cache_wake(&ready, 0);
+}

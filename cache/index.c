@@ -1,0 +1,540 @@
+/*
+ * The index of a volume: pages of 512 chunks, chunks with a sorted array of extents, ranges of zeros.
+ * A change rebuilds the array of one chunk, at most 4 KiB.
+ */
+#include "cache/index.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+
+#define PAGE_SHIFT 9u
+#define PAGE_CHUNKS (1u << PAGE_SHIFT)
+#define RANGE_CHUNKS_MIN 2u /* fewer whole chunks of zeros aren't worth a range */
+#define EXTS_MAX (CACHE_CHUNK_BLOCKS + 2u)
+
+struct cache_ext {
+	uint8_t first, last; /* blocks of the chunk */
+	uint8_t mask, flags;
+	uint32_t loc;
+	uint64_t ver;
+};
+
+_Static_assert(sizeof(struct cache_ext) == 16, "the memory bound counts on it");
+_Static_assert(CACHE_CHUNK_SHIFT <= 8, "first and last are bytes");
+
+struct chunk {
+	uint16_t count, cap, dirty;
+	struct cache_ext ext[];
+};
+
+struct cache_page {
+	uint32_t used, dirty; /* chunks that exist; those of them with dirty blocks */
+	struct chunk *chunks[PAGE_CHUNKS];
+};
+
+struct cache_zrange {
+	uint64_t first, last; /* chunks */
+	uint64_t ver;
+	uint32_t loc;
+	uint8_t flags;
+};
+
+static void *
+must(void *p)
+{
+	ASSERT(p != NULL);
+	return p;
+}
+
+static uint64_t
+chunk_of(uint64_t block)
+{
+	return block >> CACHE_CHUNK_SHIFT;
+}
+
+void
+cache_index_init(struct cache_index *ix)
+{
+	*ix = (struct cache_index){0};
+}
+
+void
+cache_index_fini(struct cache_index *ix)
+{
+	for (uint64_t i = 0; i < ix->page_count; i++) {
+		for (unsigned k = 0; ix->pages[i] != NULL && k < PAGE_CHUNKS; k++)
+			free(ix->pages[i]->chunks[k]);
+		free(ix->pages[i]);
+	}
+	free(ix->pages);
+	free(ix->ranges);
+	cache_index_init(ix);
+}
+
+static struct chunk *
+chunk_get(const struct cache_index *ix, uint64_t c)
+{
+	uint64_t p = c >> PAGE_SHIFT;
+	if (p >= ix->page_count || ix->pages[p] == NULL)
+		return NULL;
+	return ix->pages[p]->chunks[c & (PAGE_CHUNKS - 1)];
+}
+
+static struct cache_page *
+page_make(struct cache_index *ix, uint64_t p)
+{
+	if (p >= ix->page_count) {
+		uint64_t n = p + 1 + p / 4;
+		ix->pages = must(realloc(ix->pages, n * sizeof *ix->pages));
+		memset(ix->pages + ix->page_count, 0, (n - ix->page_count) * sizeof *ix->pages);
+		ix->bytes += (n - ix->page_count) * sizeof *ix->pages;
+		ix->page_count = n;
+	}
+	if (ix->pages[p] == NULL) {
+		ix->pages[p] = must(calloc(1, sizeof **ix->pages));
+		ix->bytes += sizeof **ix->pages;
+	}
+	return ix->pages[p];
+}
+
+/* ---- ranges ------------------------------------------------------------------------------ */
+
+/* The first range that ends at or after chunk c. */
+static uint32_t
+range_at(const struct cache_index *ix, uint64_t c)
+{
+	uint32_t lo = 0, hi = ix->range_count;
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+		if (ix->ranges[mid].last < c)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+static const struct cache_zrange *
+range_of(const struct cache_index *ix, uint64_t c)
+{
+	uint32_t i = range_at(ix, c);
+	return i < ix->range_count && ix->ranges[i].first <= c ? &ix->ranges[i] : NULL;
+}
+
+static void
+range_insert(struct cache_index *ix, uint32_t at, const struct cache_zrange *r)
+{
+	if (ix->range_count == ix->range_cap) {
+		ix->range_cap = ix->range_cap != 0 ? ix->range_cap * 2 : 8;
+		ix->ranges = must(realloc(ix->ranges, ix->range_cap * sizeof *r));
+	}
+	memmove(ix->ranges + at + 1, ix->ranges + at, (ix->range_count - at) * sizeof *r);
+	ix->ranges[at] = *r;
+	ix->range_count++;
+}
+
+static void
+range_remove(struct cache_index *ix, uint32_t at)
+{
+	ix->range_count--;
+	memmove(ix->ranges + at, ix->ranges + at + 1, (ix->range_count - at) * sizeof *ix->ranges);
+}
+
+static void
+count_blocks(struct cache_index *ix, uint64_t blocks, uint8_t flags, bool add)
+{
+	uint64_t n = add ? blocks : -blocks;
+	ix->blocks += n;
+	if (flags & CACHE_EXT_DIRTY)
+		ix->dirty_blocks += n;
+}
+
+/* Takes chunks [from, to] out of the ranges; what leaves is told to `out` if there is one. */
+static void
+ranges_cut(struct cache_index *ix, uint64_t from, uint64_t to, cache_index_gone_fn *gone, void *ctx)
+{
+	for (uint32_t i = range_at(ix, from); i < ix->range_count;) {
+		struct cache_zrange r = ix->ranges[i];
+		if (r.first > to)
+			break;
+		uint64_t a = r.first > from ? r.first : from, b = r.last < to ? r.last : to;
+		struct cache_piece p = {
+		    .block = a << CACHE_CHUNK_SHIFT,
+		    .count = (b - a + 1) << CACHE_CHUNK_SHIFT,
+		    .ver = r.ver,
+		    .loc = r.loc,
+		    .mask = 0xff,
+		    .flags = r.flags,
+		    .kind = CACHE_ZERO,
+		};
+		count_blocks(ix, p.count, r.flags, false);
+		range_remove(ix, i);
+		if (b < r.last)
+			range_insert(
+			    ix, i, &(struct cache_zrange){b + 1, r.last, r.ver, r.loc, r.flags});
+		if (r.first < a)
+			range_insert(
+			    ix, i++, &(struct cache_zrange){r.first, a - 1, r.ver, r.loc, r.flags});
+		if (gone != NULL)
+			gone(ctx, &p);
+	}
+}
+
+/* ---- chunks ------------------------------------------------------------------------------ */
+
+static void
+piece_of_ext(
+    uint64_t c, const struct cache_ext *e, unsigned first, unsigned last, struct cache_piece *ret)
+{
+	bool zero = e->flags & CACHE_EXT_ZERO;
+	*ret = (struct cache_piece){
+	    .block = (c << CACHE_CHUNK_SHIFT) + first,
+	    .count = last - first + 1,
+	    .ver = e->ver,
+	    .loc = zero ? e->loc : e->loc + (first - e->first),
+	    .mask = e->mask,
+	    .flags = e->flags,
+	    .kind = zero ? CACHE_ZERO : CACHE_DATA,
+	};
+}
+
+struct build {
+	struct cache_ext ext[EXTS_MAX];
+	unsigned count;
+};
+
+static void
+build_add(struct build *b, struct cache_ext e)
+{
+	struct cache_ext *p = b->count > 0 ? &b->ext[b->count - 1] : NULL;
+	if (p != NULL && p->last + 1u == e.first && p->ver == e.ver && p->flags == e.flags &&
+	    p->mask == 0xff && e.mask == 0xff &&
+	    e.loc == ((e.flags & CACHE_EXT_ZERO) ? p->loc : p->loc + (e.first - p->first))) {
+		p->last = e.last;
+		return;
+	}
+	ASSERT(b->count < EXTS_MAX);
+	b->ext[b->count++] = e;
+}
+
+static struct cache_ext
+ext_part(const struct cache_ext *e, unsigned first, unsigned last)
+{
+	struct cache_ext r = *e;
+	if (!(e->flags & CACHE_EXT_ZERO))
+		r.loc += first - e->first;
+	r.first = (uint8_t)first;
+	r.last = (uint8_t)last;
+	return r;
+}
+
+static void
+chunk_store(struct cache_index *ix, uint64_t c, const struct build *b)
+{
+	struct cache_page *page = page_make(ix, c >> PAGE_SHIFT);
+	struct chunk **slot = &page->chunks[c & (PAGE_CHUNKS - 1)];
+	struct chunk *old = *slot;
+	bool was_dirty = old != NULL && old->dirty > 0;
+	if (b->count == 0) {
+		if (old != NULL) {
+			ix->bytes -= sizeof *old + old->cap * sizeof old->ext[0];
+			page->used--;
+			page->dirty -= was_dirty;
+		}
+		free(old);
+		*slot = NULL;
+		return;
+	}
+	if (old == NULL || old->cap < b->count || old->cap > 2 * b->count + 2) {
+		unsigned cap = b->count <= 2 ? b->count : b->count + b->count / 4;
+		cap = cap < CACHE_CHUNK_BLOCKS ? cap : CACHE_CHUNK_BLOCKS;
+		struct chunk *n = must(malloc(sizeof *n + cap * sizeof n->ext[0]));
+		n->cap = (uint16_t)cap;
+		ix->bytes += sizeof *n + cap * sizeof n->ext[0];
+		if (old != NULL)
+			ix->bytes -= sizeof *old + old->cap * sizeof old->ext[0];
+		page->used += old == NULL;
+		free(old);
+		*slot = n;
+	}
+	struct chunk *n = *slot;
+	n->count = (uint16_t)b->count;
+	n->dirty = 0;
+	for (unsigned i = 0; i < b->count; i++)
+		if (b->ext[i].flags & CACHE_EXT_DIRTY)
+			n->dirty = (uint16_t)(n->dirty + b->ext[i].last - b->ext[i].first + 1);
+	memcpy(n->ext, b->ext, b->count * sizeof n->ext[0]);
+	page->dirty += (uint32_t)(n->dirty > 0) - (uint32_t)was_dirty;
+}
+
+/* Puts `with` (NULL: nothing) over blocks first..last of chunk c, which is in no range. */
+static void
+chunk_put(struct cache_index *ix, uint64_t c, unsigned first, unsigned last,
+    const struct cache_ext *with, cache_index_gone_fn *gone, void *ctx)
+{
+	const struct chunk *old = chunk_get(ix, c);
+	struct build b = {.count = 0};
+	struct cache_piece left[CACHE_CHUNK_BLOCKS];
+	unsigned left_count = 0;
+	bool done = with == NULL;
+	for (unsigned i = 0; old != NULL && i < old->count; i++) {
+		const struct cache_ext *e = &old->ext[i];
+		if (e->first < first)
+			build_add(&b, ext_part(e, e->first, e->last < first ? e->last : first - 1));
+		if (e->last >= first && e->first <= last) {
+			unsigned from = e->first > first ? e->first : first;
+			unsigned to = e->last < last ? e->last : last;
+			piece_of_ext(c, e, from, to, &left[left_count++]);
+			count_blocks(ix, to - from + 1, e->flags, false);
+		}
+		if (!done && e->last >= first) {
+			build_add(&b, *with);
+			done = true;
+		}
+		if (e->last > last)
+			build_add(&b, ext_part(e, e->first > last ? e->first : last + 1, e->last));
+	}
+	if (!done)
+		build_add(&b, *with);
+	if (with != NULL)
+		count_blocks(ix, last - first + 1, with->flags, true);
+	if (old != NULL || b.count > 0)
+		chunk_store(ix, c, &b);
+	for (unsigned i = 0; gone != NULL && i < left_count; i++)
+		gone(ctx, &left[i]);
+}
+
+/* A chunk of a range becomes one with an extent of zeros. */
+static void
+materialize(struct cache_index *ix, uint64_t c)
+{
+	const struct cache_zrange *r = range_of(ix, c);
+	if (r == NULL)
+		return;
+	struct cache_ext e = {
+	    .last = CACHE_CHUNK_BLOCKS - 1,
+	    .mask = 0xff,
+	    .flags = r->flags,
+	    .loc = r->loc,
+	    .ver = r->ver,
+	};
+	ranges_cut(ix, c, c, NULL, NULL);
+	chunk_put(ix, c, 0, CACHE_CHUNK_BLOCKS - 1, &e, NULL, NULL);
+}
+
+/* Everything in chunks [from, to] leaves. */
+static void
+chunks_clear(
+    struct cache_index *ix, uint64_t from, uint64_t to, cache_index_gone_fn *gone, void *ctx)
+{
+	ranges_cut(ix, from, to, gone, ctx);
+	for (uint64_t c = from; c <= to; c++) {
+		uint64_t p = c >> PAGE_SHIFT;
+		if (p >= ix->page_count)
+			return;
+		if (ix->pages[p] == NULL || ix->pages[p]->used == 0) {
+			c |= PAGE_CHUNKS - 1;
+			continue;
+		}
+		if (chunk_get(ix, c) != NULL)
+			chunk_put(ix, c, 0, CACHE_CHUNK_BLOCKS - 1, NULL, gone, ctx);
+	}
+}
+
+static void
+set_within(struct cache_index *ix, const struct cache_piece *p, uint64_t from, uint64_t to,
+    cache_index_gone_fn *gone, void *ctx)
+{
+	uint64_t c = chunk_of(from);
+	struct cache_ext e = {
+	    .first = (uint8_t)(from & (CACHE_CHUNK_BLOCKS - 1)),
+	    .last = (uint8_t)(to & (CACHE_CHUNK_BLOCKS - 1)),
+	    .mask = p->mask,
+	    .flags = p->flags,
+	    .ver = p->ver,
+	};
+	ASSERT((p->kind == CACHE_ZERO) == ((p->flags & CACHE_EXT_ZERO) != 0));
+	e.loc = p->kind == CACHE_ZERO ? p->loc : p->loc + (uint32_t)(from - p->block);
+	materialize(ix, c);
+	chunk_put(ix, c, e.first, e.last, p->kind == CACHE_HOLE ? NULL : &e, gone, ctx);
+}
+
+void
+cache_index_set(
+    struct cache_index *ix, const struct cache_piece *p, cache_index_gone_fn *gone, void *ctx)
+{
+	uint64_t block = p->block, end = p->block + p->count;
+	ASSERT(p->count > 0);
+	/* Whole chunks in the middle, where they aren't to be filled one by one. */
+	uint64_t c0 = chunk_of(block + CACHE_CHUNK_BLOCKS - 1), c1 = chunk_of(end);
+	bool middle = p->kind != CACHE_DATA && c1 >= c0 + RANGE_CHUNKS_MIN;
+	while (block < end) {
+		if (middle && block == c0 << CACHE_CHUNK_SHIFT) {
+			chunks_clear(ix, c0, c1 - 1, gone, ctx);
+			if (p->kind == CACHE_ZERO) {
+				struct cache_zrange r = {c0, c1 - 1, p->ver, p->loc, p->flags};
+				range_insert(ix, range_at(ix, c0), &r);
+				count_blocks(ix, (c1 - c0) << CACHE_CHUNK_SHIFT, p->flags, true);
+			}
+			block = c1 << CACHE_CHUNK_SHIFT;
+			continue;
+		}
+		uint64_t to = block | (CACHE_CHUNK_BLOCKS - 1);
+		to = to < end - 1 ? to : end - 1;
+		set_within(ix, p, block, to, gone, ctx);
+		block = to + 1;
+	}
+}
+
+/* ---- looking ----------------------------------------------------------------------------- */
+
+/* First extent that ends at or after `at`. */
+static const struct cache_ext *
+ext_at(const struct chunk *ch, unsigned at)
+{
+	unsigned lo = 0, hi = ch->count;
+	while (lo < hi) {
+		unsigned mid = (lo + hi) / 2;
+		if (ch->ext[mid].last < at)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < ch->count ? &ch->ext[lo] : NULL;
+}
+
+static void
+cut(struct cache_piece *p, uint64_t end)
+{
+	if (p->block + p->count > end)
+		p->count = end - p->block;
+}
+
+static void
+range_piece(const struct cache_zrange *r, uint64_t block, struct cache_piece *ret)
+{
+	*ret = (struct cache_piece){
+	    .block = block,
+	    .count = ((r->last + 1) << CACHE_CHUNK_SHIFT) - block,
+	    .ver = r->ver,
+	    .loc = r->loc,
+	    .mask = 0xff,
+	    .flags = r->flags,
+	    .kind = CACHE_ZERO,
+	};
+}
+
+/* The hole that begins at `block`, in a chunk that doesn't exist. */
+static void
+hole(const struct cache_index *ix, uint64_t block, uint64_t end, struct cache_piece *ret)
+{
+	uint64_t c = chunk_of(block), last = chunk_of(end - 1);
+	uint32_t i = range_at(ix, c);
+	if (i < ix->range_count && ix->ranges[i].first <= last)
+		last = ix->ranges[i].first - 1;
+	while (c < last && chunk_get(ix, c + 1) == NULL) {
+		c++;
+		uint64_t p = (c + 1) >> PAGE_SHIFT;
+		if (p >= ix->page_count)
+			c = last;
+	}
+	*ret = (struct cache_piece){
+	    .block = block,
+	    .count = ((c + 1) << CACHE_CHUNK_SHIFT) - block,
+	    .kind = CACHE_HOLE,
+	};
+}
+
+void
+cache_index_lookup(
+    const struct cache_index *ix, uint64_t block, uint64_t count, struct cache_piece *ret)
+{
+	uint64_t c = chunk_of(block), end = block + count;
+	unsigned at = (unsigned)(block & (CACHE_CHUNK_BLOCKS - 1));
+	ASSERT(count > 0);
+	const struct chunk *ch = chunk_get(ix, c);
+	if (ch == NULL) {
+		const struct cache_zrange *r = range_of(ix, c);
+		if (r != NULL)
+			range_piece(r, block, ret);
+		else
+			hole(ix, block, end, ret);
+		cut(ret, end);
+		return;
+	}
+	const struct cache_ext *e = ext_at(ch, at);
+	if (e != NULL && e->first <= at) {
+		piece_of_ext(c, e, at, e->last, ret);
+	} else {
+		unsigned to = e != NULL ? e->first - 1u : CACHE_CHUNK_BLOCKS - 1;
+		*ret =
+		    (struct cache_piece){.block = block, .count = to - at + 1, .kind = CACHE_HOLE};
+	}
+	cut(ret, end);
+}
+
+/* First block at or after `block` in a chunk or range that may have what is looked for. */
+static uint64_t
+skip(const struct cache_index *ix, uint64_t block, uint64_t end, uint8_t flags)
+{
+	uint64_t c = chunk_of(block), last = chunk_of(end - 1);
+	uint32_t i = range_at(ix, c);
+	uint64_t range = i < ix->range_count ? ix->ranges[i].first : UINT64_MAX;
+	for (; c <= last && c < range; c++) {
+		uint64_t p = c >> PAGE_SHIFT;
+		if (p >= ix->page_count) {
+			c = range < last + 1 ? range : last + 1;
+			break;
+		}
+		const struct cache_page *page = ix->pages[p];
+		bool dirty = flags & CACHE_EXT_DIRTY;
+		if (page == NULL || (dirty ? page->dirty : page->used) == 0) {
+			c |= PAGE_CHUNKS - 1;
+			continue;
+		}
+		const struct chunk *ch = page->chunks[c & (PAGE_CHUNKS - 1)];
+		if (ch != NULL && (!dirty || ch->dirty > 0))
+			break;
+	}
+	if (c > range)
+		c = range;
+	uint64_t at = c << CACHE_CHUNK_SHIFT;
+	return at > block ? at : block;
+}
+
+bool
+cache_index_next(const struct cache_index *ix, uint64_t block, uint64_t end, uint8_t flags,
+    struct cache_piece *ret)
+{
+	while (block < end) {
+		block = skip(ix, block, end, flags);
+		if (block >= end)
+			return false;
+		struct cache_piece p;
+		cache_index_lookup(ix, block, end - block, &p);
+		if (p.kind != CACHE_HOLE && (p.flags & flags) == flags) {
+			*ret = p;
+			return true;
+		}
+		block += p.count;
+	}
+	return false;
+}
+
+void
+cache_index_change(
+    struct cache_index *ix, uint64_t block, uint64_t count, cache_index_flags_fn *f, void *ctx)
+{
+	uint64_t end = block + count;
+	struct cache_piece p;
+	for (; cache_index_next(ix, block, end, 0, &p); block = p.block + p.count) {
+		uint8_t flags = f(ctx, &p);
+		ASSERT(((flags ^ p.flags) & CACHE_EXT_ZERO) == 0);
+		if (flags == p.flags)
+			continue;
+		p.flags = flags;
+		cache_index_set(ix, &p, NULL, NULL);
+	}
+}

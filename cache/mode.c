@@ -1,0 +1,319 @@
+/*
+ * Changes of a volume as a whole: mode, eviction, removal, freeze. One at a time; each a sequence of steps
+ * that wait for something, looked at again whenever that may have happened.
+ *
+ *	into bypass, eviction, removal [11][17]:
+ *	  drain (changes go on) ─▶ shut ─▶ changes in flight end ─▶ drain ─▶ drop everything ─▶ fills and copies
+ *	  in flight end ─▶ checkpoint: nothing of the volume is found after a crash ─▶ the row is durable ─▶
+ *	  removal: marker cleared ─▶ open
+ *	out of bypass: shut ─▶ changes end ─▶ store flush ─▶ row ─▶ open
+ *	between the others: shut ─▶ changes end ─▶ row ─▶ open
+ *
+ * A crash before the checkpoint finds the clean copies again, equal to what the store has; nothing went to
+ * the store alone before. After it: nothing is found.
+ */
+#include "cache/cache_priv.h"
+
+#include <errno.h>
+
+enum step {
+	IDLE,
+	DRAIN,
+	SHUT,
+	DRAIN_SHUT,
+	DROP,
+	CHECKPOINT,
+	STORE_FLUSH,
+	ROW,
+	MARKER,
+	DONE,
+};
+
+static void run(struct cache_volume *v);
+
+static void
+finish(struct cache_volume *v, int result)
+{
+	cache_done_fn *done = v->chg.done;
+	void *ctx = v->chg.ctx;
+	bool is_gone = v->chg.remove && result == 0;
+	v->chg.step = IDLE;
+	v->chg.waiting = false;
+	v->want_clean = v->mode == CACHE_WRITETHROUGH;
+	if (!is_gone) {
+		v->shut = v->frozen;
+		cache_volume_release(v);
+	}
+	done(ctx, result);
+}
+
+static void
+waited(void *ctx, int result)
+{
+	struct cache_volume *v = ctx;
+	v->chg.waiting = false;
+	if (v->chg.step == MARKER) {
+		v->chg.err = result; /* the volume is gone all the same: its row is */
+	} else if (result < 0) {
+		finish(v, result);
+		return;
+	}
+	v->chg.step++;
+	run(v);
+}
+
+static void
+flushed(struct cache_io *x, int result)
+{
+	waited(x->ctx, result);
+}
+
+static bool
+to_empty(const struct cache_volume *v)
+{
+	return v->chg.evict || v->chg.remove || v->chg.to == CACHE_BYPASS;
+}
+
+/* Dirty data that nobody wants any more. */
+static uint8_t
+forget(void *ctx, const struct cache_piece *p)
+{
+	struct cache_volume *v = ctx;
+	if (!(p->flags & CACHE_EXT_DIRTY))
+		return p->flags;
+	if (p->kind == CACHE_ZERO) {
+		struct cache_zero *z = v->c->zeros[p->loc];
+		z->dirty -= p->count;
+		if (z->dirty == 0)
+			seg_of(v->c, z->loc)->dirty--;
+	} else {
+		seg_of(v->c, p->loc)->dirty -= (uint32_t)p->count;
+	}
+	return p->flags & (uint8_t) ~(CACHE_EXT_DIRTY | CACHE_EXT_BAD);
+}
+
+/* False: something older is still on its way; later. */
+static bool
+drop_all(struct cache_volume *v)
+{
+	if (v->chg.discard)
+		cache_index_change(&v->ix, 0, v->blocks, forget, v);
+	cache_fill_cancel(v, 0, UINT64_MAX);
+	cache_zeros_drop(v);
+	cache_drop(v, 0, v->blocks, LOC_NONE);
+	cache_zeros_drop(v);
+	return v->ix.blocks == 0 && list_empty(&v->fills) && list_empty(&v->copies) &&
+	       !v->d.running;
+}
+
+static void
+marker_done(void *ctx, int result)
+{
+	waited(ctx, result);
+}
+
+static void
+row_write(struct cache_volume *v)
+{
+	struct cache *c = v->c;
+	struct cache_volrow *row = cache_voltable_find(c, v->row.uuid);
+	ASSERT(row != NULL);
+	if (v->chg.remove) {
+		*row = c->vt.rows[--c->vt.count];
+	} else {
+		v->row.mode = (uint8_t)v->chg.to;
+		*row = v->row;
+	}
+	cache_voltable_write(c, waited, v);
+}
+
+static void
+caps_follow(struct cache_volume *v)
+{
+	uint32_t caps = v->b.info.caps & ~BLK_CAP_VOLATILE;
+	if (v->mode == CACHE_VOLATILE)
+		caps |= BLK_CAP_VOLATILE;
+	if (v->mode == CACHE_BYPASS)
+		caps |= v->store->info.caps & BLK_CAP_VOLATILE;
+	__atomic_store_n(&v->b.info.caps, caps, __ATOMIC_RELAXED);
+}
+
+static void
+take_effect(struct cache_volume *v)
+{
+	v->mode = v->chg.to;
+	v->bypass = v->mode == CACHE_BYPASS;
+	caps_follow(v);
+	finish(v, 0);
+}
+
+/* Begins what the step waits for, or returns true when there is nothing to wait for. */
+static bool
+step(struct cache_volume *v)
+{
+	struct cache *c = v->c;
+	bool empty = to_empty(v);
+	switch ((enum step)v->chg.step) {
+	case DRAIN:
+	case DRAIN_SHUT:
+		if (!empty || v->bypass || v->chg.discard ||
+		    (MUTANT(BYPASS_NO_DRAIN) && !v->chg.evict && !v->chg.remove))
+			return true;
+		v->want_clean = true;
+		cache_clean_wait(v, 0, v->blocks, waited, v);
+		return false;
+	case SHUT:
+		v->shut = true;
+		if (v->changes == 0)
+			return true;
+		cache_wait(&v->idle_waiters, waited, v);
+		return false;
+	case DROP:
+		if (!empty || v->bypass || drop_all(v))
+			return true;
+		v->chg.waiting = false; /* poked */
+		if (MUTANT(BYPASS_NO_DRAIN))
+			return true;
+		return false;
+	case CHECKPOINT:
+		if (!empty || v->bypass || MUTANT(BYPASS_NO_CHECKPOINT))
+			return true;
+		cache_checkpoint_wait(c, waited, v);
+		return false;
+	case STORE_FLUSH:
+		if (!v->bypass)
+			return true;
+		cache_io_submit(cache_io_get(c, flushed, v), v->store, BLK_FLUSH, 0, 0, 0);
+		return false;
+	case ROW:
+		if (v->chg.evict)
+			return true;
+		row_write(v);
+		return false;
+	case MARKER:
+		if (!v->chg.remove)
+			return true;
+		v->marker->set(
+		    v->marker_ctx, &(struct cache_marker){.present = false}, marker_done, v);
+		return false;
+	default:
+		return true;
+	}
+}
+
+static void
+run(struct cache_volume *v)
+{
+	while (v->chg.step != IDLE && v->chg.step != DONE) {
+		v->chg.waiting = true;
+		if (!step(v))
+			return;
+		v->chg.waiting = false;
+		v->chg.step++;
+	}
+	if (v->chg.step == DONE)
+		take_effect(v);
+}
+
+void
+cache_mode_poke(struct cache_volume *v)
+{
+	if (v->chg.step == DROP && !v->chg.waiting)
+		run(v);
+}
+
+static bool
+change_begin(struct cache_volume *v, cache_done_fn *done, void *ctx)
+{
+	if (v->chg.step != IDLE || v->frozen) {
+		cache_later(v->c, done, ctx, -EBUSY);
+		return false;
+	}
+	v->chg.done = done;
+	v->chg.ctx = ctx;
+	v->chg.to = v->mode;
+	v->chg.evict = v->chg.remove = v->chg.discard = false;
+	v->chg.err = 0;
+	v->chg.step = DRAIN;
+	return true;
+}
+
+static void
+run_later(void *ctx, int result)
+{
+	(void)result;
+	run(ctx);
+}
+
+void
+cache_volume_set_mode(struct cache_volume *v, enum cache_mode mode, cache_done_fn *done, void *ctx)
+{
+	ASSERT((unsigned)mode < CACHE_MODE_COUNT);
+	if (!change_begin(v, done, ctx))
+		return;
+	v->chg.to = mode;
+	cache_later(v->c, run_later, v, 0);
+}
+
+void
+cache_volume_evict(struct cache_volume *v, cache_done_fn *done, void *ctx)
+{
+	if (!change_begin(v, done, ctx))
+		return;
+	v->chg.evict = true;
+	cache_later(v->c, run_later, v, 0);
+}
+
+static void
+removed(void *ctx, int result)
+{
+	struct cache_volume *v = ctx;
+	cache_done_fn *done = v->removed;
+	void *dctx = v->removed_ctx;
+	int err = result < 0 ? result : v->chg.err;
+	if (result == 0)
+		cache_volume_free(v);
+	done(dctx, err);
+}
+
+void
+cache_volume_remove(struct cache_volume *v, bool discard_dirty, cache_done_fn *done, void *ctx)
+{
+	if (v->chg.step != IDLE || v->frozen) {
+		cache_later(v->c, done, ctx, -EBUSY);
+		return;
+	}
+	v->removed = done;
+	v->removed_ctx = ctx;
+	change_begin(v, removed, v);
+	v->chg.remove = true;
+	v->chg.discard = discard_dirty;
+	cache_later(v->c, run_later, v, 0);
+}
+
+void
+cache_volume_flush(struct cache_volume *v, cache_done_fn *done, void *ctx)
+{
+	cache_clean_wait(v, 0, v->blocks, done, ctx);
+}
+
+void
+cache_volume_freeze(struct cache_volume *v, cache_done_fn *done, void *ctx)
+{
+	if (v->frozen || v->chg.step != IDLE) {
+		cache_later(v->c, done, ctx, -EBUSY);
+		return;
+	}
+	v->frozen = v->shut = true;
+	if (v->changes == 0)
+		cache_later(v->c, done, ctx, 0);
+	else
+		cache_wait(&v->idle_waiters, done, ctx);
+}
+
+void
+cache_volume_thaw(struct cache_volume *v)
+{
+	v->frozen = v->shut = false;
+	cache_volume_release(v);
+}

@@ -1,0 +1,315 @@
+/*
+ * Opening and closing a volume, and the store's marker [15].
+ *
+ *	marker read, judged against the row ─▶ row {gen, next = gen + 1} durable ─▶ marker `next` durable on the
+ *	store ─▶ row {next, next} durable ─▶ open
+ *
+ * A crash at each step leaves the store's marker at gen or next: both are accepted. An older or newer one
+ * belongs to another time of this store or this SSD, and is refused. The marker goes with the volume's
+ * removal only: as long as it has a row, the store isn't used without its cache.
+ */
+#include "cache/cache_priv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+extern const struct blk_ops cache_volume_ops;
+
+struct opening {
+	struct cache *c;
+	struct cache_volume *v; /* NULL until it is made */
+	struct cache_volume_args args;
+	struct cache_volrow row;
+	bool is_new;
+	cache_open_fn *done;
+	void *ctx;
+};
+
+/* ---- the object -------------------------------------------------------------------------------- */
+
+struct cache_volume *
+cache_volume_by_id(struct cache *c, uint32_t id)
+{
+	LIST_FOREACH (n, &c->volumes) {
+		struct cache_volume *v = container_of(n, struct cache_volume, link);
+		if (v->row.id == id)
+			return v;
+	}
+	return NULL;
+}
+
+struct cache_volume *
+cache_volume_make(struct cache *c, const struct cache_volrow *row)
+{
+	struct cache_volume *v = calloc(1, sizeof *v);
+	if (v == NULL)
+		return NULL;
+	v->c = c;
+	v->row = *row;
+	v->mode = row->mode < CACHE_MODE_COUNT ? row->mode : CACHE_NV;
+	v->blocks = (row->size_bytes + CF_BLOCK_BYTES - 1) >> CF_BLOCK_SHIFT;
+	cache_index_init(&v->ix);
+	struct list *lists[] = {&v->locks, &v->fills, &v->copies, &v->zeros, &v->held,
+	    &v->clean_waiters, &v->idle_waiters};
+	for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
+		list_init(lists[i]);
+	list_push_back(&c->volumes, &v->link);
+	return v;
+}
+
+/* Nothing of it is in flight. What the index shows is forgotten, not dropped. */
+void
+cache_volume_free(struct cache_volume *v)
+{
+	ASSERT(v->running == 0 && !v->d.running && list_empty(&v->fills));
+	ASSERT(list_empty(&v->copies) && list_empty(&v->clean_waiters));
+	while (!list_empty(&v->zeros))
+		cache_zero_free(container_of(v->zeros.next, struct cache_zero, link));
+	cache_index_fini(&v->ix);
+	cache_destage_fini(v);
+	if (v->b.loops != NULL)
+		blk_fini(&v->b);
+	list_remove(&v->link);
+	free(v);
+}
+
+/* ---- opening ------------------------------------------------------------------------------------ */
+
+static void
+end(struct opening *o, int result)
+{
+	struct cache_volume *v = result == 0 ? o->v : NULL;
+	if (result < 0 && o->v != NULL) {
+		cache_destage_fini(o->v);
+		if (o->v->b.loops != NULL)
+			blk_fini(&o->v->b);
+		o->v->b.loops = NULL;
+		o->v->store = NULL;
+		o->v->open = false;
+	}
+	o->done(o->ctx, result, v);
+	free(o);
+}
+
+static void
+row_put(struct opening *o)
+{
+	struct cache *c = o->c;
+	struct cache_volrow *row = cache_voltable_find(c, o->row.uuid);
+	if (row == NULL)
+		row = &c->vt.rows[c->vt.count++];
+	*row = o->row;
+	if (o->v != NULL)
+		o->v->row = o->row;
+}
+
+static void
+opened(void *ctx, int result)
+{
+	struct opening *o = ctx;
+	if (result == 0) {
+		o->v->open = true;
+		o->v->want_clean = o->v->mode == CACHE_WRITETHROUGH;
+	}
+	end(o, result);
+}
+
+static void
+marker_set(void *ctx, int result)
+{
+	struct opening *o = ctx;
+	if (result < 0) {
+		end(o, result);
+		return;
+	}
+	o->row.marker_gen = o->row.marker_next;
+	o->row.dirty = true;
+	row_put(o);
+	cache_voltable_write(o->c, opened, o);
+}
+
+static void
+row_written(void *ctx, int result)
+{
+	struct opening *o = ctx;
+	if (result < 0) {
+		end(o, result);
+		return;
+	}
+	struct cache_marker m = {
+	    .present = true, .volume = o->row.id, .generation = o->row.marker_next};
+	memcpy(m.cache_uuid, o->c->uuid, sizeof m.cache_uuid);
+	o->v->marker->set(o->v->marker_ctx, &m, marker_set, o);
+}
+
+static void
+blk_describe(const struct cache_volume *v, struct blk_info *info)
+{
+	const uint32_t keep =
+	    BLK_CAP_READ_ONLY | BLK_CAP_ROTATIONAL | BLK_CAP_THIN | BLK_CAP_UNMAP | BLK_CAP_EXTENTS;
+	*info = v->store->info;
+	info->driver = "cache";
+	info->caps &= keep;
+	if (info->caps & BLK_CAP_UNMAP)
+		info->caps |= BLK_CAP_UNMAP_ZEROES; /* zeros are recorded, then written [12] */
+	if (v->mode == CACHE_VOLATILE)
+		info->caps |= BLK_CAP_VOLATILE;
+	if (v->mode == CACHE_BYPASS)
+		info->caps |= v->store->info.caps & BLK_CAP_VOLATILE;
+	if (info->physical_bytes < CF_BLOCK_BYTES)
+		info->physical_bytes = CF_BLOCK_BYTES;
+	info->atomic_max_bytes = 0;
+}
+
+static int
+volume_ready(struct opening *o)
+{
+	struct cache *c = o->c;
+	struct cache_volume *v = cache_volume_by_id(c, o->row.id);
+	if (v == NULL)
+		v = cache_volume_make(c, &o->row);
+	if (v == NULL)
+		return -ENOMEM;
+	o->v = v;
+	v->store = o->args.store;
+	v->marker = o->args.marker;
+	v->marker_ctx = o->args.marker_ctx;
+	v->mode = o->args.mode;
+	v->bypass = v->mode == CACHE_BYPASS;
+	v->last_write_ns = loop_now_ns(c->home);
+	struct blk_info info;
+	blk_describe(v, &info);
+	struct blk_open_args a = {.loops = c->loops, .loop_count = c->loop_count};
+	int err = blk_init(&v->b, &cache_volume_ops, &info, blk_get_name(v->store), &a);
+	return err < 0 ? err : cache_destage_init(v);
+}
+
+/* Does what the store remembers fit what this SSD knows? */
+static int
+judge(const struct opening *o, const struct cache_marker *m)
+{
+	const struct cache_volrow *row = &o->row;
+	if (!m->present)
+		return row->dirty ? -ESTALE : 0;
+	if (memcmp(m->cache_uuid, o->c->uuid, 16) != 0)
+		return -EBUSY;
+	/* A volume that was removed, and the crash came before its marker went; one that this SSD never
+	 * had means that it is an old copy. */
+	if (o->is_new)
+		return m->volume < row->id ? 0 : -ESTALE;
+	bool fits = m->volume == row->id &&
+	            (m->generation == row->marker_gen || m->generation == row->marker_next);
+	return fits ? 0 : -ESTALE;
+}
+
+static void
+marker_got(void *ctx, int result, const struct cache_marker *m)
+{
+	struct opening *o = ctx;
+	if (result == 0)
+		result = judge(o, m);
+	/* A bypass with data in the cache would go round it: it is entered by a change of mode. */
+	if (result == 0 && o->args.mode == CACHE_BYPASS && !o->is_new &&
+	    o->row.mode != CACHE_BYPASS)
+		o->args.mode = o->row.mode < CACHE_MODE_COUNT ? o->row.mode : CACHE_NV;
+	if (result == 0) {
+		o->row.marker_gen = m->present ? m->generation : o->row.marker_gen;
+		o->row.marker_next = o->row.marker_gen + 1;
+		o->row.mode = (uint8_t)o->args.mode;
+		result = volume_ready(o);
+	}
+	if (result < 0) {
+		end(o, result);
+		return;
+	}
+	row_put(o);
+	cache_voltable_write(o->c, row_written, o);
+}
+
+static void
+refused(void *ctx, int result)
+{
+	end(ctx, result);
+}
+
+static int
+row_make(struct opening *o)
+{
+	struct cache *c = o->c;
+	const struct cache_volume_args *a = &o->args;
+	const char *store = a->store_identity != NULL ? a->store_identity : blk_get_name(a->store);
+	uint64_t size = blk_get_info(a->store)->size_bytes;
+	const struct cache_volrow *row = cache_voltable_find(c, a->uuid);
+	if (strlen(a->name) > CACHE_NAME_MAX || strlen(store) > CACHE_STORE_MAX || size == 0 ||
+	    size >> CF_BLOCK_SHIFT >= CACHE_VOLUME_BLOCKS_MAX)
+		return -EINVAL;
+	if (row != NULL) {
+		const struct cache_volume *v = cache_volume_by_id(c, row->id);
+		o->row = *row;
+		if (v != NULL && (v->open || v->store != NULL))
+			return -EBUSY;
+		if (strcmp(row->store, store) != 0)
+			return -ENXIO;
+		return size == row->size_bytes ? 0 : -EINVAL;
+	}
+	if (c->vt.count == cache_geometry_volumes_max(&c->geo))
+		return -ENOSPC;
+	o->is_new = true;
+	o->row = (struct cache_volrow){.id = c->vt.next_id++, .size_bytes = size};
+	if (MUTANT(ID_REUSED))
+		o->row.id = 1, c->vt.next_id = 2;
+	memcpy(o->row.uuid, a->uuid, sizeof o->row.uuid);
+	memcpy(o->row.name, a->name, strlen(a->name));
+	memcpy(o->row.store, store, strlen(store));
+	return 0;
+}
+
+void
+cache_volume_open(
+    struct cache *c, const struct cache_volume_args *args, cache_open_fn *done, void *ctx)
+{
+	struct opening *o = calloc(1, sizeof *o);
+	ASSERT(o != NULL);
+	*o = (struct opening){.c = c, .args = *args, .done = done, .ctx = ctx};
+	int err = c->is_void ? -EIO : row_make(o);
+	if (err < 0) {
+		cache_later(c, refused, o, err);
+		return;
+	}
+	args->marker->get(args->marker_ctx, marker_got, o);
+}
+
+/* ---- closing ------------------------------------------------------------------------------------ */
+
+/* What runs of it has ended: the store may be closed by its owner. */
+static void
+closing(void *ctx, int result)
+{
+	struct cache_volume *v = ctx;
+	(void)result;
+	if (v->d.running || !list_empty(&v->fills) || !list_empty(&v->copies)) {
+		cache_wait(&v->c->tick_waiters, closing, v);
+		return;
+	}
+	cache_done_fn *done = v->removed;
+	void *dctx = v->removed_ctx;
+	cache_wake(&v->clean_waiters, -ESHUTDOWN);
+	cache_destage_fini(v);
+	blk_fini(&v->b);
+	v->b.loops = NULL;
+	v->store = NULL;
+	v->open = false;
+	done(dctx, 0);
+}
+
+void
+cache_volume_close(struct cache_volume *v, cache_done_fn *done, void *ctx)
+{
+	ASSERT(v->running == 0 && list_empty(&v->held) && v->chg.step == 0);
+	v->removed = done;
+	v->removed_ctx = ctx;
+	v->closing = true;
+	cache_fill_cancel(v, 0, UINT64_MAX);
+	cache_later(v->c, closing, v, 0);
+}

@@ -1,0 +1,318 @@
+/*
+ * What counts after a crash. See recover.c for the order of things, and docs/format/cache.md.
+ *
+ * A segment: its slots tell the newest durable checkpoint's view; slots above that are ignored [6].
+ *	generation = the slot's, in use      what its bits don't call dead
+ *	generation > the slot's              opened after the checkpoint: all that is accepted
+ *	free at it, or generation < it       nothing
+ * A record of an unsealed segment counts in the running epoch up to the checkpoint's position, above it only
+ * in an unbroken chain of seq and header CRC, whose payload is whole where nothing says that it was
+ * acknowledged [3][5]; of the epoch before, up to where that ended [4].
+ * A block: the highest ver wins per sector; of equal ones, which are copies, a clean one [1].
+ */
+#include "cache/recover.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- segments ----------------------------------------------------------------------------------- */
+
+static int
+slot_in_force(const struct recovery *v, const struct found_seg *f)
+{
+	int best = -1;
+	for (int k = 0; k < 2; k++) {
+		const struct found_slot *s = &f->slot[k];
+		if (!s->ok || (s->checkpoint > v->head.number && !MUTANT(SLOTS_ABOVE_HEADER)))
+			continue;
+		if (best < 0 || s->checkpoint > f->slot[best].checkpoint)
+			best = k;
+	}
+	return best;
+}
+
+/* The slot that isn't in force was written by a checkpoint that never came to be: it must be overwritten
+ * before its number can count. */
+static bool
+has_stale_slot(const struct recovery *v, const struct found_seg *f)
+{
+	for (int k = 0; k < 2; k++)
+		if (f->slot[k].ok && f->slot[k].checkpoint > v->head.number)
+			return !MUTANT(STALE_SLOT_KEPT);
+	return false;
+}
+
+static enum found
+live_kind(const struct recovery *v, const struct found_seg *f)
+{
+	uint64_t epoch = v->c->super.epoch;
+	if (f->head.epoch > epoch)
+		return FOUND_LOST;
+	return FOUND_UNSEALED; /* until a footer is found */
+}
+
+void
+recovery_judge(struct recovery *v, uint32_t seg)
+{
+	struct cache *c = v->c;
+	struct found_seg *f = &v->segs[seg];
+	struct segment *s = &c->segs[seg];
+	f->in_force = slot_in_force(v, f);
+	if (f->in_force < 0) {
+		f->kind = FOUND_LOST;
+		return;
+	}
+	const struct found_slot *k = &f->slot[f->in_force];
+	s->slot = (uint8_t)f->in_force;
+	s->changed = has_stale_slot(v, f);
+	s->generation = k->generation;
+	if (!f->head_ok) {
+		/* Torn while being opened, nothing in it; its generation may have been the next. */
+		f->kind = k->in_use ? FOUND_LOST : FOUND_FREE;
+		s->generation++;
+		return;
+	}
+	if (f->head.generation < k->generation) {
+		/* The slot knows a header that was durable before it. */
+		f->kind = k->in_use ? FOUND_EMPTY : FOUND_FREE;
+		v->lied |= k->in_use;
+		return;
+	}
+	s->generation = f->head.generation;
+	bool same = f->head.generation == k->generation;
+	if (MUTANT(NO_GENERATION) && f->head.generation > 0) {
+		f->bits = true;
+		f->kind = live_kind(v, f);
+		return;
+	}
+	if (same && !k->in_use) {
+		f->kind = FOUND_FREE;
+		return;
+	}
+	f->bits = same;
+	s->changed |= !same;
+	f->kind = live_kind(v, f);
+}
+
+/* ---- the index ----------------------------------------------------------------------------------- */
+
+static void
+take(struct cache_volume *v, const struct cache_piece *p)
+{
+	struct cache *c = v->c;
+	bool dirty = p->flags & CACHE_EXT_DIRTY;
+	if (p->kind == CACHE_ZERO) {
+		struct cache_zero *z = c->zeros[p->loc];
+		struct segment *s = seg_of(c, z->loc);
+		s->live += z->live == 0;
+		s->dirty += z->dirty == 0;
+		z->live += p->count;
+		z->dirty += p->count;
+	} else {
+		struct segment *s = seg_of(c, p->loc);
+		s->live += (uint32_t)p->count;
+		if (dirty)
+			s->dirty += (uint32_t)p->count;
+	}
+	cache_index_set(&v->ix, p, cache_gone, v);
+}
+
+static bool
+wins(const struct cache_piece *is, const struct cache_piece *p)
+{
+	if (is->kind == CACHE_HOLE || MUTANT(POS_WINS))
+		return true;
+	if (is->ver == p->ver)
+		return (is->flags & CACHE_EXT_DIRTY) && !(p->flags & CACHE_EXT_DIRTY);
+	return p->ver > is->ver;
+}
+
+/* Puts `p` where nothing newer is; the rest of it is dead. */
+static void
+insert(struct cache_volume *v, const struct cache_piece *p)
+{
+	uint64_t at = p->block, end = p->block + p->count;
+	while (at < end) {
+		struct cache_piece is, part = *p;
+		cache_index_lookup(&v->ix, at, end - at, &is);
+		part.block = at;
+		part.count = is.count;
+		if (p->kind == CACHE_DATA)
+			part.loc += (uint32_t)(at - p->block);
+		if (wins(&is, &part))
+			take(v, &part);
+		else if (p->kind == CACHE_DATA)
+			cache_units_dead(v->c, part.loc, part.count);
+		at += is.count;
+	}
+}
+
+static void
+insert_zero(struct cache_volume *v, const struct cache_desc *d, uint32_t loc)
+{
+	struct cache_zero *z =
+	    cache_zero_make(v, d->block, d->count, d->ver, loc, d->flags & CF_DESC_NO_UNMAP);
+	struct cache_piece p = {
+	    .block = d->block,
+	    .count = d->count,
+	    .ver = d->ver,
+	    .loc = z->id,
+	    .mask = 0xff,
+	    .flags = CACHE_EXT_ZERO | CACHE_EXT_DIRTY,
+	    .kind = CACHE_ZERO,
+	};
+	insert(v, &p);
+	if (z->live == 0) {
+		cache_units_dead(v->c, loc, 1);
+		cache_zero_free(z);
+	}
+}
+
+/* Runs of units of the same kind, without the dead ones. */
+static void
+insert_data(struct cache_volume *v, const struct cache_desc *d, uint32_t loc, bool all_clean)
+{
+	struct cache *c = v->c;
+	const struct segment *s = seg_of(c, loc);
+	uint32_t u0 = unit_of(c, loc), n = (uint32_t)d->count;
+	for (uint32_t i = 0, k; i < n; i = k) {
+		bool dead = bit_get(s->dead, u0 + i) && !MUTANT(NO_DEAD_BIT);
+		bool clean = all_clean || bit_get(s->clean, u0 + i);
+		for (k = i + 1; k < n; k++)
+			if (bit_get(s->dead, u0 + k) != bit_get(s->dead, u0 + i) ||
+			    (!all_clean && bit_get(s->clean, u0 + k) != bit_get(s->clean, u0 + i)))
+				break;
+		if (dead)
+			continue;
+		if (MUTANT(NO_DEAD_BIT))
+			for (uint32_t j = i; j < k; j++)
+				s->dead[(u0 + j) / 8] &= (uint8_t) ~(1u << ((u0 + j) % 8));
+		struct cache_piece p = {
+		    .block = d->block + i,
+		    .count = k - i,
+		    .ver = d->ver,
+		    .loc = loc + i,
+		    .mask = d->mask,
+		    .flags = clean ? 0 : CACHE_EXT_DIRTY,
+		    .kind = CACHE_DATA,
+		};
+		insert(v, &p);
+	}
+}
+
+void
+recovery_insert(struct recovery *v, uint32_t seg, const struct cache_record *r)
+{
+	struct cache *c = v->c;
+	struct segment *s = &c->segs[seg];
+	uint32_t data = r->unit + r->header_blocks;
+	for (uint32_t i = 0; i < r->payload_blocks; i++)
+		s->crc[data + i] = le32_get(r->crcs[i]);
+	for (uint32_t i = 0; i < r->desc_count; i++) {
+		struct cache_desc d;
+		cache_desc_get(&r->descs[i], &d);
+		uint32_t loc = loc_of(c, seg, d.place);
+		if (d.ver > v->max_ver)
+			v->max_ver = d.ver;
+		if (s->order == 0 || d.ver < s->order)
+			s->order = d.ver;
+		struct cache_volume *vol = cache_volume_by_id(c, d.volume);
+		bool zero = d.flags & CF_DESC_ZERO;
+		bool fits =
+		    vol != NULL && d.block < vol->blocks && d.count <= vol->blocks - d.block;
+		if (!fits)
+			cache_units_dead(c, loc, zero ? 1 : d.count); /* its volume is gone [17] */
+		else if (!zero)
+			insert_data(vol, &d, loc, r->stream == CF_F);
+		else if (!bit_get(s->dead, d.place) || MUTANT(NO_DEAD_BIT))
+			insert_zero(vol, &d, loc);
+	}
+	uint32_t end = data + r->payload_blocks;
+	s->unit = end > s->unit ? end : s->unit;
+}
+
+/* ---- records -------------------------------------------------------------------------------------- */
+
+struct found_rec *
+recovery_add(struct recovery *v, uint32_t seg, const struct cache_record *r, bool sealed)
+{
+	if (v->rec_count == v->rec_cap) {
+		v->rec_cap = v->rec_cap != 0 ? v->rec_cap * 2 : 64;
+		v->recs = realloc(v->recs, v->rec_cap * sizeof *v->recs);
+		ASSERT(v->recs != NULL);
+	}
+	struct found_rec *f = &v->recs[v->rec_count++];
+	*f = (struct found_rec){.seg = seg, .sealed = sealed, .r = *r};
+	if (!sealed) {
+		/* The header as it was, for the footer to come. */
+		const char *from = (const char *)r->descs - sizeof(struct cf_record);
+		f->bytes = malloc(r->bytes);
+		ASSERT(f->bytes != NULL);
+		memcpy(f->bytes, from, r->bytes);
+		f->r.descs = (const void *)((const char *)f->bytes + sizeof(struct cf_record));
+		f->r.crcs = (const void *)(f->r.descs + r->desc_count);
+	}
+	return f;
+}
+
+void
+recovery_footer(struct recovery *v, uint32_t seg, const void *buf, const struct cache_footer *f)
+{
+	struct cache *c = v->c;
+	uint32_t at = 0;
+	struct cache_record r;
+	while (cache_footer_next(&c->geo, c->uuid, seg, buf, f, &at, &r)) {
+		recovery_insert(v, seg, &r);
+		if (r.epoch != c->super.epoch || f->stream == CF_F)
+			continue;
+		if (r.durable_seq > v->durable[f->stream])
+			v->durable[f->stream] = r.durable_seq;
+		recovery_add(v, seg, &r, true);
+	}
+	c->segs[seg].records = f->record_count;
+	if (f->used_blocks > c->segs[seg].unit)
+		c->segs[seg].unit = f->used_blocks;
+}
+
+/* Where the chain begins: the checkpoint's position, or the end of the epoch before. */
+void
+recovery_chain_start(struct recovery *v)
+{
+	struct cache *c = v->c;
+	const struct cache_position *pos = &v->head.pos[v->stream];
+	struct cache_position *last = &v->last[v->stream];
+	*last = c->super.end[v->stream];
+	if (pos->epoch == c->super.epoch && pos->seq > last->seq)
+		*last = *pos;
+}
+
+struct found_rec *
+recovery_next(struct recovery *v)
+{
+	const struct cache_position *last = &v->last[v->stream];
+	for (uint32_t i = 0; i < v->rec_count; i++) {
+		struct found_rec *f = &v->recs[i];
+		if (f->r.stream == v->stream && f->r.epoch == v->c->super.epoch &&
+		    f->r.seq == last->seq + 1 && f->r.prev_crc == last->crc)
+			return f;
+	}
+	return NULL;
+}
+
+void
+recovery_accept(struct recovery *v)
+{
+	struct cache *c = v->c;
+	for (uint32_t i = 0; i < v->rec_count; i++) {
+		struct found_rec *f = &v->recs[i];
+		const struct cache_record *r = &f->r;
+		if (f->sealed)
+			continue;
+		bool now = r->epoch == c->super.epoch && r->seq <= v->last[r->stream].seq;
+		bool before =
+		    r->epoch + 1 == c->super.epoch && r->seq <= c->super.end[r->stream].seq;
+		f->accepted = now || before;
+		if (f->accepted)
+			recovery_insert(v, f->seg, r);
+	}
+}

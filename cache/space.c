@@ -1,0 +1,146 @@
+/*
+ * Room in the log. When free segments are few: what is dead is freed by a checkpoint; the oldest clean
+ * segment is evicted; when there is none, dirty data is pressed to the stores. Eviction reads what a
+ * segment holds from its footer and drops what the index still shows of it [6].
+ */
+#include "cache/cache_priv.h"
+
+#include <stdlib.h>
+
+static void
+evict_end(struct cache *c)
+{
+	struct segment *s = &c->segs[c->space.victim];
+	s->pins--;
+	s->stuck = s->live > 0;
+	free(c->space.buf);
+	c->space.buf = NULL;
+	c->space.evicting = false;
+	cache_space_kick(c);
+}
+
+static void
+evict_desc(struct cache *c, const struct cache_desc *d)
+{
+	struct cache_volume *v = cache_volume_by_id(c, d->volume);
+	if (v == NULL || (d->flags & CF_DESC_ZERO))
+		return;
+	uint32_t loc = loc_of(c, c->space.victim, d->place);
+	c->stats.evicted_blocks += cache_drop(v, d->block, d->count, loc);
+}
+
+static void
+evict_read(struct cache_io *x, int result)
+{
+	struct cache *c = x->c;
+	uint32_t seg = c->space.victim, at = 0;
+	struct segment *s = &c->segs[seg];
+	struct cache_footer f;
+	struct cache_record r;
+	size_t cap = (size_t)c->geo.footer_blocks * CF_BLOCK_BYTES;
+	if (result < 0 || !cache_footer_decode(&c->geo, c->uuid, seg, c->space.buf, cap, &f) ||
+	    f.generation != s->generation) {
+		c->stats.ssd_errors++;
+		cache_set_condition(c, CACHE_COND_SSD_READ, true, "a footer can't be read");
+		evict_end(c);
+		return;
+	}
+	while (cache_footer_next(&c->geo, c->uuid, seg, c->space.buf, &f, &at, &r)) {
+		for (uint32_t i = 0; i < r.desc_count; i++) {
+			struct cache_desc d;
+			cache_desc_get(&r.descs[i], &d);
+			evict_desc(c, &d);
+		}
+	}
+	evict_end(c);
+}
+
+static void
+evict(struct cache *c, uint32_t seg)
+{
+	struct segment *s = &c->segs[seg];
+	uint32_t blocks = c->geo.footer_blocks;
+	c->space.buf = cache_pages_alloc((size_t)blocks * CF_BLOCK_BYTES);
+	if (c->space.buf == NULL)
+		return; /* the tick tries again */
+	c->space.evicting = true;
+	c->space.victim = seg;
+	s->pins++;
+	struct cache_io *x = cache_io_get(c, evict_read, NULL);
+	cache_io_buf(x, c->space.buf, (uint64_t)blocks * CF_BLOCK_BYTES);
+	cache_ssd_read(x, cache_footer_block(&c->geo, seg), blocks);
+}
+
+/* The oldest sealed segment without dirty data, or LOC_NONE. */
+static uint32_t
+victim(const struct cache *c)
+{
+	uint32_t best = LOC_NONE;
+	for (uint32_t i = 0; i < c->geo.segment_count; i++) {
+		const struct segment *s = &c->segs[i];
+		if (s->state != SEG_SEALED || s->dirty > 0 || s->live == 0 || s->stuck)
+			continue;
+		if (best == LOC_NONE || s->order < c->segs[best].order)
+			best = i;
+	}
+	return best;
+}
+
+static bool
+any_dead(const struct cache *c)
+{
+	for (uint32_t i = 0; i < c->geo.segment_count; i++)
+		if (cache_segment_all_dead(&c->segs[i]) && !c->segs[i].bad)
+			return true;
+	return false;
+}
+
+static void
+press(struct cache *c, bool on)
+{
+	c->space.pressure = on;
+	if (!on)
+		return;
+	for (uint32_t i = 0; i < c->geo.segment_count; i++)
+		c->segs[i].stuck = false; /* what held it may have gone when data is clean */
+	LIST_FOREACH (n, &c->volumes)
+		cache_destage_kick(container_of(n, struct cache_volume, link));
+}
+
+static void
+space_run(struct cache *c)
+{
+	if (!c->loaded || c->stopping)
+		return;
+	uint32_t free_count = cache_segment_free_count(c);
+	if (free_count >= c->tuning.free_low_segments) {
+		press(c, false);
+		return;
+	}
+	/* What is open keeps dead units too: when nothing else is left, it is closed. */
+	if (any_dead(c) && !c->ck.running)
+		cache_checkpoint_start(c);
+	uint32_t dead = 0;
+	for (uint32_t i = 0; i < c->geo.segment_count; i++)
+		dead += cache_segment_all_dead(&c->segs[i]);
+	if (free_count + dead >= c->tuning.free_low_segments || c->space.evicting)
+		return;
+	uint32_t v = victim(c);
+	if (v != LOC_NONE)
+		evict(c, v);
+	else
+		press(c, true);
+}
+
+void
+cache_space_run(struct loop_defer *d)
+{
+	space_run(container_of(d, struct cache, space_defer));
+}
+
+void
+cache_space_kick(struct cache *c)
+{
+	if (!loop_defer_queued(&c->space_defer))
+		loop_defer(c->home, &c->space_defer);
+}

@@ -1,0 +1,40 @@
+/*
+ * The two superblocks: written one after the other, each durable before the next, so that a crash leaves
+ * at least one of them whole. The newest intact one counts. One write at a time.
+ */
+#include "cache/cache_priv.h"
+
+static void super_next(struct cache *c);
+
+static void
+super_done(struct cache_io *x, int result)
+{
+	struct cache *c = x->c;
+	if (result == 0 && ++c->sb.which < 2) {
+		super_next(c);
+		return;
+	}
+	cache_done_fn *done = c->sb.done;
+	c->sb.done = NULL;
+	done(c->sb.ctx, result);
+}
+
+static void
+super_next(struct cache *c)
+{
+	cache_super_encode(&c->super, c->sb.which, c->sb.buf);
+	struct cache_io *x = cache_io_get(c, super_done, NULL);
+	cache_io_buf(x, c->sb.buf, CF_BLOCK_BYTES);
+	cache_ssd_write(x, c->sb.which, 1, BLK_FUA);
+}
+
+void
+cache_super_write(struct cache *c, cache_done_fn *done, void *ctx)
+{
+	ASSERT(c->sb.done == NULL);
+	c->sb.done = done;
+	c->sb.ctx = ctx;
+	c->sb.which = 0;
+	c->super.generation++;
+	super_next(c);
+}

@@ -1,0 +1,73 @@
+/*
+ * The volume table [17]: two copies; a write goes to the one that is not in force. Volume ids grow for
+ * ever. A write begun after a change shows it; changes made meanwhile share the next one.
+ */
+#include "cache/cache_priv.h"
+
+#include <string.h>
+
+#define FAILURES_MAX 3u
+
+static void start(struct cache *c);
+
+static void
+written(struct cache_io *x, int result)
+{
+	struct cache *c = x->c;
+	c->vt.busy = false;
+	if (result == 0) {
+		c->vt.which ^= 1;
+		c->vt.failures = 0;
+	} else {
+		c->stats.ssd_errors++;
+		cache_set_condition(
+		    c, CACHE_COND_SSD_WRITE, true, "the volume table can't be written");
+		if (++c->vt.failures >= FAILURES_MAX)
+			cache_give_up(c, "the volume table can't be written");
+		c->vt.retry = true;
+		if (!c->is_void)
+			return; /* what is there now is unknown: the tick repeats it */
+	}
+	cache_wake(&c->vt.waiters, result);
+	if (!c->vt.busy && !list_empty(&c->vt.next_waiters))
+		start(c);
+}
+
+void
+cache_voltable_retry(struct cache *c)
+{
+	if (c->vt.retry && !c->vt.busy)
+		start(c);
+}
+
+static void
+start(struct cache *c)
+{
+	unsigned which = c->vt.which ^ 1u;
+	list_splice_back(&c->vt.waiters, &c->vt.next_waiters);
+	c->vt.busy = true;
+	c->vt.retry = false;
+	cache_voltable_encode(&c->geo, c->uuid, which, ++c->vt.generation, c->vt.next_id,
+	    c->vt.rows, c->vt.count, c->vt.buf);
+	struct cache_io *x = cache_io_get(c, written, NULL);
+	cache_io_buf(x, c->vt.buf, (uint64_t)c->geo.voltable_blocks * CF_BLOCK_BYTES);
+	cache_ssd_write(x, c->geo.voltable_block + (uint64_t)which * c->geo.voltable_blocks,
+	    c->geo.voltable_blocks, BLK_FUA);
+}
+
+void
+cache_voltable_write(struct cache *c, cache_done_fn *done, void *ctx)
+{
+	cache_wait(&c->vt.next_waiters, done, ctx);
+	if (!c->vt.busy && !c->vt.retry)
+		start(c);
+}
+
+struct cache_volrow *
+cache_voltable_find(struct cache *c, const uint8_t uuid[16])
+{
+	for (uint32_t i = 0; i < c->vt.count; i++)
+		if (memcmp(c->vt.rows[i].uuid, uuid, 16) == 0)
+			return &c->vt.rows[i];
+	return NULL;
+}

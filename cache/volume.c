@@ -1,0 +1,302 @@
+/*
+ * A volume as a block device: requests come from any loop, travel to the home loop as a message, and
+ * their answers travel back. Changes wait while the volume is shut (a change of mode, a freeze); reads
+ * never do.
+ */
+#include "cache/cache_priv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* blk_io.scratch of a volume's request */
+#define RESULT 0
+
+static void start(struct cache_volume *v, struct blk_io *io);
+
+/* ---- locks ----------------------------------------------------------------------------------- */
+
+static bool
+meets(const struct cache_lock *a, const struct cache_lock *b)
+{
+	return a->first <= b->last && b->first <= a->last;
+}
+
+static bool
+first_of_its_range(const struct cache_volume *v, const struct cache_lock *k)
+{
+	for (struct list *n = k->link.prev; n != &v->locks; n = n->prev)
+		if (meets(container_of(n, struct cache_lock, link), k))
+			return false;
+	return true;
+}
+
+void
+cache_lock_take(struct cache_volume *v, struct cache_lock *k)
+{
+	list_push_back(&v->locks, &k->link);
+	if (first_of_its_range(v, k)) {
+		k->granted = true;
+		k->grant(k);
+	}
+}
+
+void
+cache_lock_drop(struct cache_volume *v, struct cache_lock *k)
+{
+	list_remove(&k->link);
+	/* A grant may end its request at once and change the list: from the start each time. */
+	for (bool again = true; again;) {
+		again = false;
+		LIST_FOREACH (m, &v->locks) {
+			struct cache_lock *o = container_of(m, struct cache_lock, link);
+			if (o->granted || !meets(o, k) || !first_of_its_range(v, o))
+				continue;
+			o->granted = true;
+			o->grant(o);
+			again = true;
+			break;
+		}
+	}
+}
+
+bool
+cache_lock_overlaps(const struct cache_volume *v, uint64_t first, uint64_t last)
+{
+	const struct cache_lock k = {.first = first, .last = last};
+	LIST_FOREACH (n, &v->locks)
+		if (meets(container_of(n, struct cache_lock, link), &k))
+			return true;
+	return false;
+}
+
+/* ---- the end of a request ----------------------------------------------------------------------- */
+
+static void
+answer_home(struct loop_msg *m)
+{
+	struct blk_io *io = container_of(m, struct blk_io, msg);
+	blk_complete(io, (int)(int64_t)io->scratch[RESULT]);
+}
+
+static void
+answer(struct cache *c, struct blk_io *io, int result)
+{
+	if (io->loop == c->home) {
+		blk_complete_later(io, result);
+		return;
+	}
+	io->scratch[RESULT] = (uint64_t)(int64_t)result;
+	io->msg.run = answer_home;
+	loop_send(io->loop, &io->msg);
+}
+
+void
+cache_op_end(struct cache_op *op, int result)
+{
+	struct cache_volume *v = op->vol;
+	struct cache *c = v->c;
+	struct blk_io *io = op->io;
+	bool change = op->is_change;
+	ASSERT(op->pending == 0);
+	if (!list_empty(&op->lock.link))
+		cache_lock_drop(v, &op->lock);
+	cache_frame_put(c, op->frame[0]);
+	cache_frame_put(c, op->frame[1]);
+	pool_put(&c->op_pool, op);
+	answer(c, io, result);
+	v->running--;
+	if (change && --v->changes == 0)
+		cache_wake(&v->idle_waiters, 0);
+	cache_volume_release(v);
+	cache_mode_poke(v);
+}
+
+/* ---- requests that the store answers -------------------------------------------------------------- */
+
+static void
+passed_done(struct cache_io *x, int result)
+{
+	struct cache_op *op = x->ctx;
+	op->pending--;
+	if (op->io->op == BLK_EXTENTS)
+		op->io->extent_count = x->io.extent_count;
+	cache_op_end(op, result);
+}
+
+static void
+pass(struct cache_op *op)
+{
+	struct cache_volume *v = op->vol;
+	struct blk_io *io = op->io;
+	struct cache_io *x = cache_io_get(v->c, passed_done, op);
+	op->pending++;
+	if (io->op == BLK_READ || io->op == BLK_WRITE)
+		cache_io_part(x, io->sg, 0, io->len_bytes);
+	x->io.extents = io->extents;
+	x->io.extent_cap = io->extent_cap;
+	cache_io_submit(x, v->store, io->op, io->flags, io->offset_bytes, io->len_bytes);
+}
+
+/* Changes in bypass keep their order too: one store operation at a time for a block [8]. */
+static void
+pass_locked(struct cache_lock *k)
+{
+	pass(container_of(k, struct cache_op, lock));
+}
+
+/* What the index has is mapped or zeros; of what it hasn't, the store knows. */
+static void
+extents(struct cache_op *op)
+{
+	struct cache_volume *v = op->vol;
+	struct blk_io *io = op->io;
+	uint64_t at = io->offset_bytes, end = at + io->len_bytes;
+	uint32_t n = 0;
+	while (at < end && n < io->extent_cap) {
+		uint64_t block = at >> CF_BLOCK_SHIFT;
+		struct cache_piece p;
+		cache_index_lookup(&v->ix, block, op->last - block + 1, &p);
+		uint64_t to = (p.block + p.count) << CF_BLOCK_SHIFT;
+		to = to < end ? to : end;
+		if (p.kind == CACHE_HOLE) {
+			if (n > 0)
+				break;
+			struct cache_io *x = cache_io_get(v->c, passed_done, op);
+			op->pending++;
+			x->io.extents = io->extents;
+			x->io.extent_cap = io->extent_cap;
+			cache_io_submit(x, v->store, BLK_EXTENTS, 0, at, to - at);
+			return;
+		}
+		io->extents[n++] = (struct blk_extent){at, to - at, p.kind == CACHE_DATA};
+		at = to;
+	}
+	io->extent_count = n;
+	cache_op_end(op, 0);
+}
+
+/* ---- the beginning of a request -------------------------------------------------------------------- */
+
+static bool
+changes(const struct blk_io *io)
+{
+	return io->op == BLK_WRITE || io->op == BLK_UNMAP || io->op == BLK_WRITE_ZEROES;
+}
+
+/* False: it has to wait. */
+static bool
+begin(struct cache_volume *v, struct blk_io *io)
+{
+	struct cache *c = v->c;
+	if (changes(io) && v->shut)
+		return false;
+	struct cache_op *op = pool_get(&c->op_pool);
+	if (op == NULL)
+		return false;
+	memset(op, 0, sizeof *op);
+	list_init(&op->link);
+	list_init(&op->lock.link);
+	op->io = io;
+	op->vol = v;
+	op->is_change = changes(io);
+	op->first = io->offset_bytes >> CF_BLOCK_SHIFT;
+	op->last = (io->offset_bytes + io->len_bytes - 1) >> CF_BLOCK_SHIFT;
+	v->running++;
+	v->changes += op->is_change;
+	v->stats.writes += io->op == BLK_WRITE;
+	v->stats.unmaps += op->is_change && io->op != BLK_WRITE;
+	if (v->bypass && op->is_change) {
+		op->lock =
+		    (struct cache_lock){.first = op->first, .last = op->last, .grant = pass_locked};
+		cache_lock_take(v, &op->lock);
+	} else if (v->bypass)
+		pass(op);
+	else if (op->is_change)
+		cache_write_start(op);
+	else if (io->op == BLK_READ)
+		cache_read_start(op);
+	else if (io->op == BLK_EXTENTS)
+		extents(op);
+	else
+		cache_op_end(op, 0); /* FLUSH: what was acknowledged is durable [21] */
+	return true;
+}
+
+static void
+start(struct cache_volume *v, struct blk_io *io)
+{
+	/* What waits goes first; a read may overtake changes that are held. */
+	bool reads_wait = false;
+	LIST_FOREACH (n, &v->held)
+		reads_wait |= !changes(container_of(n, struct blk_io, link));
+	bool wait = changes(io) ? !list_empty(&v->held) : reads_wait;
+	if (wait || !begin(v, io))
+		list_push_back(&v->held, &io->link);
+}
+
+/* Something ended: what was held is looked at again. */
+void
+cache_volume_release(struct cache_volume *v)
+{
+	LIST_FOREACH_SAFE (n, &v->held) {
+		struct blk_io *io = container_of(n, struct blk_io, link);
+		if (changes(io) && v->shut)
+			continue;
+		if (pool_free_count(&v->c->op_pool) == 0)
+			return;
+		list_remove(n);
+		bool begun = begin(v, io);
+		ASSERT(begun);
+	}
+}
+
+static void
+arrives(struct loop_msg *m)
+{
+	struct blk_io *io = container_of(m, struct blk_io, msg);
+	start(container_of(io->blk, struct cache_volume, b), io);
+}
+
+static void
+submit(struct blk *b, struct blk_io *io)
+{
+	struct cache_volume *v = container_of(b, struct cache_volume, b);
+	if (io->loop == v->c->home) {
+		start(v, io);
+		return;
+	}
+	io->msg.run = arrives;
+	loop_send(v->c->home, &io->msg);
+}
+
+static void
+close_never(struct blk *b)
+{
+	(void)b;
+	ASSERT(false); /* the volume is closed, not its block device */
+}
+
+const struct blk_ops cache_volume_ops = {
+    .name = "cache",
+    .submit = submit,
+    .close = close_never,
+};
+
+struct blk *
+cache_volume_blk(struct cache_volume *v)
+{
+	return &v->b;
+}
+
+void
+cache_volume_get_stats(const struct cache_volume *v, struct cache_volume_stats *ret)
+{
+	*ret = v->stats;
+	memcpy(ret->name, v->row.name, sizeof ret->name);
+	ret->id = v->row.id;
+	ret->mode = v->mode;
+	ret->size_bytes = v->row.size_bytes;
+	ret->cached_bytes = v->ix.blocks << CF_BLOCK_SHIFT;
+	ret->dirty_bytes = v->ix.dirty_blocks << CF_BLOCK_SHIFT;
+}

@@ -1,0 +1,63 @@
+/*
+ * A simulated drive: a block device in memory with a volatile write cache. What isn't flushed may be lost
+ * in any subset of its sectors by a crash; requests take time and end in any order; reads, writes and
+ * flushes can fail; flushes can lie; a write can go astray.
+ */
+#ifndef TESTS_CACHESIM_DRIVE_H
+#define TESTS_CACHESIM_DRIVE_H
+
+#include "base/list.h"
+#include "store/blk_driver.h"
+
+struct drive_cfg {
+	uint64_t size_bytes;
+	uint64_t seed;
+	uint32_t delay_us_max;
+	bool is_volatile; /* else every write is durable when it ends */
+	/* one in so many, 0: never */
+	uint32_t read_error, write_error, flush_error, lie;
+};
+
+struct drive {
+	struct blk b; /* first */
+	struct drive_cfg cfg;
+	uint64_t rng;
+	uint8_t *now, *durable; /* what can be read; what a crash leaves at least */
+	uint64_t *stamp;        /* of each sector: number of the write that is durable there */
+	struct list writes;     /* not durable yet, by number */
+	struct list requests;   /* in flight */
+	uint64_t count;         /* writes so far */
+	uint64_t *events;       /* counts what a crash could come before or after */
+	bool broken;            /* every write and flush fails */
+	uint64_t write_errors, lies;
+};
+
+/* What a crash does to what isn't durable. */
+enum loss {
+	LOSS_ALL,     /* all of it is lost, requests in flight too */
+	LOSS_NONE,    /* nothing, not even what was in flight */
+	LOSS_DONE,    /* what was in flight is lost */
+	LOSS_WRITES,  /* some writes, whole */
+	LOSS_SECTORS, /* some sectors */
+	LOSS_KILL,    /* the process alone died: the drive's cache stays as it is, volatile */
+	LOSS_COUNT
+};
+
+struct drive *drive_create(const struct drive_cfg *cfg, struct loop *const *loops, unsigned count,
+    const char *name, uint64_t *events);
+void drive_destroy(struct drive *d);
+/* A new drive with what a crash of `d` leaves now. */
+struct drive *drive_after_crash(struct drive *d, enum loss loss, uint64_t seed,
+    struct loop *const *loops, unsigned count, uint64_t *events);
+
+extern bool drive_verbose; /* each request on stderr */
+
+uint64_t rng_next(uint64_t *state);
+uint64_t rng_below(uint64_t *state, uint64_t n);
+static inline bool
+rng_one_in(uint64_t *state, uint32_t n)
+{
+	return n > 0 && rng_below(state, n) == 0;
+}
+
+#endif

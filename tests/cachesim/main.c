@@ -1,0 +1,231 @@
+/*
+ * The cache in simulation: crashes at every instant, in every way.
+ *
+ *	sim-cache [-n COUNT] [-f FIRST] [FILE...]   seeds FIRST.., and those listed in files
+ *	sim-cache -s SEED [-v [-v]]                 one seed, with its story on stderr, with I/O
+ *	sim-cache -x COUNT                          short workloads, cut at every event
+ *	sim-cache -t SECONDS                        new seeds for so long
+ *	sim-cache -m [NAME]                         without each guard in turn: seconds until it is missed
+ *
+ * Exit status 0: all held. Each batch of seeds runs in a child process, so that one that ends it is named.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/cachesim/world.h"
+
+#define MUTANT_SECONDS 60
+
+struct shared {
+	struct sim_totals totals;
+	uint64_t seed;
+};
+static struct shared *shared;
+
+static uint32_t
+one_of(uint64_t *r, uint32_t a, uint32_t b, uint32_t c, uint32_t d)
+{
+	const uint32_t all[] = {a, b, c, d};
+	return all[rng_below(r, 4)];
+}
+
+static void
+config(uint64_t seed, bool exhaustive, struct sim_cfg *c)
+{
+	uint64_t r = seed * 77 + 5;
+	*c = (struct sim_cfg){
+	    .seed = seed,
+	    .loops = 1 + (unsigned)rng_below(&r, 2),
+	    .ops = 20 + (uint32_t)rng_below(&r, 120),
+	    .depth = 1 + (uint32_t)rng_below(&r, 3),
+	    .cut_one_in = 20 + (uint32_t)rng_below(&r, 60),
+	    .losses = 2,
+	    .segment_blocks = 16,
+	    .segments = 6 + (uint32_t)rng_below(&r, 3),
+	    .tasks = 1 + (uint32_t)rng_below(&r, TASKS_MAX),
+	    .sectors = one_of(&r, 0, 16, 40, 96),
+	    .weight = {10, 6, one_of(&r, 0, 1, 3, 5), one_of(&r, 0, 1, 2, 3), 1, 1,
+	        one_of(&r, 0, 0, 1, 2), one_of(&r, 0, 1, 2, 3), one_of(&r, 0, 0, 0, 1), 0,
+	        one_of(&r, 0, 0, 0, 1), 1},
+	};
+	c->ssd_write_error = one_of(&r, 0, 0, 0, 60);
+	c->ssd_flush_error = one_of(&r, 0, 0, 0, 20);
+	c->store_flush_error = one_of(&r, 0, 0, 4, 10);
+	c->store_write_error = one_of(&r, 0, 0, 0, 10);
+	if (exhaustive) {
+		c->ops = 3 + (uint32_t)rng_below(&r, 8);
+		c->depth = 1;
+		c->cut_one_in = 1;
+		c->losses = LOSS_COUNT;
+	}
+}
+
+static void
+run_seed(uint64_t seed, bool exhaustive)
+{
+	struct sim_cfg c;
+	shared->seed = seed;
+	config(seed, exhaustive, &c);
+	sim_run(&c);
+	shared->totals = totals;
+}
+
+/* In a child: the number of a seed that failed, or 0. */
+static uint64_t
+run_batch(uint64_t first, uint64_t count, bool exhaustive, unsigned seconds, bool quiet)
+{
+	time_t end = time(NULL) + seconds;
+	fflush(stdout);
+	pid_t pid = fork();
+	if (pid == 0) {
+		totals = shared->totals;
+		if (quiet && freopen("/dev/null", "w", stderr) == NULL)
+			_exit(3);
+		struct rlimit none = {0, 0};
+		setrlimit(RLIMIT_CORE, &none);
+		if (quiet)
+			alarm(seconds + 60);
+		for (uint64_t s = first; count == 0 || s < first + count; s++) {
+			run_seed(s, exhaustive);
+			if (seconds > 0 && time(NULL) >= end)
+				break;
+		}
+		_exit(0);
+	}
+	int status;
+	if (waitpid(pid, &status, 0) < 0)
+		return 1;
+	return status == 0 ? 0 : shared->seed;
+}
+
+static void
+report(void)
+{
+	const struct sim_totals *t = &shared->totals;
+	printf("cuts %" PRIu64 " (within recovery or after a crash %" PRIu64
+	       "), operations %" PRIu64 ", sectors verified %" PRIu64 ", attached %" PRIu64
+	       ", refused %" PRIu64 "\n",
+	    t->cuts, t->deep_cuts, t->ops, t->verified, t->attaches, t->refused);
+	printf("fills %" PRIu64 ", checkpoints %" PRIu64 ", evicted %" PRIu64 ", copies %" PRIu64
+	       ", SSD errors in %" PRIu64 " lives\n",
+	    t->fills, t->checkpoints, t->evicted, t->copies, t->epochs);
+}
+
+static int
+run_file(const char *path)
+{
+	FILE *f = fopen(path, "r");
+	char line[256];
+	uint64_t bad = 0;
+	if (f == NULL) {
+		perror(path);
+		return 2;
+	}
+	while (bad == 0 && fgets(line, sizeof line, f) != NULL) {
+		uint64_t seed;
+		if (sscanf(line, "seed %" SCNu64, &seed) == 1)
+			bad = run_batch(seed, 1, false, 0, false);
+		else if (sscanf(line, "short %" SCNu64, &seed) == 1)
+			bad = run_batch(seed, 1, true, 0, false);
+	}
+	fclose(f);
+	if (bad != 0)
+		printf("%s: seed %" PRIu64 " failed\n", path, bad);
+	return bad != 0;
+}
+
+static const char *const mutant_names[] = {
+#define NAME(name) #name,
+    CACHE_MUTANTS(NAME)
+#undef NAME
+};
+
+/* The table guard → seconds until the simulation misses it. */
+static int
+mutants(const char *only)
+{
+	int missed = 0;
+	for (unsigned m = 1; m < CACHE_MUTANT_COUNT; m++) {
+		if (only != NULL && strcmp(only, mutant_names[m]) != 0)
+			continue;
+		struct timespec a, b;
+		cache_mutant = m;
+		clock_gettime(CLOCK_MONOTONIC, &a);
+		uint64_t bad = run_batch(1, 0, false, MUTANT_SECONDS, true);
+		clock_gettime(CLOCK_MONOTONIC, &b);
+		double s = (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9;
+		if (bad != 0)
+			printf("%-22s %7.2f s  seed %" PRIu64 "\n", mutant_names[m], s, bad);
+		else
+			printf("%-22s not missed in %.0f s\n", mutant_names[m], s);
+		missed += bad == 0;
+	}
+	return missed > 0;
+}
+
+int
+main(int argc, char **argv)
+{
+	uint64_t first = 1, count = 0, bad = 0;
+	int opt;
+	shared =
+	    mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (shared == MAP_FAILED)
+		return 2;
+	while ((opt = getopt(argc, argv, "n:f:s:x:t:m::g:vS:")) != -1) {
+		switch (opt) {
+		case 'n':
+			count = strtoull(optarg, NULL, 0);
+			break;
+		case 'f':
+			first = strtoull(optarg, NULL, 0);
+			break;
+		case 'v':
+			drive_verbose = sim_verbose;
+			sim_verbose = true;
+			break;
+		case 'g':
+			for (unsigned m = 0; m < CACHE_MUTANT_COUNT; m++)
+				if (strcmp(optarg, mutant_names[m]) == 0)
+					cache_mutant = m;
+			break;
+		case 's':
+			run_seed(strtoull(optarg, NULL, 0), false);
+			report();
+			return 0;
+		case 'S':
+			run_seed(strtoull(optarg, NULL, 0), true);
+			report();
+			return 0;
+		case 'x':
+			bad = run_batch(first, strtoull(optarg, NULL, 0), true, 0, false);
+			break;
+		case 't':
+			bad = run_batch((uint64_t)time(NULL) * 1000003, 0, false,
+			    (unsigned)atoi(optarg), false);
+			break;
+		case 'm':
+			return mutants(optarg);
+		default:
+			return 2;
+		}
+	}
+	if (bad == 0 && count > 0)
+		bad = run_batch(first, count, false, 0, false);
+	for (int i = optind; bad == 0 && i < argc; i++)
+		if (run_file(argv[i]) != 0)
+			return 1;
+	if (bad != 0) {
+		printf("seed %" PRIu64 " failed\n", bad);
+		return 1;
+	}
+	report();
+	return 0;
+}

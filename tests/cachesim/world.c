@@ -1,0 +1,972 @@
+/* See world.h. */
+#include "tests/cachesim/world.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "tests/cachesim/stamp.h"
+
+struct sim_totals totals;
+bool sim_verbose;
+
+#define STEPS_MAX 400000u
+#define SAY(...)                                                                                   \
+	do {                                                                                       \
+		if (sim_verbose)                                                                   \
+			fprintf(stderr, __VA_ARGS__);                                              \
+	} while (0)
+
+enum op_kind {
+	OP_WRITE,
+	OP_READ,
+	OP_UNMAP,
+	OP_ZERO,
+	OP_BLK_FLUSH,
+	OP_FLUSH,
+	OP_EVICT,
+	OP_CHECKPOINT,
+	OP_MODE,
+	OP_REOPEN,
+	OP_REMOVE,
+	OP_PAUSE,
+	OP_COUNT
+};
+
+/* As the marker of a store: durable when it says so. */
+struct marker {
+	struct cache_marker now;
+	struct loop_timer timer;
+	struct world *w;
+	cache_done_fn *done;
+	void (*got)(void *ctx, int result, const struct cache_marker *m);
+	void *ctx;
+	struct cache_marker next;
+	bool busy;
+};
+
+struct vol {
+	struct world *w;
+	unsigned idx;
+	struct drive *store;
+	struct marker marker;
+	struct cache_volume *v;
+	uint64_t sectors;
+	struct oracle o;
+	enum cache_mode mode;
+	bool weak;    /* an acknowledgement may be lost by a crash: bypass, or on the way there */
+	bool managed; /* a change of the volume as a whole runs */
+	bool gone;
+	uint32_t users;
+};
+
+/* A user of a volume: one request at a time. */
+struct task {
+	struct world *w;
+	struct vol *vol;
+	struct blk_io io;
+	struct blk_sg sg;
+	uint64_t number, first, count;
+	uint64_t floor[SECTORS_MAX]; /* a read: what was known when it began */
+	bool busy, weak;
+	enum cache_mode mode; /* when it was submitted */
+	uint8_t *mem;
+	struct loop *loop;
+	enum op_kind kind;
+	struct loop_timer pause;
+};
+
+struct world {
+	struct sim_cfg cfg;
+	unsigned level;
+	struct loop_sim *sim;
+	struct loop *loops[2];
+	struct drive *ssd;
+	struct cache *c;
+	struct vol vols[VOLUMES];
+	struct task tasks[TASKS_MAX];
+	uint64_t rng;
+	uint64_t events, cut_at;
+	uint32_t ops_left;
+	uint32_t waiting; /* management calls in flight */
+	int result;
+	bool attached, failed_attach, detached, checkpointing;
+	const char *what;
+	char reason[256];
+};
+
+static void task_next(struct task *t);
+static void cut(struct world *w);
+static void world_run(
+    const struct sim_cfg *cfg, unsigned level, struct world *parent, enum loss loss, uint64_t seed);
+
+__attribute__((format(printf, 2, 3))) _Noreturn static void
+lost(const struct world *w, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	fprintf(stderr, "seed %" PRIu64 " level %u event %" PRIu64 ": ", w->cfg.seed, w->level,
+	    w->events);
+	vfprintf(stderr, fmt, ap);
+	fprintf(stderr, "\n");
+	va_end(ap);
+	abort();
+}
+
+/* ---- the oracle ------------------------------------------------------------------------------- */
+
+static void
+zero_issued(struct oracle *o, uint64_t sector, uint64_t number)
+{
+	memmove(&o->zeros[sector][1], &o->zeros[sector][0], (ZEROS_KEPT - 1) * sizeof(uint64_t));
+	o->zeros[sector][0] = number;
+}
+
+/* What zeros can stand for, given that it isn't older than `floor`: the oldest such, or UINT64_MAX. */
+static uint64_t
+zero_value(const struct oracle *o, uint64_t sector, uint64_t floor)
+{
+	if (floor == 0)
+		return 0;
+	uint64_t best = UINT64_MAX;
+	for (unsigned i = 0; i < ZEROS_KEPT; i++)
+		if (o->zeros[sector][i] >= floor)
+			best = o->zeros[sector][i];
+	return best;
+}
+
+static void
+raise_to(uint64_t *p, uint64_t v)
+{
+	if (v > *p)
+		*p = v;
+}
+
+/* `p` was read from `sector` when it couldn't be older than `floor`. */
+static void
+verify(struct world *w, struct vol *v, uint64_t sector, uint64_t floor, const uint8_t *p, bool weak,
+    const char *when)
+{
+	uint64_t x = stamp_read(v->idx, sector, p);
+	if (x == UINT64_MAX)
+		lost(w, "%s: volume %u sector %" PRIu64 ": not what anybody wrote there", when,
+		    v->idx, sector);
+	uint64_t value = x == 0 ? zero_value(&v->o, sector, floor) : x;
+	if (value == UINT64_MAX || value < floor)
+		lost(w,
+		    "%s: volume %u sector %" PRIu64 ": %" PRIu64 " came back, %" PRIu64
+		    " was acknowledged or read",
+		    when, v->idx, sector, x, floor);
+	if (x > v->o.issued)
+		lost(w, "%s: volume %u sector %" PRIu64 ": from the future", when, v->idx, sector);
+	totals.verified++;
+	raise_to(&v->o.now[sector], value);
+	if (!weak)
+		raise_to(&v->o.durable[sector], value);
+}
+
+/* ---- markers ----------------------------------------------------------------------------------- */
+
+static void
+marker_fires(struct loop_timer *t)
+{
+	struct marker *m = container_of(t, struct marker, timer);
+	m->busy = false;
+	if (m->got != NULL) {
+		void (*got)(void *, int, const struct cache_marker *) = m->got;
+		struct cache_marker copy = m->now;
+		m->got = NULL;
+		got(m->ctx, 0, &copy);
+		return;
+	}
+	m->now = m->next;
+	m->w->events++;
+	m->done(m->ctx, 0);
+}
+
+static void
+marker_start(struct marker *m)
+{
+	ASSERT(!m->busy);
+	m->busy = true;
+	loop_timer_init(&m->timer, m->w->loops[0], marker_fires);
+	loop_timer_set(&m->timer, 1000 * (1 + rng_below(&m->w->rng, 50)));
+}
+
+static void
+marker_get(
+    void *ctx, void (*done)(void *ctx, int result, const struct cache_marker *m), void *done_ctx)
+{
+	struct marker *m = ctx;
+	m->got = done;
+	m->ctx = done_ctx;
+	marker_start(m);
+}
+
+static void
+marker_set(void *ctx, const struct cache_marker *n, cache_done_fn *done, void *done_ctx)
+{
+	struct marker *m = ctx;
+	m->next = *n;
+	m->done = done;
+	m->ctx = done_ctx;
+	marker_start(m);
+}
+
+static const struct cache_marker_ops marker_ops = {marker_get, marker_set};
+
+/* ---- stepping ---------------------------------------------------------------------------------- */
+
+/* One event of the world; then maybe a crash of it, in another one. */
+static void
+step(struct world *w)
+{
+	uint64_t before = w->events;
+	if (!loop_sim_step(w->sim))
+		lost(w, "%s: nothing goes on", w->what);
+	if (w->events != before && w->level < w->cfg.depth && w->events >= w->cut_at) {
+		w->cut_at = w->events + 1;
+		if (w->cfg.cut_one_in > 1)
+			w->cut_at += rng_below(&w->rng, 2 * w->cfg.cut_one_in);
+		cut(w);
+	}
+}
+
+static void
+run_until(struct world *w, const bool *flag, const char *what)
+{
+	w->what = what;
+	for (uint32_t i = 0; !*flag; i++) {
+		if (i > STEPS_MAX)
+			lost(w, "%s: doesn't end", what);
+		step(w);
+	}
+}
+
+static void
+run_idle(struct world *w, const char *what)
+{
+	w->what = what;
+	for (uint32_t i = 0;; i++) {
+		bool busy = w->waiting > 0;
+		for (unsigned k = 0; k < TASKS_MAX; k++)
+			busy |= w->tasks[k].busy;
+		if (!busy)
+			return;
+		if (i > STEPS_MAX)
+			lost(w, "%s: doesn't end", what);
+		step(w);
+	}
+}
+
+static void
+call(struct world *w, void (*fn)(void *ctx), void *ctx)
+{
+	(void)w;
+	loop_sim_call(w->loops[0], fn, ctx);
+}
+
+/* ---- attaching --------------------------------------------------------------------------------- */
+
+static void
+on_attached(void *ctx, int result, struct cache *c, const char *reason)
+{
+	struct world *w = ctx;
+	w->attached = true;
+	w->result = result;
+	w->c = c;
+	if (reason != NULL)
+		snprintf(w->reason, sizeof w->reason, "%s", reason);
+}
+
+static void
+do_attach(void *ctx)
+{
+	struct world *w = ctx;
+	struct cache_args a = {.ssd = &w->ssd->b, .loops = w->loops, .loop_count = w->cfg.loops};
+	cache_tuning_default(&a.tuning);
+	a.tuning.buf_bytes = 1u << 20;
+	a.tuning.destage_blocks = 1 + (uint32_t)rng_below(&w->rng, 16);
+	a.tuning.destage_idle_ms = (uint32_t)rng_below(&w->rng, 60);
+	a.tuning.dirty_low_percent = (uint32_t)rng_below(&w->rng, 60);
+	a.tuning.free_low_segments = 2 + (uint32_t)rng_below(&w->rng, 2);
+	a.tuning.checkpoint_ms = (uint32_t)rng_below(&w->rng, 3) * 15;
+	a.tuning.write_wait_ms = 60000;
+	a.tuning.fill_cutoff_bytes = rng_below(&w->rng, 4) == 0 ? 0 : 1u << 20;
+	cache_attach(&a, on_attached, w);
+}
+
+struct opening {
+	struct world *w;
+	struct vol *v;
+	bool done;
+	int result;
+};
+
+static void
+on_opened(void *ctx, int result, struct cache_volume *v)
+{
+	struct opening *o = ctx;
+	o->result = result;
+	o->v->v = v;
+	o->done = true;
+}
+
+static void
+do_open(void *ctx)
+{
+	struct opening *o = ctx;
+	struct vol *v = o->v;
+	struct cache_volume_args a = {
+	    .uuid = {(uint8_t)(v->idx + 1)},
+	    .name = v->idx == 0 ? "zero" : "one",
+	    .store = &v->store->b,
+	    .mode = v->mode,
+	    .marker = &marker_ops,
+	    .marker_ctx = &v->marker,
+	};
+	cache_volume_open(o->w->c, &a, on_opened, o);
+}
+
+static void
+vol_open(struct world *w, struct vol *v)
+{
+	struct opening o = {.w = w, .v = v};
+	call(w, do_open, &o);
+	run_until(w, &o.done, "open");
+	if (o.result < 0 && !(o.result == -EIO && w->c->is_void))
+		lost(w, "volume %u doesn't open: %s", v->idx, strerror(-o.result));
+	if (v->v != NULL)
+		v->mode = v->v->mode;
+}
+
+/* ---- management ---------------------------------------------------------------------------------- */
+
+static void
+on_managed(void *ctx, int result)
+{
+	struct vol *v = ctx;
+	(void)result;
+	v->managed = false;
+	v->w->waiting--;
+	v->mode = v->v->mode;
+	v->weak = v->mode == CACHE_BYPASS;
+}
+
+struct barrier {
+	struct vol *v;
+	uint64_t at[SECTORS_MAX];
+};
+
+/* All that was acknowledged before is on the store, and nobody needs the SSD for it. */
+static void
+on_flushed(void *ctx, int result)
+{
+	struct barrier *b = ctx;
+	struct vol *v = b->v;
+	for (uint64_t s = 0; result == 0 && s < v->sectors; s++) {
+		const uint8_t *p = v->store->durable + s * 512;
+		uint64_t x = stamp_read(v->idx, s, p);
+		uint64_t value = x == 0 ? zero_value(&v->o, s, b->at[s]) : x;
+		if (x == UINT64_MAX || value == UINT64_MAX || value < b->at[s])
+			lost(v->w,
+			    "flush: volume %u sector %" PRIu64 ": the store has %" PRIu64
+			    ", %" PRIu64 " was acknowledged",
+			    v->idx, s, x, b->at[s]);
+	}
+	v->w->waiting--;
+	free(b);
+}
+
+static void
+do_flush(struct vol *v)
+{
+	struct barrier *b = malloc(sizeof *b);
+	ASSERT(b != NULL);
+	b->v = v;
+	memcpy(b->at, v->o.durable, sizeof b->at);
+	v->w->waiting++;
+	cache_volume_flush(v->v, on_flushed, b);
+}
+
+static void
+on_checkpoint(void *ctx, int result)
+{
+	struct world *w = ctx;
+	(void)result;
+	w->waiting--;
+	w->checkpointing = false;
+}
+
+static void
+on_closed(void *ctx, int result)
+{
+	struct opening *o = ctx;
+	o->result = result;
+	o->done = true;
+}
+
+static void
+do_close(void *ctx)
+{
+	struct opening *o = ctx;
+	cache_volume_close(o->v->v, on_closed, o);
+}
+
+static void
+do_remove(void *ctx)
+{
+	struct opening *o = ctx;
+	cache_volume_remove(o->v->v, false, on_closed, o);
+}
+
+/* ---- requests ----------------------------------------------------------------------------------- */
+
+static void
+ended_change(struct task *t)
+{
+	struct vol *v = t->vol;
+	if (t->io.result < 0)
+		return;
+	for (uint64_t i = 0; i < t->count; i++) {
+		raise_to(&v->o.now[t->first + i], t->number);
+		if (!t->weak || (t->io.flags & BLK_FUA))
+			raise_to(&v->o.durable[t->first + i], t->number);
+	}
+	/* Writethrough: the store has it, whatever becomes of the SSD [11]. */
+	if (v->mode != CACHE_WRITETHROUGH || t->mode != v->mode || t->weak || v->managed ||
+	    t->kind != OP_WRITE)
+		return;
+	for (uint64_t i = 0; i < t->count; i++) {
+		uint64_t x =
+		    stamp_read(v->idx, t->first + i, v->store->durable + (t->first + i) * 512);
+		if (x != UINT64_MAX && x != 0 && x < t->number)
+			lost(t->w,
+			    "writethrough: volume %u sector %" PRIu64 ": the store has %" PRIu64
+			    ", %" PRIu64 " was acknowledged",
+			    v->idx, t->first + i, x, t->number);
+	}
+}
+
+static void
+ended(struct blk_io *io)
+{
+	struct task *t = container_of(io, struct task, io);
+	struct vol *v = t->vol;
+	struct world *w = t->w;
+	uint8_t sector[512];
+	v->users--;
+	SAY("%*s%" PRIu64 " vol %u task %u op %u ends %d\n", (int)w->level * 2, "", w->events,
+	    v->idx, (unsigned)(t - w->tasks), t->kind, io->result);
+	if (io->op == BLK_WRITE || io->op == BLK_UNMAP || io->op == BLK_WRITE_ZEROES) {
+		ended_change(t);
+	} else if (io->op == BLK_FLUSH && io->result == 0) {
+		for (uint64_t s = 0; s < v->sectors; s++)
+			raise_to(&v->o.durable[s], t->floor[s]);
+	} else if (io->op == BLK_READ && io->result == 0) {
+		totals.reads++;
+		for (uint64_t i = 0; i < t->count; i++) {
+			blk_sg_copy_out(&t->sg, i * 512, sector, 512);
+			verify(w, v, t->first + i, t->floor[t->first + i], sector,
+			    t->weak || v->weak || v->managed, "read");
+		}
+	} else if (io->op == BLK_READ && w->cfg.ssd_read_error == 0 &&
+	           w->cfg.store_write_error == 0) {
+		lost(w, "a read fails: %s", strerror(-io->result));
+	}
+	t->busy = false;
+	task_next(t);
+}
+
+static void
+submit(struct task *t, enum blk_op op, uint32_t flags)
+{
+	struct vol *v = t->vol;
+	t->io = (struct blk_io){
+	    .op = op,
+	    .flags = flags,
+	    .offset_bytes = t->first * 512,
+	    .len_bytes = t->count * 512,
+	    .sg = &t->sg,
+	    .done = ended,
+	};
+	/* In two pieces now and then, at an odd place. */
+	blk_sg_init(&t->sg);
+	t->sg.iov = t->sg.inline_iov;
+	t->sg.len_bytes = t->count * 512;
+	uint64_t half = rng_below(&t->w->rng, 3) == 0 ? (t->count / 2) * 512 : 0;
+	if (half > 0)
+		t->sg.iov[t->sg.iovcnt++] = (struct iovec){t->mem, half};
+	t->sg.iov[t->sg.iovcnt++] = (struct iovec){t->mem + half, t->count * 512 - half};
+	memcpy(t->floor, v->o.now, sizeof t->floor);
+	t->weak = v->weak || v->managed;
+	t->mode = v->mode;
+	t->busy = true;
+	v->users++;
+	blk_submit(cache_volume_blk(v->v), &t->io);
+}
+
+static void
+pick_range(struct task *t)
+{
+	struct world *w = t->w;
+	uint64_t most = t->vol->sectors;
+	if (w->cfg.sectors != 0 && w->cfg.sectors < most)
+		most = w->cfg.sectors;
+	uint64_t n = 1 + rng_below(&w->rng, rng_below(&w->rng, 4) == 0 ? most : 24);
+	n = n < most ? n : most;
+	t->first = rng_below(&w->rng, most - n + 1);
+	t->count = n;
+	if (rng_below(&w->rng, 2) == 0) {
+		t->first &= ~7ull;
+		t->count = (t->count + 7) & ~7ull;
+		if (t->first + t->count > most)
+			t->count = most - t->first;
+	}
+}
+
+/* Whether a change of it from another loop is in flight: which of the two comes first nobody knows. */
+static bool
+races(const struct task *t)
+{
+	for (unsigned i = 0; i < TASKS_MAX; i++) {
+		const struct task *o = &t->w->tasks[i];
+		if (o != t && o->busy && o->loop != t->loop && o->vol == t->vol &&
+		    o->kind != OP_READ && o->kind != OP_BLK_FLUSH && o->kind != OP_PAUSE &&
+		    o->first < t->first + t->count && t->first < o->first + o->count)
+			return true;
+	}
+	return false;
+}
+
+static void
+change(struct task *t, enum op_kind kind)
+{
+	struct vol *v = t->vol;
+	pick_range(t);
+	for (unsigned i = 0; i < 8 && races(t); i++)
+		pick_range(t);
+	if (races(t)) {
+		t->kind = OP_READ;
+		submit(t, BLK_READ, 0);
+		return;
+	}
+	t->number = ++v->o.issued;
+	uint32_t flags = rng_below(&t->w->rng, 3) == 0 ? BLK_FUA : 0;
+	for (uint64_t i = 0; i < t->count; i++) {
+		if (kind == OP_WRITE)
+			stamp_fill(v->idx, t->number, t->first + i, t->mem + i * 512);
+		else
+			zero_issued(&v->o, t->first + i, t->number);
+	}
+	if (kind == OP_ZERO && rng_below(&t->w->rng, 2) == 0)
+		flags |= BLK_NO_UNMAP;
+	SAY("%*s%" PRIu64 " vol %u task %u op %u number %" PRIu64 " [%" PRIu64 "+%" PRIu64 "]\n",
+	    (int)t->w->level * 2, "", t->w->events, v->idx, (unsigned)(t - t->w->tasks), kind,
+	    t->number, t->first, t->count);
+	submit(t,
+	    kind == OP_WRITE   ? BLK_WRITE
+	    : kind == OP_UNMAP ? BLK_UNMAP
+	                       : BLK_WRITE_ZEROES,
+	    flags);
+}
+
+static enum op_kind
+pick_kind(struct world *w)
+{
+	uint64_t sum = 0;
+	for (unsigned i = 0; i < OP_COUNT; i++)
+		sum += w->cfg.weight[i];
+	uint64_t x = rng_below(&w->rng, sum);
+	for (unsigned i = 0; i < OP_COUNT; i++) {
+		if (x < w->cfg.weight[i])
+			return i;
+		x -= w->cfg.weight[i];
+	}
+	return OP_READ;
+}
+
+static void
+manage(struct task *t, enum op_kind kind)
+{
+	struct vol *v = t->vol;
+	struct world *w = t->w;
+	switch (kind) {
+	case OP_FLUSH:
+		if (!v->managed && !v->weak)
+			do_flush(v);
+		break;
+	case OP_CHECKPOINT:
+		if (!w->checkpointing) {
+			w->checkpointing = true;
+			w->waiting++;
+			cache_checkpoint(w->c, on_checkpoint, w);
+		}
+		break;
+	case OP_EVICT:
+	case OP_MODE:
+		if (v->managed || v->v->chg.step != 0)
+			break;
+		v->managed = true;
+		v->weak = true;
+		w->waiting++;
+		if (kind == OP_EVICT)
+			cache_volume_evict(v->v, on_managed, v);
+		else
+			cache_volume_set_mode(
+			    v->v, rng_below(&w->rng, CACHE_MODE_COUNT), on_managed, v);
+		break;
+	default:
+		break;
+	}
+}
+
+static void
+paused(struct loop_timer *timer)
+{
+	struct task *t = container_of(timer, struct task, pause);
+	t->busy = false;
+	task_next(t);
+}
+
+static void
+task_next(struct task *t)
+{
+	struct world *w = t->w;
+	ASSERT(!t->busy);
+	while (w->ops_left > 0) {
+		w->ops_left--;
+		totals.ops++;
+		t->vol = &w->vols[rng_below(&w->rng, VOLUMES)];
+		struct vol *v = t->vol;
+		if (v->v == NULL || v->gone)
+			continue;
+		t->kind = pick_kind(w);
+		switch (t->kind) {
+		case OP_WRITE:
+		case OP_UNMAP:
+		case OP_ZERO:
+			change(t, t->kind);
+			return;
+		case OP_READ:
+			pick_range(t);
+			submit(t, BLK_READ, 0);
+			return;
+		case OP_BLK_FLUSH:
+			t->first = t->count = 0;
+			submit(t, BLK_FLUSH, 0);
+			return;
+		case OP_PAUSE:
+			t->busy = true;
+			loop_timer_init(&t->pause, t->loop, paused);
+			loop_timer_set(&t->pause, 1000000 * (1 + rng_below(&w->rng, 100)));
+			return;
+		default:
+			/* On the home loop only. */
+			if (loop_current() == w->loops[0])
+				manage(t, t->kind);
+			break;
+		}
+	}
+}
+
+static void
+task_begin(void *ctx)
+{
+	task_next(ctx);
+}
+
+/* ---- verifying all of a volume ---------------------------------------------------------------------- */
+
+static void
+submit_check(void *ctx)
+{
+	submit(ctx, BLK_READ, 0);
+}
+
+static void
+verify_volume(struct world *w, struct vol *v)
+{
+	struct task *t = &w->tasks[0];
+	uint32_t left = w->ops_left;
+	if (v->v == NULL)
+		return;
+	ASSERT(!t->busy);
+	w->ops_left = 0;
+	t->vol = v;
+	t->kind = OP_READ;
+	t->first = 0;
+	t->count = v->sectors;
+	loop_sim_call(t->loop, submit_check, t);
+	run_idle(w, "verify");
+	w->ops_left = left;
+}
+
+/* ---- crashes ----------------------------------------------------------------------------------------- */
+
+static void
+cut(struct world *w)
+{
+	for (uint32_t i = 0; i < w->cfg.losses; i++) {
+		enum loss loss =
+		    w->cfg.losses >= LOSS_COUNT ? i % LOSS_COUNT : rng_below(&w->rng, LOSS_COUNT);
+		uint64_t seed = rng_next(&w->rng);
+		totals.cuts++;
+		totals.deep_cuts += w->level > 0;
+		world_run(&w->cfg, w->level + 1, w, loss, seed);
+	}
+}
+
+/* ---- life cycle ----------------------------------------------------------------------------------------- */
+
+static void
+on_formatted(void *ctx, int result)
+{
+	struct world *w = ctx;
+	w->result = result;
+	w->detached = true;
+}
+
+static void
+do_format(void *ctx)
+{
+	struct world *w = ctx;
+	struct cache_format_args a = {.segment_blocks = w->cfg.segment_blocks, .volumes_max = 7};
+	memset(a.uuid, 0x42, sizeof a.uuid);
+	cache_format(&w->ssd->b, &a, on_formatted, w);
+}
+
+static void
+on_detached(void *ctx, int result)
+{
+	struct world *w = ctx;
+	(void)result;
+	w->detached = true;
+}
+
+static void
+do_detach(void *ctx)
+{
+	struct world *w = ctx;
+	cache_detach(w->c, on_detached, w);
+}
+
+static void
+drives_new(struct world *w)
+{
+	static const uint64_t sectors[VOLUMES] = {152, 85};
+	uint64_t blocks = 2 + 2 * 1 + 2 + (uint64_t)w->cfg.segments * (w->cfg.segment_blocks + 2);
+	struct drive_cfg c = {
+	    .size_bytes = blocks * CF_BLOCK_BYTES,
+	    .seed = rng_next(&w->rng),
+	    .delay_us_max = 1 + (uint32_t)rng_below(&w->rng, 200),
+	    .is_volatile = true,
+	};
+	w->ssd = drive_create(&c, w->loops, w->cfg.loops, "ssd", &w->events);
+	for (unsigned i = 0; i < VOLUMES; i++) {
+		c.size_bytes = sectors[i] * 512;
+		c.seed = rng_next(&w->rng);
+		c.delay_us_max = 1 + (uint32_t)rng_below(&w->rng, 2000);
+		w->vols[i].store = drive_create(
+		    &c, w->loops, w->cfg.loops, i == 0 ? "store0" : "store1", &w->events);
+		w->vols[i].sectors = sectors[i];
+		w->vols[i].mode = CACHE_NV;
+	}
+}
+
+static void
+errors_on(struct world *w)
+{
+	w->ssd->cfg.write_error = w->cfg.ssd_write_error;
+	w->ssd->cfg.read_error = w->cfg.ssd_read_error;
+	w->ssd->cfg.flush_error = w->cfg.ssd_flush_error;
+	w->ssd->cfg.lie = w->cfg.lie;
+	for (unsigned i = 0; i < VOLUMES; i++) {
+		w->vols[i].store->cfg.write_error = w->cfg.store_write_error;
+		w->vols[i].store->cfg.flush_error = w->cfg.store_flush_error;
+	}
+}
+
+static void
+errors_off(struct world *w)
+{
+	struct drive *all[] = {w->ssd, w->vols[0].store, w->vols[1].store};
+	for (unsigned i = 0; i < 3; i++)
+		all[i]->cfg.write_error = all[i]->cfg.read_error = all[i]->cfg.flush_error =
+		    all[i]->cfg.lie = 0;
+}
+
+static void
+drives_crashed(struct world *w, struct world *from, enum loss loss, uint64_t seed)
+{
+	w->ssd = drive_after_crash(from->ssd, loss, seed, w->loops, w->cfg.loops, &w->events);
+	for (unsigned i = 0; i < VOLUMES; i++) {
+		struct vol *v = &w->vols[i], *old = &from->vols[i];
+		enum loss l = loss == LOSS_KILL ? LOSS_KILL : rng_below(&w->rng, LOSS_KILL);
+		v->store = drive_after_crash(
+		    old->store, l, seed + i + 1, w->loops, w->cfg.loops, &w->events);
+		v->sectors = old->sectors;
+		v->o = old->o;
+		/* A killed process leaves the drive's cache: nothing acknowledged is gone. */
+		memcpy(v->o.now, loss == LOSS_KILL ? old->o.now : old->o.durable, sizeof v->o.now);
+		v->mode = old->mode;
+		v->marker.now = old->marker.now;
+		if (old->marker.busy && old->marker.got == NULL && rng_below(&w->rng, 2) == 0)
+			v->marker.now = old->marker.next;
+	}
+	errors_off(w);
+}
+
+static void
+world_init(struct world *w, const struct sim_cfg *cfg, unsigned level, uint64_t seed)
+{
+	*w = (struct world){.cfg = *cfg, .level = level, .rng = seed};
+	struct loop_sim_cfg sc = {
+	    .seed = seed, .loops = cfg->loops, .buf_bytes = 1 << 20, .op_delay_us_max = 50};
+	int err = loop_sim_create(&sc, &w->sim);
+	ASSERT(err == 0);
+	for (unsigned i = 0; i < cfg->loops; i++)
+		w->loops[i] = loop_sim_loop(w->sim, i);
+	for (unsigned i = 0; i < VOLUMES; i++) {
+		w->vols[i].w = w;
+		w->vols[i].idx = i;
+		w->vols[i].marker.w = w;
+	}
+	for (unsigned i = 0; i < TASKS_MAX; i++) {
+		struct task *t = &w->tasks[i];
+		t->w = w;
+		t->loop = w->loops[i % cfg->loops];
+		t->mem = aligned_alloc(4096, 4096 * (SECTORS_MAX / 8 + 1));
+		ASSERT(t->mem != NULL);
+	}
+	/* Some cut only in recovery, some only later. */
+	w->cut_at = cfg->cut_one_in <= 1 ? 0 : rng_below(&w->rng, 4 * cfg->cut_one_in);
+	w->ops_left = level == 0 ? cfg->ops : (uint32_t)rng_below(&w->rng, cfg->ops / 4 + 2);
+}
+
+static void
+world_fini(struct world *w)
+{
+	for (unsigned i = 0; i < TASKS_MAX; i++)
+		free(w->tasks[i].mem);
+	drive_destroy(w->ssd);
+	for (unsigned i = 0; i < VOLUMES; i++)
+		drive_destroy(w->vols[i].store);
+	loop_sim_destroy(w->sim);
+}
+
+static void
+workload(struct world *w)
+{
+	errors_on(w);
+	for (unsigned i = 0; i < w->cfg.tasks; i++) {
+		struct task *t = &w->tasks[i];
+		if (t->busy)
+			continue;
+		loop_sim_call(t->loop, task_begin, t);
+	}
+	run_idle(w, "work");
+	errors_off(w);
+}
+
+static void
+shut_down(struct world *w)
+{
+	for (unsigned i = 0; i < VOLUMES; i++) {
+		struct vol *v = &w->vols[i];
+		struct opening o = {.w = w, .v = v};
+		if (v->v == NULL)
+			continue;
+		call(w, do_close, &o);
+		run_until(w, &o.done, "close");
+		v->v = NULL;
+	}
+	struct cache_stats s;
+	cache_get_stats(w->c, &s);
+	totals.epochs += s.conditions & (1u << CACHE_COND_SSD_WRITE) ? 1 : 0;
+	totals.fills += s.fills;
+	totals.checkpoints += s.checkpoints;
+	totals.evicted += s.evicted_blocks;
+	totals.copies += s.copies;
+	w->detached = false;
+	call(w, do_detach, w);
+	run_until(w, &w->detached, "detach");
+}
+
+/* A removed volume has its newest data on the store, and its successor shows nothing else. */
+static void
+remove_and_make(struct world *w, struct vol *v)
+{
+	struct opening o = {.w = w, .v = v};
+	if (v->v == NULL || v->mode == CACHE_BYPASS)
+		return;
+	call(w, do_remove, &o);
+	run_until(w, &o.done, "remove");
+	if (o.result < 0)
+		return;
+	v->v = NULL;
+	v->mode = CACHE_NV;
+	v->weak = false;
+	vol_open(w, v);
+}
+
+static void
+world_run(
+    const struct sim_cfg *cfg, unsigned level, struct world *parent, enum loss loss, uint64_t seed)
+{
+	struct world *w = malloc(sizeof *w);
+	ASSERT(w != NULL);
+	world_init(w, cfg, level, seed);
+	if (parent == NULL) {
+		uint32_t depth = w->cfg.depth;
+		drives_new(w);
+		w->cfg.depth = 0; /* an unfinished format isn't a cache yet */
+		call(w, do_format, w);
+		run_until(w, &w->detached, "format");
+		ASSERT(w->result == 0);
+		w->cfg.depth = depth;
+	} else {
+		SAY("%*scrash of level %u at event %" PRIu64 " loss %u seed %" PRIu64 "\n",
+		    (int)level * 2, "", parent->level, parent->events, loss, seed);
+		drives_crashed(w, parent, loss, seed);
+	}
+	call(w, do_attach, w);
+	run_until(w, &w->attached, "attach");
+	totals.attaches++;
+	if (w->result < 0) {
+		if (w->result != -EUCLEAN || cfg->lie == 0)
+			lost(w, "the cache doesn't attach: %s (loss %u)", w->reason, loss);
+		totals.refused++;
+		world_fini(w);
+		free(w);
+		return;
+	}
+	for (unsigned i = 0; i < VOLUMES; i++) {
+		vol_open(w, &w->vols[i]);
+		w->vols[i].weak = w->vols[i].mode == CACHE_BYPASS;
+	}
+	for (unsigned i = 0; i < VOLUMES; i++)
+		verify_volume(w, &w->vols[i]);
+	workload(w);
+	if (w->cfg.weight[OP_REMOVE] > 0 && rng_below(&w->rng, 3) == 0) {
+		remove_and_make(w, &w->vols[rng_below(&w->rng, VOLUMES)]);
+		w->ops_left = w->cfg.ops / 4;
+		workload(w);
+	}
+	for (unsigned i = 0; i < VOLUMES; i++)
+		verify_volume(w, &w->vols[i]);
+	shut_down(w);
+	totals.events += w->events;
+	world_fini(w);
+	free(w);
+}
+
+void
+sim_run(const struct sim_cfg *cfg)
+{
+	world_run(cfg, 0, NULL, LOSS_ALL, cfg->seed);
+}

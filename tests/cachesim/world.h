@@ -1,0 +1,54 @@
+/*
+ * A simulated world with a cache in it: an SSD, stores, and users of the volumes with an oracle. Its crash
+ * is another world, made of what the drives are left with; this one goes on. So every instant of a run can
+ * be cut, and what comes of it verified, without running up to it again.
+ */
+#ifndef TESTS_CACHESIM_WORLD_H
+#define TESTS_CACHESIM_WORLD_H
+
+#include "cache/cache_priv.h"
+#include "tests/cachesim/drive.h"
+
+#define VOLUMES 2u
+#define SECTORS_MAX 160u /* of a volume */
+#define ZEROS_KEPT 24u
+#define TASKS_MAX 6u
+
+/* What may be read from a volume. A value is the number of the request that wrote it; 0: never written. */
+struct oracle {
+	uint64_t issued;               /* last number given */
+	uint64_t now[SECTORS_MAX];     /* acknowledged or read: not older than that, in this life */
+	uint64_t durable[SECTORS_MAX]; /* …nor after a crash */
+	uint64_t zeros[SECTORS_MAX][ZEROS_KEPT]; /* requests that zeroed it, newest first */
+	uint64_t removals; /* bumped when the volume was removed: its ids start anew */
+};
+
+struct sim_cfg {
+	uint64_t seed;
+	unsigned loops;
+	uint32_t ops;        /* in all */
+	uint32_t depth;      /* of crashes within crashes */
+	uint32_t cut_one_in; /* events; 1: all */
+	uint32_t losses;     /* how many kinds of loss at each cut */
+	uint32_t ssd_write_error, ssd_read_error, ssd_flush_error, store_write_error,
+	    store_flush_error, lie;
+	uint32_t segment_blocks, segments;
+	uint32_t weight[16]; /* of the kinds of operation */
+	uint32_t tasks;
+	uint32_t sectors; /* part of each volume that is used */
+	bool no_modes;
+	uint32_t time_ms_max;
+};
+
+struct sim_totals {
+	uint64_t cuts, deep_cuts, ops, reads, verified, attaches, refused, epochs, reuses, copies,
+	    fills, checkpoints, evicted, destaged, events;
+};
+
+extern struct sim_totals totals;
+extern bool sim_verbose;
+
+/* Runs the seed. Ends the process when something acknowledged is lost. */
+void sim_run(const struct sim_cfg *cfg);
+
+#endif
