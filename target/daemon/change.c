@@ -143,6 +143,8 @@ append_param(struct text *t, const char *key, const json_t *value)
 		append_value(t, value);
 		return;
 	}
+	if (option[at - 1] == 's') /* "portals" is --portal, several times */
+		option[at - 1] = '\0';
 	json_array_foreach((json_t *)(uintptr_t)value, i, v)
 	{
 		append(t, option);
@@ -151,13 +153,51 @@ append_param(struct text *t, const char *key, const json_t *value)
 	}
 }
 
-/* As a person would have said it: the method's words, then the parameters. Never a secret. */
+/* {"serial": "7f"} is --set serial=7f. */
+static void
+append_options(struct text *t, const json_t *options)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach((json_t *)(uintptr_t)options, key, value)
+	{
+		append(t, " --set ");
+		append(t, key);
+		append(t, "=");
+		append_value(t, value);
+	}
+}
+
+/* What stands without an option: `lun set a serial 7f`, `lun resize a 20GiB`. */
+static void
+append_words(struct text *t, const json_t *value)
+{
+	size_t i;
+	const json_t *v;
+
+	if (json_is_null(value))
+		append(t, " --default");
+	if (json_is_null(value) || json_array_size(value) > 0) {
+		json_array_foreach((json_t *)(uintptr_t)value, i, v)
+		{
+			append(t, " ");
+			append_value(t, v);
+		}
+		return;
+	}
+	append(t, " ");
+	append_value(t, value);
+}
+
+/* As a person would have typed it: the method's words, then the parameters. Never a secret. */
 static char *
 command_text(const char *method, const json_t *params)
 {
 	static const char *const bare[] = {"name", "group", "lun", "key"};
 	struct text t = {.at = 0};
 	const char *key, *set_key = json_string_value(json_object_get(params, "key"));
+	bool resize = strcmp(method, "lun.resize") == 0;
 	json_t *value;
 
 	for (; *method != '\0'; method++)
@@ -165,10 +205,8 @@ command_text(const char *method, const json_t *params)
 	for (size_t i = 0; i < sizeof bare / sizeof bare[0]; i++) {
 		const json_t *v = json_object_get(params, bare[i]);
 		/* Where a name comes first, a group is an option. */
-		if (v == NULL || (i == 1 && json_object_get(params, "name") != NULL))
-			continue;
-		append(&t, " ");
-		append_value(&t, v);
+		if (v != NULL && (i != 1 || json_object_get(params, "name") == NULL))
+			append_words(&t, v);
 	}
 	json_object_foreach((json_t *)(uintptr_t)params, key, value)
 	{
@@ -181,10 +219,11 @@ command_text(const char *method, const json_t *params)
 			continue;
 		if (is_secret(key) || (is_value && set_key != NULL && is_secret(set_key)))
 			append(&t, is_value ? " (secret)" : " --secret (secret)");
-		else if (is_value) {
-			append(&t, " ");
-			append_value(&t, value);
-		} else
+		else if (is_value || (resize && strcmp(key, "size") == 0))
+			append_words(&t, value);
+		else if (json_is_object(value))
+			append_options(&t, value);
+		else
 			append_param(&t, key, value);
 	}
 	return strdup(t.buf);
@@ -332,6 +371,44 @@ overlay(struct change *c, unsigned *ret_count)
 	return list;
 }
 
+/*
+ * What is written is read again at the next start without what holds until then only: it must stand
+ * by itself. Otherwise a start, maybe after a power cut, would find a configuration with errors.
+ */
+static int
+check_kept(struct change *c)
+{
+	struct conf_errors errors = {0};
+	struct conf_tree *tree = NULL;
+	struct conf *conf = NULL;
+	const struct conf_load_args args = {
+	    .path = c->daemon->options->config_file,
+	    .overlay = c->files,
+	    .overlay_count = c->edit_count,
+	    .events = daemon_event_names(),
+	};
+
+	if (args.path == NULL || c->runtime || c->edit_count == 0 || c->engine->runtime_count == 0)
+		return 0;
+	int rc = conf_load(&args, &errors, &tree, &conf);
+	if (rc < 0 && rc != -ENOMEM) {
+		const struct conf_error *first = NULL;
+		for (unsigned i = 0; first == NULL && i < errors.count; i++)
+			if (!errors.list[i].remark)
+				first = &errors.list[i];
+		(void)change_fail(c, CTL_FAILED,
+		    "this would be kept, but needs what was changed with --runtime and isn't (%s): "
+		    "say "
+		    "--runtime here too, or make that for good first",
+		    first != NULL ? first->text : "the configuration can't be loaded without");
+		rc = -EINVAL;
+	}
+	conf_errors_fini(&errors);
+	conf_destroy(conf);
+	conf_tree_destroy(tree);
+	return rc;
+}
+
 static int
 load_work(struct loop_job *j)
 {
@@ -364,7 +441,8 @@ load_work(struct loop_job *j)
 		return rc;
 	}
 	c->config = (struct daemon_config){tree, conf};
-	return conf_diff(c->daemon->conf, conf, &c->diff);
+	rc = check_kept(c);
+	return rc < 0 ? rc : conf_diff(c->daemon->conf, conf, &c->diff);
 }
 
 static void

@@ -123,7 +123,7 @@ drop(struct daemon *d, struct ctl_call *call, const json_t *params,
 		return;
 	}
 	if (!dry) {
-		snprintf(command, sizeof command, "session drop tsih=%u", s->tsih);
+		snprintf(command, sizeof command, "session drop %u --yes", s->tsih);
 		log_info("daemon", "session dropped by command session=%u initiator=%s", s->tsih,
 		    s->initiator);
 		change_history(
