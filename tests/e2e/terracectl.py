@@ -210,6 +210,34 @@ def takes_away(daemon, tool):
     same([x["name"] for x in tool.result("lun", "list")], ["a", "b"], "LUNs")
 
 
+def runtime(daemon, tool):
+    """What is kept never needs what isn't: it could be loaded at any time."""
+    memory = ["--store", "ram:", "--size", "16MiB"]
+    tool("lun", "create", "r1", *memory, "--to", "*:run*", "--runtime", says=["+ lun r1", "Done."])
+    tool("lun", "create", "r2", *memory, "--to", "*:run*", status=FAILED, says="--runtime")
+    tool("group", "map", "r1", "a", status=FAILED, says="--runtime")
+    tool("lun", "create", "r2", *memory, status=REMARKS, says=["+ lun r2", "no target shows"])
+    tool("group", "map", "r1", "r2", "--runtime", says="lun.1 (not set) → r2")
+    tool("check", status=REMARKS, says="no errors")
+    tool("status", says=["[C105]", "runtime"])
+    tool("reload", says="Nothing differs")
+    daemon.stop()
+    daemon.start()
+    same([x["name"] for x in tool.result("lun", "list")], ["a", "b", "r2"], "what was kept")
+    tool("lun", "delete", "r2", says="- lun r2")
+
+
+def history(tool):
+    """What was ordered stands there as it can be typed again, and who ordered it."""
+    commands = [h["command"] for h in tool.result("history", "--limit", "1000")]
+    for command in ("lun resize vm1 32MiB", "lun set vm1 read_only yes", "lun set vm1 read_only --default",
+                    "portal create lo2 --listen 127.0.0.2:0", "group set g2 order 9",
+                    "group map g2 vm1 --number 0 --read-only", "group unmap vm1 vm1",
+                    'group create g2 --target iqn.2026-11.example:second --initiator "!*:bad*" '
+                    '--initiator "*:x" --user esx --order 7'):
+        check(command in commands, f"{command!r} isn't in {commands}")
+
+
 def follows(daemon, tool):
     t = Terminal(tool, "events", "--follow", "--limit", "1")
     t.expect("\n")
@@ -257,9 +285,10 @@ def main():
     daemon.options += ["--control", control]
     daemon.start()
     tool = Tool(control)
-    for scene in (looks, refused, orders, administrators, takes_away, follows):
+    for scene in (looks, refused, orders, administrators, takes_away, runtime, follows):
         print(scene.__name__, flush=True)
         scene(daemon, tool)
+    history(tool)
     completes(tool)
     rights(daemon, tool)
     daemon.stop()
