@@ -37,5 +37,10 @@ void change_recover(struct daemon *d);
 json_t *change_current(const struct daemon *d);
 /* Keys that are configured otherwise than they are in force until a restart: ["loops: …"]. */
 json_t *change_restart(const struct daemon *d);
+/*
+ * A copy of the files that stand in front of those of conf.d until the end only, for conf_load(); to be
+ * freed with conf_files_destroy(). 0, -ENOMEM.
+ */
+int change_runtime_files(const struct daemon *d, struct conf_file **ret, unsigned *ret_count);
 
 #endif

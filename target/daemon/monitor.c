@@ -10,7 +10,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "daemon/daemon.h"
+#include "daemon/change.h"
 
 #define MS_NS 1000000ull
 #define ERRORS_QUIET_NS (600 * 1000 * MS_NS) /* HEALTH_STORE_ERRORS ends after */
@@ -344,6 +344,15 @@ judge_config(struct monitor *m)
 	conf_diff_destroy(diff);
 }
 
+static bool
+is_changing(const struct daemon *d)
+{
+	json_t *current = d->changes != NULL ? change_current(d) : NULL;
+	bool changing = json_is_object(current);
+	json_decref(current);
+	return changing;
+}
+
 static void
 disk_done(struct loop_job *job, int result)
 {
@@ -357,6 +366,8 @@ disk_done(struct loop_job *job, int result)
 		return;
 	}
 	judge_space(m);
+	if (m->disk.was_read && is_changing(m->d))
+		m->config_stale = true; /* written, perhaps, and not yet in force */
 	if (m->disk.was_read && !m->config_stale)
 		judge_config(m);
 	if (m->config_stale)
@@ -376,6 +387,8 @@ look_at_disk(struct monitor *m)
 	m->disk.read_anyway = m->read_ns == 0 || now - m->read_ns >= READ_ANYWAY_NS;
 	if (m->disk.read_anyway)
 		m->read_ns = now;
+	if (change_runtime_files(m->d, &m->disk.runtime, &m->disk.runtime_count) < 0)
+		return; /* the next look */
 	m->busy = true;
 	loop_job_submit(m->loop, &m->disk.job);
 }
@@ -488,6 +501,7 @@ monitor_create(struct daemon *d, struct monitor **ret)
 	}
 	m->disk.job.loop = m->loop;
 	m->disk.job.done = disk_done;
+	m->disk.events = daemon_event_names();
 	if (!loop_is_uring(m->loop))
 		health_raise(d->health, HEALTH_NO_URING, "", "the kernel refuses io_uring");
 	apply_hooks(m); /* at once: the start is an event */

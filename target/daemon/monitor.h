@@ -46,6 +46,9 @@ struct monitor_disk {
 	char *state_dir, *config_file; /* NULL: started without one */
 	uint64_t fingerprint;          /* of the files when they were read last; 0: never */
 	bool read_anyway;
+	struct conf_file *runtime; /* what holds in front of conf.d */
+	unsigned runtime_count;
+	const char *const *events; /* that hooks may name; static */
 	/* out */
 	uint64_t free_bytes, total_bytes;
 	int space_error; /* -errno of statvfs, or 0 */

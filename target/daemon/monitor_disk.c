@@ -83,7 +83,12 @@ work(struct loop_job *job)
 	uint64_t now = fingerprint(k->config_file);
 	if (now == k->fingerprint && !k->read_anyway)
 		return 0;
-	struct conf_load_args args = {.path = k->config_file};
+	struct conf_load_args args = {
+	    .path = k->config_file,
+	    .overlay = k->runtime,
+	    .overlay_count = k->runtime_count,
+	    .events = k->events,
+	};
 	k->result = conf_load(&args, &k->errors, &k->tree, &k->conf);
 	k->was_read = true;
 	k->fingerprint = now; /* of before: what changed meanwhile is seen next time */
@@ -108,6 +113,9 @@ monitor_disk_forget(struct monitor_disk *k)
 	conf_destroy(k->conf);
 	conf_errors_fini(&k->errors);
 	conf_tree_destroy(k->tree);
+	conf_files_destroy(k->runtime, k->runtime_count);
+	k->runtime = NULL;
+	k->runtime_count = 0;
 	k->conf = NULL;
 	k->tree = NULL;
 	k->errors = (struct conf_errors){0};

@@ -229,6 +229,41 @@ def case_configuration_on_disk_differs():
     stop(d)
 
 
+def case_settings_that_need_a_restart():
+    d = Daemon("--quiet", "--unsafe-fs", config="loops 1\n" + CONFIG).start()
+    d.control = Control(d)
+    with open(d.config, encoding="utf-8") as f:
+        text = f.read()
+    d.folder.write("terrace.conf", text.replace("loops 1", "loops 2"))
+    d.control.call("reload")
+    c = raised(d, "C104")
+    same((c["object"], c["severity"], state(d)), ("loops", "remark", "ok"), "the condition")
+    same(len(d.control.call("loop.list")), 1, "loops until then")
+    d.folder.write("terrace.conf", text)
+    d.control.call("reload")
+    cleared(d, "C104")
+    stop(d)
+
+
+def case_what_runs_only_is_no_difference_on_disk():
+    d = start()
+    d.control.call("lun.create", name="extra", store="null:", size="1GiB", runtime=True)
+    same(raised(d, "C105")["severity"], "remark", "severity")
+    d.control.call("lun.create", name="kept", store="null:", size="2GiB")
+    time.sleep(9)  # the files are looked at twice
+    same(sorted(d.control.conditions()), ["C105"], "conditions")
+    same([h["result"] for h in d.control.call("history")], ["done"] * 2, "history")
+    same(len([e for e in events(d) if e["event"] == "changed"]), 2, "changes are events")
+    d.control.close()
+    d.stop()
+    d.start()
+    d.control = Control(d)
+    same(d.control.conditions(), {}, "conditions after a restart")
+    same([lun["name"] for lun in d.control.call("lun.list")], ["a", "v", "kept"], "LUNs")
+    same(len(d.control.call("history")), 2, "history after a restart")
+    stop(d)
+
+
 # ---- the machine --------------------------------------------------------------------------------------
 
 def limit_file_size(d, size):
