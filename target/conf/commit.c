@@ -25,7 +25,6 @@
 #include <unistd.h>
 
 #define TMP_NAME ".tmp"
-#define LOCK_NAME ".lock"
 
 struct commit {
 	char *dir_path;
@@ -50,6 +49,20 @@ static int
 no_memory(struct commit *c)
 {
 	return failed(c, -ENOMEM, "out of memory");
+}
+
+/*
+ * Tells those who read the folder meanwhile, who can't lock it, that what they read may be of two
+ * times: the lock's size counts. Called when no file has changed yet, with the journal, if there is
+ * one, in its place: who has looked for it before sees another size afterwards. That it fails is no
+ * reason to stop; a change of the folder's time says nearly the same.
+ */
+static void
+count_change(struct commit *c)
+{
+	struct stat st;
+	if (fstat(c->lock, &st) == 0 && ftruncate(c->lock, (st.st_size + 1) % (1 << 30)) < 0)
+		return;
 }
 
 /* ---- one file -------------------------------------------------------------------------------- */
@@ -135,6 +148,7 @@ carry_out(struct commit *c, const struct conf_file *files, const mode_t *modes, 
 {
 	int rc = 0;
 
+	count_change(c);
 	for (unsigned i = 0; rc == 0 && i < count; i++)
 		rc = put_or_remove(c, &files[i], modes[i]);
 	if (rc == 0)
@@ -295,7 +309,7 @@ make_dir(struct commit *c, const char *conf_path)
 static int
 lock(struct commit *c)
 {
-	c->lock = openat(c->dir, LOCK_NAME, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	c->lock = openat(c->dir, CONF_LOCK_NAME, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (c->lock < 0)
 		return failed(c, -errno, "can't write into %s: %s", c->dir_path, strerror(errno));
 	if (flock(c->lock, LOCK_EX | LOCK_NB) == 0)
@@ -361,6 +375,7 @@ conf_commit(const char *conf_path, const struct conf_file *files, unsigned count
 	if (rc == 0 && count > 0)
 		rc = check_files(&c, files, count, &modes);
 	if (rc == 0 && count == 1) {
+		count_change(&c);
 		rc = put_or_remove(&c, &files[0], modes[0]);
 		if (rc == 0)
 			rc = sync_dir(&c);

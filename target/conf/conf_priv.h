@@ -121,6 +121,7 @@ int conf_parse_source(
 /* ---- dir.c, journal.c: conf.d ---------------------------------------------------------------------- */
 
 #define CONF_JOURNAL_NAME ".pending"
+#define CONF_LOCK_NAME ".lock" /* of writers; its size grows with each change, modulo 2^30 */
 #define CONF_JOURNAL_MAX_BYTES (CONF_TOTAL_MAX_BYTES + 4u * 1024u * 1024u)
 
 /* Of a file that commands write: KIND-NAME.conf, nothing that leads elsewhere. */
@@ -298,28 +299,40 @@ const struct conf_key *conf_schema_find(const struct conf_object *o, const char 
 
 /* ---- items.c: objects as keys and words ------------------------------------------------------------ */
 
-/* A key of an object with what holds. */
+/* A key of an object with what holds: words, borrowed from the configuration. */
 struct conf_item {
 	uint64_t rank; /* place in the schema: the same for the same key, but for hooks */
 	const struct conf_key *key, *block; /* block NULL: in no block */
-	char *name;                         /* as in conf_key_change.key */
-	char **words;                       /* NULL-terminated; of a secret the secret */
 	unsigned word_count;
-	bool is_default; /* the value is the schema's, said or not */
+	const char *const *list; /* the words; NULL: `first` and `second` */
+	const char *first;       /* NULL: `number_text` */
+	const char *second;
+	char number_text[32]; /* made here */
+	const char **made;    /* `list`, when it was made here */
+	bool is_default;      /* the value is the schema's, said or not */
 	bool secret;
+	bool is_line;        /* of several of its key: number or event says which */
 	unsigned number;     /* of a lun line */
-	const char *event;   /* of a hook, borrowed */
-	struct conf_pos pos; /* of a line or limit; file NULL: to be looked for */
+	const char *event;   /* of a hook */
+	struct conf_pos pos; /* of a line; file NULL: to be looked for */
 };
 struct conf_items {
-	struct conf_item *list; /* sorted by rank, then name */
+	struct conf_item *list; /* sorted by rank, then event */
 	unsigned count, cap;
 };
 /* An object; of CONF_KIND_SETTINGS the configuration. 0, -ENOMEM. Fini always. */
 int conf_items_init(struct conf_items *items, enum conf_kind kind, const void *object);
 void conf_items_fini(struct conf_items *items);
+const char *conf_item_word(const struct conf_item *item, unsigned idx);
+/* As in conf_key_change.key. */
+struct conf_item_name {
+	char text[192];
+};
+const char *conf_item_name(struct conf_item_name *buf, const struct conf_item *item);
 /* The words with blanks between, or "(secret)". NULL: no memory. */
 char *conf_item_value(const struct conf_item *item);
+/* Order of keys, whatever their values. */
+int conf_item_compare(const struct conf_item *a, const struct conf_item *b);
 bool conf_item_equal(const struct conf_item *a, const struct conf_item *b);
 
 /* An object in its place. */

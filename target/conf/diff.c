@@ -82,6 +82,7 @@ add_key(struct conf_change *c, const char *key, char *before, char *after)
 static int
 add_items(struct conf_change *c, const struct conf_item *before, const struct conf_item *after)
 {
+	struct conf_item_name name;
 	char *was = before != NULL ? conf_item_value(before) : NULL;
 	char *is = after != NULL ? conf_item_value(after) : NULL;
 
@@ -90,7 +91,7 @@ add_items(struct conf_change *c, const struct conf_item *before, const struct co
 		free(is);
 		return -ENOMEM;
 	}
-	return add_key(c, before != NULL ? before->name : after->name, was, is);
+	return add_key(c, conf_item_name(&name, before != NULL ? before : after), was, is);
 }
 
 /* The change itself says whose an object is. */
@@ -98,15 +99,7 @@ static bool
 is_identity(const struct conf_item *i)
 {
 	return i->block == NULL &&
-	       (strcmp(i->name, "target") == 0 || strcmp(i->name, "discovery") == 0);
-}
-
-static int
-compare_items(const struct conf_item *x, const struct conf_item *y)
-{
-	if (x->rank != y->rank)
-		return x->rank < y->rank ? -1 : 1;
-	return strcmp(x->name, y->name);
+	       (strcmp(i->key->key, "target") == 0 || strcmp(i->key->key, "discovery") == 0);
 }
 
 /* What one side alone has is a difference unless it is the default. */
@@ -119,7 +112,7 @@ diff_items(struct conf_change *c, const struct conf_items *before, const struct 
 	while (rc == 0 && (b < before->count || a < after->count)) {
 		const struct conf_item *x = b < before->count ? &before->list[b] : NULL;
 		const struct conf_item *y = a < after->count ? &after->list[a] : NULL;
-		int order = x == NULL ? 1 : y == NULL ? -1 : compare_items(x, y);
+		int order = x == NULL ? 1 : y == NULL ? -1 : conf_item_compare(x, y);
 		x = order <= 0 ? x : NULL;
 		y = order >= 0 ? y : NULL;
 		b += x != NULL;

@@ -14,21 +14,11 @@
 
 /* ---- list ------------------------------------------------------------------------------------ */
 
-static void
-item_fini(struct conf_item *i)
-{
-	for (unsigned w = 0; w < i->word_count; w++)
-		conf_wipe(i->words[w]);
-	free(i->words);
-	free(i->name);
-	*i = (struct conf_item){0};
-}
-
 void
 conf_items_fini(struct conf_items *items)
 {
 	for (unsigned i = 0; i < items->count; i++)
-		item_fini(&items->list[i]);
+		free(items->list[i].made);
 	free(items->list);
 	*items = (struct conf_items){0};
 }
@@ -49,21 +39,6 @@ add(struct conf_items *items)
 	return i;
 }
 
-static int
-set_words(struct conf_item *i, const char *const *words, unsigned count)
-{
-	i->words = calloc(count + 1u, sizeof(char *));
-	if (i->words == NULL)
-		return -ENOMEM;
-	for (unsigned w = 0; w < count; w++) {
-		i->words[w] = strdup(words[w]);
-		if (i->words[w] == NULL)
-			return -ENOMEM;
-		i->word_count++;
-	}
-	return 0;
-}
-
 /* ---- values ---------------------------------------------------------------------------------- */
 
 struct walk {
@@ -72,23 +47,17 @@ struct walk {
 	unsigned outer;               /* index of the block */
 };
 
-/* What identifies the item; `suffix` is the number of a line, the event of a hook, or NULL. */
 static struct conf_item *
-begin(struct walk *w, const struct conf_key *k, unsigned idx, const char *suffix)
+begin(struct walk *w, const struct conf_key *k, unsigned idx)
 {
 	struct conf_item *i = add(w->items);
-	const char *block = w->block != NULL ? w->block->key : "";
 
 	if (i == NULL)
 		return NULL;
 	i->key = k;
 	i->block = w->block;
 	i->rank = w->block != NULL ? RANK(w->outer, idx + 1) : RANK(idx, 0);
-	int len = asprintf(&i->name, "%s%s%s%s%s", block, w->block != NULL ? "." : "", k->key,
-	    suffix != NULL ? "." : "", suffix != NULL ? suffix : "");
-	if (len < 0)
-		i->name = NULL;
-	return len < 0 ? NULL : i;
+	return i;
 }
 
 /* One word; NULL: the default, and nothing at all where there is none. */
@@ -99,14 +68,31 @@ one(struct walk *w, const struct conf_key *k, unsigned idx, const char *word)
 
 	if (text == NULL)
 		return 0;
-	struct conf_item *i = begin(w, k, idx, NULL);
+	struct conf_item *i = begin(w, k, idx);
 	if (i == NULL)
 		return -ENOMEM;
 	/* A text may happen to be the description of a default. */
 	bool literal = k->type != CONF_TYPE_TEXT || k->literal;
 	bool same = k->fallback != NULL && strcmp(text, k->fallback) == 0;
 	i->is_default = word == NULL || (same && literal);
-	return set_words(i, &text, 1);
+	i->first = text;
+	i->word_count = 1;
+	return 0;
+}
+
+/* The same of a text that isn't there when we return. */
+static int
+one_number(struct walk *w, const struct conf_key *k, unsigned idx, const char *text)
+{
+	unsigned at = w->items->count;
+	int rc = one(w, k, idx, text);
+
+	if (rc == 0 && text != NULL) {
+		struct conf_item *i = &w->items->list[at];
+		snprintf(i->number_text, sizeof i->number_text, "%s", text);
+		i->first = NULL;
+	}
+	return rc;
 }
 
 static const void *
@@ -168,7 +154,7 @@ item_number(struct walk *w, const struct conf_key *k, unsigned idx, const void *
 	uint32_t v;
 	char buf[32];
 	memcpy(&v, field(k, base), sizeof v);
-	return one(w, k, idx, v < k->min || v > k->max ? NULL : number_text(buf, v));
+	return one_number(w, k, idx, v < k->min || v > k->max ? NULL : number_text(buf, v));
 }
 
 static int
@@ -177,7 +163,7 @@ item_size(struct walk *w, const struct conf_key *k, unsigned idx, const void *ba
 	uint64_t v;
 	char buf[32];
 	memcpy(&v, field(k, base), sizeof v);
-	return one(w, k, idx, v < k->min || v > k->max ? NULL : size_text(buf, v));
+	return one_number(w, k, idx, v < k->min || v > k->max ? NULL : size_text(buf, v));
 }
 
 static int
@@ -227,9 +213,13 @@ item_list(struct walk *w, const struct conf_key *k, unsigned idx, const void *ba
 
 	if (count == 0)
 		return one(w, k, idx, NULL);
+	struct conf_item *i = begin(w, k, idx);
+	if (i == NULL)
+		return -ENOMEM;
 	memcpy(&list, field(k, base), sizeof list);
-	struct conf_item *i = begin(w, k, idx, NULL);
-	return i != NULL ? set_words(i, list, count) : -ENOMEM;
+	i->list = list;
+	i->word_count = count;
+	return 0;
 }
 
 static int
@@ -241,7 +231,8 @@ item_limit(struct walk *w, const struct conf_key *k, unsigned idx, const void *b
 
 	if (!conf_get_limit(c, k->key, &v))
 		return one(w, k, idx, NULL);
-	return one(w, k, idx, k->type == CONF_TYPE_LIMIT ? number_text(buf, v) : size_text(buf, v));
+	return one_number(
+	    w, k, idx, k->type == CONF_TYPE_LIMIT ? number_text(buf, v) : size_text(buf, v));
 }
 
 /* An item a line. */
@@ -249,21 +240,21 @@ static int
 item_lun_lines(struct walk *w, const struct conf_key *k, unsigned idx, const void *base)
 {
 	const struct conf_group_lun *luns;
-	int rc = 0;
 
 	memcpy(&luns, field(k, base), sizeof luns);
-	for (unsigned n = 0; rc == 0 && n < count_of(k, base); n++) {
-		const char *words[] = {luns[n].lun, "read_only"};
-		char buf[32];
-		struct conf_item *i = begin(w, k, idx, number_text(buf, luns[n].number));
+	for (unsigned n = 0; n < count_of(k, base); n++) {
+		struct conf_item *i = begin(w, k, idx);
 		if (i == NULL)
 			return -ENOMEM;
 		i->rank += luns[n].number;
 		i->number = luns[n].number;
+		i->is_line = true;
 		i->pos = luns[n].pos;
-		rc = set_words(i, words, luns[n].read_only ? 2 : 1);
+		i->first = luns[n].lun;
+		i->second = "read_only";
+		i->word_count = luns[n].read_only ? 2 : 1;
 	}
-	return rc;
+	return 0;
 }
 
 static int
@@ -275,38 +266,49 @@ compare_hooks(const void *a, const void *b)
 	return order != 0 ? order : strcmp(x->path, y->path);
 }
 
+static int
+one_event(struct walk *w, const struct conf_key *k, unsigned idx,
+    const struct conf_hook *const *hooks, unsigned count)
+{
+	struct conf_item *i = begin(w, k, idx);
+	const char **paths = calloc(count, sizeof *paths);
+
+	if (i == NULL || paths == NULL) {
+		free(paths);
+		return -ENOMEM;
+	}
+	for (unsigned n = 0; n < count; n++)
+		paths[n] = hooks[n]->path;
+	i->made = paths;
+	i->list = paths;
+	i->word_count = count;
+	i->is_line = true;
+	i->event = hooks[0]->event;
+	i->pos = hooks[0]->pos;
+	return 0;
+}
+
 /* An item an event, with its programs. */
 static int
 item_hook_lines(struct walk *w, const struct conf_key *k, unsigned idx, const void *base)
 {
 	const struct conf_hook *hooks;
 	unsigned count = count_of(k, base);
-	int rc = 0;
+	const struct conf_hook **sorted = calloc(count + 1u, sizeof *sorted);
+	int rc = sorted != NULL ? 0 : -ENOMEM;
 
 	memcpy(&hooks, field(k, base), sizeof hooks);
-	const struct conf_hook **sorted = calloc(count + 1u, sizeof *sorted);
-	const char **paths = calloc(count + 1u, sizeof *paths);
-	if (sorted == NULL || paths == NULL)
-		rc = -ENOMEM;
 	for (unsigned n = 0; rc == 0 && n < count; n++)
 		sorted[n] = &hooks[n];
 	if (rc == 0 && count > 0)
 		qsort(sorted, count, sizeof *sorted, compare_hooks);
 	for (unsigned n = 0, same; rc == 0 && n < count; n += same) {
-		for (same = 0; n + same < count; same++) {
+		for (same = 1; n + same < count; same++)
 			if (strcmp(sorted[n + same]->event, sorted[n]->event) != 0)
 				break;
-			paths[same] = sorted[n + same]->path;
-		}
-		struct conf_item *i = begin(w, k, idx, sorted[n]->event);
-		if (i != NULL) {
-			i->event = sorted[n]->event;
-			i->pos = sorted[n]->pos;
-		}
-		rc = i != NULL ? set_words(i, paths, same) : -ENOMEM;
+		rc = one_event(w, k, idx, sorted + n, same);
 	}
 	free(sorted);
-	free(paths);
 	return rc;
 }
 
@@ -350,14 +352,18 @@ walk(struct walk *w, const struct conf_object *o, unsigned first, const void *ba
 	return rc;
 }
 
+int
+conf_item_compare(const struct conf_item *a, const struct conf_item *b)
+{
+	if (a->rank != b->rank)
+		return a->rank < b->rank ? -1 : 1;
+	return a->event != NULL && b->event != NULL ? strcmp(a->event, b->event) : 0;
+}
+
 static int
 compare_items(const void *a, const void *b)
 {
-	const struct conf_item *x = a, *y = b;
-
-	if (x->rank != y->rank)
-		return x->rank < y->rank ? -1 : 1;
-	return strcmp(x->name, y->name);
+	return conf_item_compare(a, b);
 }
 
 int
@@ -374,6 +380,30 @@ conf_items_init(struct conf_items *items, enum conf_kind kind, const void *objec
 	return rc;
 }
 
+const char *
+conf_item_word(const struct conf_item *item, unsigned idx)
+{
+	ASSERT(idx < item->word_count);
+	if (item->list != NULL)
+		return item->list[idx];
+	return idx == 1 ? item->second : item->first != NULL ? item->first : item->number_text;
+}
+
+const char *
+conf_item_name(struct conf_item_name *buf, const struct conf_item *item)
+{
+	const char *block = item->block != NULL ? item->block->key : "", *line = "";
+	char number[16];
+
+	if (item->is_line && item->event == NULL)
+		snprintf(number, sizeof number, "%u", item->number);
+	if (item->is_line)
+		line = item->event != NULL ? item->event : number;
+	snprintf(buf->text, sizeof buf->text, "%s%s%s%s%s", block, block[0] != '\0' ? "." : "",
+	    item->key->key, line[0] != '\0' ? "." : "", line);
+	return buf->text;
+}
+
 char *
 conf_item_value(const struct conf_item *item)
 {
@@ -383,7 +413,7 @@ conf_item_value(const struct conf_item *item)
 		return strdup("(secret)");
 	for (unsigned w = 0; w < item->word_count; w++) {
 		conf_out(&o, w > 0 ? " " : "");
-		conf_out(&o, item->words[w]);
+		conf_out(&o, conf_item_word(item, w));
 	}
 	return conf_out_take(&o);
 }
@@ -396,7 +426,7 @@ conf_item_equal(const struct conf_item *a, const struct conf_item *b)
 	if (a->is_default != b->is_default || a->word_count != b->word_count)
 		return false;
 	for (unsigned w = 0; w < a->word_count; w++)
-		if (strcmp(a->words[w], b->words[w]) != 0)
+		if (strcmp(conf_item_word(a, w), conf_item_word(b, w)) != 0)
 			return false;
 	return true;
 }

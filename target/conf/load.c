@@ -1,7 +1,7 @@
 /*
  * A whole configuration: terrace.conf, what it includes, conf.d. Whilst a command writes into conf.d
  * a reader in another process may see a part of the change: it looks before and after whether
- * anything was renamed there, and reads again.
+ * there was one, and reads again.
  */
 #include "conf/conf_priv.h"
 
@@ -20,6 +20,7 @@ struct stamp {
 	dev_t dev;
 	ino_t ino;
 	struct timespec modified, changed;
+	off_t changes; /* that commands made: the size of their lock */
 };
 
 static struct stamp
@@ -27,13 +28,20 @@ stamp_of(const char *path)
 {
 	struct stamp s = {0};
 	struct stat st;
+	int dir = path != NULL ? open(path, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
 
-	if (path != NULL && stat(path, &st) == 0)
+	if (dir < 0)
+		return s;
+	if (fstat(dir, &st) == 0)
 		s = (struct stamp){.exists = true,
 		    .dev = st.st_dev,
 		    .ino = st.st_ino,
 		    .modified = st.st_mtim,
 		    .changed = st.st_ctim};
+	/* Times are as coarse as the kernel's clock ticks; this isn't. */
+	if (fstatat(dir, CONF_LOCK_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		s.changes = st.st_size;
+	close(dir);
 	return s;
 }
 
@@ -46,8 +54,9 @@ same_time(struct timespec a, struct timespec b)
 static bool
 same(const struct stamp *a, const struct stamp *b)
 {
-	return a->exists == b->exists && a->dev == b->dev && a->ino == b->ino &&
-	       same_time(a->modified, b->modified) && same_time(a->changed, b->changed);
+	return a->exists == b->exists && a->changes == b->changes && a->dev == b->dev &&
+	       a->ino == b->ino && same_time(a->modified, b->modified) &&
+	       same_time(a->changed, b->changed);
 }
 
 /* ---- conf.d ---------------------------------------------------------------------------------- */

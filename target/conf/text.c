@@ -34,6 +34,7 @@ show_item(const struct conf *c, const struct conf_ref *ref, const struct conf_it
     conf_value_fn *fn, void *ctx)
 {
 	const struct conf_node *node = ref->head != NULL ? ref->head->node : c->root;
+	struct conf_item_name name;
 	const struct conf_node *file = file_of_secret(node, i), *said = file;
 	char *value =
 	    file != NULL && file->word_count > 1 ? strdup(file->words[1]) : conf_item_value(i);
@@ -41,7 +42,7 @@ show_item(const struct conf *c, const struct conf_ref *ref, const struct conf_it
 	    .kind = ref->kind,
 	    .name = ref->name,
 	    .target = ref->target,
-	    .key = file != NULL ? file->words[0] : i->name,
+	    .key = file != NULL ? file->words[0] : conf_item_name(&name, i),
 	    .value = value,
 	    .owner = ref->head != NULL ? ref->head->owner
 	             : c->root != NULL ? CONF_OWNER_ADMIN
@@ -158,10 +159,10 @@ print_words(struct printer *p, const struct conf_item *i)
 	char buf[CONF_WORD_MAX_BYTES + 64];
 
 	for (unsigned w = 0; w < i->word_count; w++) {
-		const char *word = i->words[w];
+		const char *word = conf_item_word(i, w);
 		if (i->key->text == conf_text_store)
 			word = store_word(p, word, buf, sizeof buf);
-		else if (i->key->type == CONF_TYPE_LIST && strcmp(i->name, "user") == 0)
+		else if (i->key->type == CONF_TYPE_LIST && strcmp(i->key->key, "user") == 0)
 			word = chap_word(p, word, buf, sizeof buf);
 		conf_out(&p->out, " ");
 		conf_out_word(&p->out, word);
@@ -175,7 +176,7 @@ print_item(struct printer *p, const struct conf_item *i, unsigned depth)
 
 	if (i->key->type == CONF_TYPE_HOOK_LINE) {
 		for (unsigned w = 0; w < i->word_count; w++) {
-			const char *words[] = {i->event, i->words[w]};
+			const char *words[] = {i->event, conf_item_word(i, w)};
 			conf_out_line(&p->out, depth, i->key->key, words, 2);
 			conf_out(&p->out, "\n");
 		}

@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,6 +51,7 @@ ssize_t __real_write(int fd, const void *buf, size_t len);
 int __real_renameat(int from_dir, const char *from, int to_dir, const char *to);
 int __real_unlinkat(int dir, const char *path, int flags);
 int __real_flock(int fd, int operation);
+int __real_ftruncate(int fd, off_t len);
 int __wrap_openat(int dir, const char *path, int flags, ...);
 int __wrap_mkdir(const char *path, mode_t mode);
 int __wrap_fchmod(int fd, mode_t mode);
@@ -59,6 +61,7 @@ int __wrap_fsync(int fd);
 int __wrap_renameat(int from_dir, const char *from, int to_dir, const char *to);
 int __wrap_unlinkat(int dir, const char *path, int flags);
 int __wrap_flock(int fd, int operation);
+int __wrap_ftruncate(int fd, off_t len);
 
 int
 __wrap_openat(int dir, const char *path, int flags, ...)
@@ -152,6 +155,12 @@ __wrap_unlinkat(int dir, const char *path, int flags)
 		assert_false(world.dir_dirty);
 	world.dir_dirty = true;
 	return __real_unlinkat(dir, path, flags);
+}
+
+int
+__wrap_ftruncate(int fd, off_t len)
+{
+	return call() ? -1 : __real_ftruncate(fd, len);
 }
 
 int
@@ -543,6 +552,61 @@ two_writers_dont_meet(void **state)
 	assert_string_equal(seen(f), "a=/c b=/b n=/n o=/o ");
 }
 
+/* ---- who reads meanwhile --------------------------------------------------------------------- */
+
+/* Ends when it is killed. */
+static void
+change_for_ever(struct fixture *f)
+{
+	static const char *const stores[] = {"/x", "/y"};
+	char text[2][3][64], reason[400];
+	for (unsigned n = 0; n < 6; n++)
+		snprintf(text[n / 3][n % 3], 64, "lun %c { store %s%u }", 'a' + (int)(n % 3),
+		    stores[n / 3], n % 3);
+	for (unsigned n = 0;; n = 1 - n) {
+		struct conf_file files[] = {{.name = "lun-a.conf", .text = text[n][0]},
+		    {.name = "lun-b.conf", .text = text[n][1]},
+		    {.name = "lun-c.conf", .text = text[n][2]}};
+		reset();
+		if (commit(f, files, 3, reason) < 0)
+			_exit(1);
+		usleep(2000);
+	}
+}
+
+static void
+a_reader_sees_whole_changes(void **state)
+{
+	struct fixture *f = *state;
+	unsigned times[2] = {0};
+	int status;
+	start(f);
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		change_for_ever(f);
+	/* A machine under load may give the two turns in which nothing can be read. */
+	for (unsigned i = 0; i < 20000 && (times[0] < 20 || times[1] < 20); i++) {
+		fixture_load(f, "t.conf", NULL, 0);
+		if (f->conf == NULL) {
+			if (strstr(f->messages, "is being changed all the time") == NULL)
+				fail_msg("%s", f->messages);
+			continue;
+		}
+		if (f->conf->lun_count == 3) /* before the first change */
+			continue;
+		assert_int_equal(f->conf->lun_count, 4);
+		char which = f->conf->luns[0].store[1];
+		for (unsigned k = 0; k < 3; k++)
+			assert_int_equal(f->conf->luns[k].store[1], which);
+		times[which == 'y']++;
+	}
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+	assert_true(times[0] >= 20 && times[1] >= 20);
+}
+
 /* ---- journals that aren't whole -------------------------------------------------------------- */
 
 static void
@@ -602,6 +666,7 @@ main(void)
 	    TEST(names_that_lead_elsewhere_are_refused),
 	    TEST(texts_that_are_no_configuration_are_refused),
 	    TEST(two_writers_dont_meet),
+	    TEST(a_reader_sees_whole_changes),
 	    TEST(a_journal_that_isnt_ours_stops_everything),
 	    TEST(without_a_folder_there_is_nothing_to_recover),
 	};
