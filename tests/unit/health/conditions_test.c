@@ -175,6 +175,46 @@ hooks_are_checked(void **state)
 	fixture_call(*state, bad_hooks, 1);
 }
 
+static void
+set_one_hook(struct fixture *f)
+{
+	struct health_hook hook = {.event = HEALTH_EVENT_SIZE, .path = "/bin/true"};
+	assert_int_equal(health_set_hooks(f->health, &hook, 1), 0);
+}
+
+static void
+too_many_events(struct fixture *f)
+{
+	for (unsigned i = 0; i < 1100; i++)
+		health_event(f->health, HEALTH_EVENT_SIZE, "", NULL, "one");
+}
+
+static bool
+is_raised(struct fixture *f, const char *code)
+{
+	json_t *j = health_json(f->health), *c;
+	size_t i;
+	bool found = false;
+	json_array_foreach(json_object_get(j, "conditions"), i, c) found |=
+	    strcmp(json_string_value(json_object_get(c, "code")), code) == 0;
+	json_decref(j);
+	return found;
+}
+
+/* There is no helper here: it is tried again and again, events wait, and then they are dropped. */
+static void
+dropped_events_are_told_for_ten_minutes(void **state)
+{
+	struct fixture *f = *state;
+	fixture_call(f, set_one_hook, 1);
+	assert_true(is_raised(f, "C504"));
+	fixture_call(f, too_many_events, 500);
+	assert_true(is_raised(f, "C503"));
+	fixture_call(f, one_more, 200); /* not for the hook */
+	assert_false(is_raised(f, "C503"));
+	assert_true(is_raised(f, "C504"));
+}
+
 int
 main(void)
 {
@@ -186,6 +226,7 @@ main(void)
 	    TEST(conditions_are_bounded),
 	    TEST(who_waits_is_called_once_and_later),
 	    TEST(hooks_are_checked),
+	    TEST(dropped_events_are_told_for_ten_minutes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,7 +11,10 @@
 void
 fixture_open(struct fixture *f)
 {
-	struct health_args args = {.loop = f->loop, .dir = f->dir, .events_max = 100};
+	struct health_args args = {.loop = f->loop,
+	    .dir = f->dir,
+	    .events_max = 100,
+	    .hook_helper = "/nonexistent/helper"};
 	assert_int_equal(health_create(&args, &f->health), 0);
 }
 
