@@ -92,6 +92,12 @@ struct change_engine {
 	unsigned reopen_count, reopen_waits;
 };
 
+/* ---- change_new.c --------------------------------------------------------------------------------- */
+
+/* NULL: no memory at all; c->code != 0: not enough. */
+struct change *change_new(
+    struct change_engine *e, struct ctl_call *call, const json_t *params, const char *method);
+void change_free(struct change *c);
 /* The change ends with this error (the first one counts). Always -1. */
 int change_fail(struct change *c, int code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
@@ -105,7 +111,19 @@ void change_hold(struct change *c);
 void change_release(struct change *c);
 void change_released(void *change); /* the same as a callback */
 
+/* ---- change.c, change_load.c, change_engine.c ----------------------------------------------------- */
+
+/* From its edits on; answers and ends it. */
+void change_run(struct change *c);
+/* Ends it as it is: nothing was made, or all of that was taken back or applied. */
+void change_finish(struct change *c);
+int change_load_work(struct loop_job *j);
+/* True if the change rewrites or removes this file of conf.d. */
+bool change_edits(const struct change *c, const char *file);
+/* The start() of methods. */
 void change_start(void *daemon, struct ctl_call *call, const json_t *params);
+/* What was under way has ended: the next that waits. */
+void change_engine_idle(struct change_engine *e);
 
 /* ---- change_report.c -------------------------------------------------------------------------------- */
 
@@ -131,8 +149,6 @@ void change_apply(struct change *c, void (*done)(struct change *c));
 /* Stores that couldn't be opened are tried again from time to time. */
 void reopen_start(struct change_engine *e);
 void reopen_stop(struct change_engine *e);
-/* It has ended: the next in the queue. */
-void change_engine_idle(struct change_engine *e);
 
 /* ---- edit.c: objects of conf.d ---------------------------------------------------------------------- */
 
