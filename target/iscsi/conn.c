@@ -317,6 +317,8 @@ iscsi_conn_maybe_gone(struct iscsi_conn *c)
 	if (c->state != CONN_CLOSING || c->nexus != NULL || c->tmf_busy > 0)
 		return;
 	ASSERT(list_empty(&c->tasks) && list_empty(&c->ready) && list_empty(&c->out));
+	/* It ended during a logout whose nexus was gone first: nothing is left to close. */
+	loop_defer_cancel(&c->close_defer);
 	c->state = CONN_GONE;
 	c->il->window_bytes -= c->window_bytes;
 	list_remove(&c->link);
