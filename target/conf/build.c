@@ -72,9 +72,12 @@ append(const struct conf_key *k, void *base, size_t size)
 	unsigned *count = field_aux(k, base);
 
 	memcpy(&list, field(k, base), sizeof list);
-	list = reallocarray(list, *count + 1u, size);
-	if (list == NULL)
-		return NULL;
+	/* Room grows at powers of two. */
+	if ((*count & (*count - 1u)) == 0) {
+		list = reallocarray(list, *count == 0 ? 1 : *count * 2u, size);
+		if (list == NULL)
+			return NULL;
+	}
 	memcpy(field(k, base), &list, sizeof list);
 	void *element = (char *)list + *count * size;
 	memset(element, 0, size);

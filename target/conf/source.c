@@ -46,9 +46,12 @@ conf_source_add(
     struct conf_tree *t, const char *path, const char *text, size_t len, struct conf_source **ret)
 {
 	struct conf_source *s = calloc(1, sizeof *s);
-	struct conf_source **list =
-	    reallocarray(t->sources, t->source_count + 1u, sizeof(struct conf_source *));
+	struct conf_source **list = t->sources;
+	unsigned count = t->source_count;
 
+	if ((count & (count - 1)) == 0) /* room grows at powers of two */
+		list =
+		    reallocarray(list, count == 0 ? 1 : count * 2u, sizeof(struct conf_source *));
 	if (list != NULL)
 		t->sources = list;
 	if (s == NULL || list == NULL)
