@@ -270,6 +270,8 @@ static const struct conf_key limit_keys[] = {
 	CONF_TYPE_LIMIT, LIMITS, .min = 0, .max = 3600000},
     {"nop_timeout_ms", "N", "15000", "milliseconds to wait for its answer, then the connection ends",
 	CONF_TYPE_LIMIT, LIMITS, .min = 100, .max = 3600000},
+    {"logout_grace_ms", "N", "3000", "milliseconds that a session which a change ends has to log out",
+	CONF_TYPE_LIMIT, LIMITS, .min = 0, .max = 600000},
 };
 static const struct conf_object limits_object = {
     "limits", "limits", limit_keys, COUNT(limit_keys), 0, NULL, NULL};
