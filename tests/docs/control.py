@@ -16,16 +16,19 @@ from iscsi import INITIATOR, Refused, Session  # noqa: E402
 from terraced import ROOT, TARGET, Daemon, check, run, same, wait_until  # noqa: E402
 
 TYPES = {"text": (str,), "integer": (int,), "real": (float, int, type(None)), "boolean": (bool,),
-         "list": (list,), "object": (dict,)}
+         "list": (list,), "object": (dict,), "any": (str, type(None))}
 # Fields that hold lists and objects described under another heading.
 INNER = {("status", "luns"): "lun.list", ("status", "sessions"): "session.list",
          ("status", "loops"): "loop.list", ("status", "conditions"): "conditions",
          ("health", "conditions"): "conditions", ("events", "events"): "event",
          ("lun.list", "stats"): "stats", ("lun.list", "rates"): "rates",
          ("target.list", "luns"): "mapping", ("group.list", "luns"): "mapping",
-         ("methods", "params"): "params"}
+         ("methods", "params"): "params", ("config.check", "errors"): "errors",
+         ("config.diff", "changes"): "changes", ("config.diff", "sessions"): "affected",
+         ("changes", "keys"): "keys"}
 # Fields that not every object of the kind has.
-OPTIONAL = {"event": {"code", "severity", "data"}}
+OPTIONAL = {"event": {"code", "severity", "data"}, "config.effective": {"target"},
+            "changes": {"target"}}
 # Lists that have nothing to tell here: nobody ordered anything.
 EMPTY = {"history"}
 CONFIG = """
@@ -43,11 +46,27 @@ target {target} {{
 """
 
 
+MODIFYING = re.compile(r"^\.Sh METHODS THAT CHANGE SOMETHING\n(.*?)^\.Sh ", re.M | re.S)
+COMMON = {"dry_run", "yes", "runtime"}
+
+
+def documented_changes():
+    """Method → its own parameters: {name: (type, required)}."""
+    with open(os.path.join(ROOT, "man/terrace-control.7"), encoding="utf-8") as f:
+        text = MODIFYING.search(f.read()).group(1)
+    found = {}
+    for name, body in re.findall(r"^\.It Ic (\S+)\n(.*?)(?=^\.It Ic |\Z)", text, re.M | re.S):
+        found[name] = {p: (kind, not optional) for p, kind, optional in re.findall(
+            r"^\.It Fa (\w+) Pq Vt (\w+)( , optional)?$", body, re.M)}
+    return found
+
+
 def documented():
     """Heading → {field: type}, and the error codes."""
     with open(os.path.join(ROOT, "man/terrace-control.7"), encoding="utf-8") as f:
         text = f.read()
     fields = {}
+    text = text.replace(MODIFYING.search(text).group(1), "")
     for heading, body in re.findall(r"^\.Ss (\S+)\n(.*?)(?=^\.S[sh] )", text, re.M | re.S):
         found = re.findall(r"^\.It Fa (\w+) Pq Vt (\w+)$", body, re.M)
         check(found, f"terrace-control(7) has no fields under {heading}")
@@ -69,9 +88,10 @@ class Client:
         self.file.flush()
         return json.loads(self.file.readline())
 
-    def call(self, method):
+    def call(self, method, **params):
         self.id += 1
-        answer = self.raw(json.dumps({"jsonrpc": "2.0", "method": method, "id": self.id}))
+        answer = self.raw(json.dumps({"jsonrpc": "2.0", "method": method, "id": self.id,
+                                      "params": params}))
         same(answer["id"], self.id, "id")
         check("result" in answer, f"{method}: {answer}")
         return answer["result"]
@@ -87,6 +107,35 @@ def compare(what, value, fields):
             check(type(got) in TYPES[kind], f"{what}: {name} is {got!r}, documented as {kind}")
             if (what, name) in INNER:
                 compare(INNER[what, name], got, fields)
+
+
+def changes(client, daemon, fields):
+    """What orders take and answer; nothing is changed but what is logged."""
+    pages = documented_changes()
+    methods = {m["name"]: m for m in client.call("methods") if m["changes"]}
+    same(sorted(pages), sorted(methods), "documented methods that change something")
+    for name, m in methods.items():
+        same(pages[name], {p["name"]: (p["type"], p["required"]) for p in m["params"]
+                           if p["name"] not in COMMON}, f"parameters of {name}")
+    session = client.call("session.list")[0]
+    for answer in (client.call("lun.create", name="new", store="ram:", size="16MiB", to="*:x",
+                               dry_run=True),
+                   client.call("session.drop", tsih=session["tsih"], dry_run=True)):
+        check(answer["changes"] or answer["sessions"], f"nothing would change: {answer}")
+        compare("config.diff", answer, fields)
+    compare("log-level.get", client.call("log-level.set", level="info"), fields)
+    refused = client.raw(json.dumps({"jsonrpc": "2.0", "method": "session.drop", "id": 1,
+                                     "params": {"tsih": session["tsih"]}}))["error"]
+    same(refused["code"], -32001, "code without yes")
+    compare("affected", refused["data"]["sessions"], fields)
+    with open(daemon.config, encoding="utf-8") as f:
+        text = f.read()
+    daemon.folder.write("terrace.conf", text + "portl x { listen 127.0.0.1 }\n")
+    compare("config.check", client.call("config.check"), fields)
+    wrong = client.raw('{"jsonrpc":"2.0","method":"reload","id":1}')["error"]
+    same(wrong["code"], -32006, "code of a configuration with errors")
+    compare("errors", wrong["data"], fields)
+    daemon.folder.write("terrace.conf", text)
 
 
 def errors(client, codes):
@@ -105,7 +154,8 @@ def answers(client, daemon, fields):
     """Of every method that only asks and needs nothing said."""
     methods = client.call("methods")
     inner = set(INNER.values()) - {m["name"] for m in methods}
-    same(sorted(m["name"] for m in methods), sorted(set(fields) - inner), "documented methods")
+    same(sorted(m["name"] for m in methods if not m["changes"]), sorted(set(fields) - inner),
+         "documented methods")
     for m in methods:
         if m["changes"] or any(p["required"] for p in m["params"]):
             continue
@@ -139,6 +189,7 @@ def main():
         os.rename(daemon.folder("disk\u00e4.img"), daemon.folder("gone"))
         wait_until(lambda: client.call("health")["conditions"], "a store is gone")
         answers(client, daemon, fields)
+        changes(client, daemon, fields)
         status = client.call("status")
         same([len(status[k]) for k in ("luns", "sessions", "loops")], [3, 1, 2], "counts")
         stats = status["luns"][0]["stats"]
