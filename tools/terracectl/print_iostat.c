@@ -126,6 +126,16 @@ io_rates(const json_t *before, const json_t *after, double seconds, struct io_ra
 	ret->write_p99_ms = p99_ms(&writes);
 }
 
+/* The LUN's counters of the look before; usually they are in the same place. */
+static const json_t *
+earlier(const json_t *before, size_t place, const json_t *lun)
+{
+	const json_t *o = json_array_get(before, place);
+	const char *name = get_text(lun, "name");
+
+	return strcmp(get_text(o, "name"), name) == 0 ? o : find_named(before, name);
+}
+
 /* ---- the verb ------------------------------------------------------------------------------------------ */
 
 static void
@@ -168,7 +178,7 @@ print_interval(const json_t *before, const json_t *after, double seconds)
 	json_array_foreach(after, i, l)
 	{
 		struct io_rates r;
-		io_rates(find_named(before, get_text(l, "name")), l, seconds, &r);
+		io_rates(earlier(before, i, l), l, seconds, &r);
 		table_add(t, get_text(l, "name"));
 		add_rate(t, r.reads);
 		add_rate(t, r.writes);
@@ -196,7 +206,7 @@ rates_json(const json_t *before, const json_t *after, double seconds)
 	json_array_foreach(after, i, l)
 	{
 		struct io_rates r;
-		io_rates(find_named(before, get_text(l, "name")), l, seconds, &r);
+		io_rates(earlier(before, i, l), l, seconds, &r);
 		json_t *o = json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:f}", "name",
 		    get_text(l, "name"), "seconds", seconds, "reads_per_s", r.reads, "writes_per_s",
 		    r.writes, "read_bytes_per_s", r.read_bytes, "write_bytes_per_s", r.write_bytes,
