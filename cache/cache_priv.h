@@ -22,33 +22,34 @@
  */
 #define CACHE_MUTANTS(X)                                                                           \
 	X(NONE)                                                                                    \
-	X(REUSE_NO_CHECKPOINT)  /* [6] a segment is reused as soon as all in it is dead */         \
-	X(SLOT_IN_FORCE)        /* [6] the slot in force is overwritten */                         \
-	X(SLOTS_ABOVE_HEADER)   /* [6] slots above the newest durable header are believed */       \
-	X(NO_SLOT_FLUSH)        /* [6] header without a flush of the slots before */               \
-	X(STALE_SLOT_KEPT)      /* [6] a slot ignored at recovery stays */                         \
-	X(CHECKPOINT_NUMBER)    /* [6] numbering goes on from the header alone */                  \
-	X(NO_DEAD_BIT)          /* [6] dead bits aren't believed at recovery */                    \
-	X(NO_GENERATION)        /* [6] bits apply whatever the generation */                       \
-	X(EARLY_DEAD)           /* [6] superseded blocks die before the newer record is durable */ \
-	X(ZERO_DROP)            /* [6] entries are dropped above an older live record */           \
-	X(POS_WINS)             /* [1] at replay the last found wins */                            \
-	X(FILL_NO_CANCEL)       /* [10] a write doesn't cancel fills in flight */                  \
-	X(FILL_NEXT_VER)        /* [10] a fill takes the next ver */                               \
-	X(FILL_NO_FLUSH)        /* [6] an F footer without a flush before */                       \
-	X(CLEAN_NO_FLUSH)       /* [9] clean once written, without a flush of the store */         \
-	X(CLEAN_NO_CHECK)       /* [9] clean though a newer version is in the index */             \
-	X(FLUSH_FAIL_ASSUMED)   /* [9] a failed flush counts as one */                             \
-	X(COPY_NO_CHECK)        /* [9] a copy takes over though a newer version came */            \
-	X(ACK_EARLY)            /* [2] GOOD before the record is durable */                        \
-	X(NO_FUA)               /* [2] the commit isn't durable when it ends */                    \
-	X(NO_PAYLOAD_CRC)       /* [3] a torn payload above the durable position is believed */    \
-	X(NO_EPOCH)             /* [5] recovery doesn't begin a new epoch */                       \
-	X(NO_SEAL)              /* [5] recovery doesn't seal open segments */                      \
-	X(RECOVERY_NO_FLUSH)    /* [5] recovery relies on what only the drive's cache has */       \
-	X(COMMIT_FAIL_GO_ON)    /* [4] after a failed commit the epoch goes on */                  \
-	X(PARTIAL_NO_UNION)     /* [14] a partial write's record holds only its own sectors */     \
-	X(BYPASS_NO_DRAIN)      /* [11] bypass begins without draining */                          \
+	X(REUSE_NO_CHECKPOINT) /* [6] a segment is reused as soon as all in it is dead */          \
+	X(SLOT_IN_FORCE)       /* [6] the slot in force is overwritten */                          \
+	X(OTHER_FLUSH_FAILED) /* [9] another's failed flush of the SSD isn't taken as one's own */ \
+	X(SLOTS_ABOVE_HEADER) /* [6] slots above the newest durable header are believed */         \
+	X(NO_SLOT_FLUSH)      /* [6] header without a flush of the slots before */                 \
+	X(STALE_SLOT_KEPT)    /* [6] a slot ignored at recovery stays */                           \
+	X(CHECKPOINT_NUMBER)  /* [6] numbering goes on from the header alone */                    \
+	X(NO_DEAD_BIT)        /* [6] dead bits aren't believed at recovery */                      \
+	X(NO_GENERATION)      /* [6] bits apply whatever the generation */                         \
+	X(EARLY_DEAD)         /* [6] superseded blocks die before the newer record is durable */   \
+	X(ZERO_DROP)          /* [6] entries are dropped above an older live record */             \
+	X(POS_WINS)           /* [1] at replay the last found wins */                              \
+	X(FILL_NO_CANCEL)     /* [10] a write doesn't cancel fills in flight */                    \
+	X(FILL_NEXT_VER)      /* [10] a fill takes the next ver */                                 \
+	X(FILL_NO_FLUSH)      /* [6] an F footer without a flush before */                         \
+	X(CLEAN_NO_FLUSH)     /* [9] clean once written, without a flush of the store */           \
+	X(CLEAN_NO_CHECK)     /* [9] clean though a newer version is in the index */               \
+	X(FLUSH_FAIL_ASSUMED) /* [9] a failed flush counts as one */                               \
+	X(COPY_NO_CHECK)      /* [9] a copy takes over though a newer version came */              \
+	X(ACK_EARLY)          /* [2] GOOD before the record is durable */                          \
+	X(NO_FUA)             /* [2] the commit isn't durable when it ends */                      \
+	X(NO_PAYLOAD_CRC)     /* [3] a torn payload above the durable position is believed */      \
+	X(NO_EPOCH)           /* [5] recovery doesn't begin a new epoch */                         \
+	X(NO_SEAL)            /* [5] recovery doesn't seal open segments */                        \
+	X(RECOVERY_NO_FLUSH)  /* [5] recovery relies on what only the drive's cache has */         \
+	X(COMMIT_FAIL_GO_ON)  /* [4] after a failed commit the epoch goes on */                    \
+	X(PARTIAL_NO_UNION)   /* [14] a partial write's record holds only its own sectors */       \
+	X(BYPASS_NO_DRAIN)    /* [11] bypass begins without draining */                            \
 	X(BYPASS_NO_CHECKPOINT) /* [11] bypass begins before the invalidation is durable */        \
 	X(STORE_TWO_IN_FLIGHT)  /* [8] reserved for two batches at once */                         \
 	X(REUSE_READ_IN_FLIGHT) /* [6] a segment is reused under a read */                         \
@@ -197,7 +198,7 @@ struct cache_log {
 	struct cache *c;
 	enum cf_stream stream;
 	uint32_t seg; /* open one, or LOC_NONE */
-	bool opening, busy, blocked;
+	bool opening, busy, blocked, capped;
 	struct list queue;    /* of cache_req, not in a record yet */
 	struct list inflight; /* in the record that is being written */
 	uint64_t seq;         /* of the last record that was built */
@@ -350,6 +351,7 @@ struct cache {
 	struct cache_geometry geo;
 	uint64_t ver; /* last one given [1] */
 	uint64_t orders;
+	uint64_t flush_failures; /* of the SSD: what was written without FUA before may be gone */
 	bool loaded, is_void, epoch_ending, epoch_writing, stopping;
 	struct segment *segs;
 	struct cache_log logs[CF_STREAM_COUNT];
@@ -376,7 +378,7 @@ struct cache {
 		uint32_t count, next, pending;
 		int err;
 		struct list waiters, next_waiters;
-		uint64_t last_ns;
+		uint64_t last_ns, flush_failures;
 	} ck;
 	/* voltable.c */
 	struct {
@@ -399,8 +401,8 @@ struct cache {
 	} sb;
 	/* space.c */
 	struct {
-		bool evicting;
-		uint32_t victim;
+		bool evicting, moving; /* the latter: dirty data too */
+		uint32_t victim, copying;
 		void *buf;
 		bool pressure;
 	} space;
@@ -467,6 +469,9 @@ void cache_checkpoint_wait(struct cache *c, cache_done_fn *done, void *ctx);
 /* space.c */
 void cache_space_kick(struct cache *c);
 void cache_space_run(struct loop_defer *d);
+
+/* copy.c: what is dirty of this descriptor goes to the G stream. */
+void cache_copy_desc(struct cache_volume *v, const struct cache_desc *d, uint32_t loc);
 
 /* destage.c */
 int cache_destage_init(struct cache_volume *v);

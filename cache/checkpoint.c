@@ -111,10 +111,15 @@ write_header(struct cache *c)
 static void
 slots_flushed(struct cache_io *x, int result)
 {
+	struct cache *c = x->c;
+	/* Somebody else's flush failed meanwhile: slots may have gone with it, and this one, which had
+	 * nothing left to do, says OK [9]. */
+	if (result == 0 && c->ck.flush_failures != c->flush_failures && !MUTANT(OTHER_FLUSH_FAILED))
+		result = -EIO;
 	if (result < 0)
-		failed(x->c, result);
+		failed(c, result);
 	else
-		write_header(x->c);
+		write_header(c);
 }
 
 static void
@@ -217,6 +222,7 @@ cache_checkpoint_start(struct cache *c)
 	c->ck.number++;
 	c->ck.next = c->ck.pending = 0;
 	c->ck.err = 0;
+	c->ck.flush_failures = c->flush_failures;
 	snapshot(c);
 	write_slots(c);
 }

@@ -63,6 +63,9 @@ static void
 io_done(struct blk_io *io)
 {
 	struct cache_io *x = container_of(io, struct cache_io, io);
+	/* It may have taken with it what others had written and not flushed: they ask. */
+	if (io->op == BLK_FLUSH && io->blk == x->c->ssd && io->result < 0)
+		x->c->flush_failures++;
 	x->done(x, io->result);
 	cache_io_put(x);
 }

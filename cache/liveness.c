@@ -19,7 +19,7 @@ unit_dead(struct cache *c, uint32_t loc)
 {
 	struct segment *s = seg_of(c, loc);
 	uint32_t u = unit_of(c, loc);
-	ASSERT(s->live > 0 && !bit_get(s->dead, u));
+	ASSERT(s->live > 0 && (!bit_get(s->dead, u) || MUTANT(EARLY_DEAD)));
 	bit_set(s->dead, u);
 	s->live--;
 	s->changed = true;
@@ -123,7 +123,7 @@ cache_hides(const struct cache_volume *v, uint64_t block, uint64_t count, uint64
 	/* On their way to the log, or written and not applied yet. */
 	LIST_FOREACH (n, &v->fills) {
 		const struct cache_fill *f = container_of(n, struct cache_fill, link);
-		if (overlap(f->block, f->count, block, count))
+		if (overlap(f->block, f->count, block, count) && !MUTANT(FILL_NO_CANCEL))
 			return true;
 	}
 	LIST_FOREACH (n, &v->copies) {

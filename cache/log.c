@@ -72,21 +72,37 @@ add(struct room *m, const struct cache_req *r)
 	m->blocks += r->blocks;
 }
 
-/* Moves what fits into the record from the queue. False: not even the first. */
+/* A volume whose store doesn't take its data can't have the whole log [18]. */
 static bool
+is_capped(const struct cache_log *l, const struct cache_volume *v)
+{
+	const struct cache *c = l->c;
+	uint64_t log = (uint64_t)c->geo.segment_count * c->geo.data_blocks;
+	return l->stream == CF_W && v->d.failures > 0 && v->ix.dirty_blocks > log / 3;
+}
+
+enum collected { SOME, NONE_FITS, NONE_MAY };
+
+/* Moves what fits into the record from the queue. */
+static enum collected
 collect(struct cache_log *l, const struct segment *s, struct room *m)
 {
 	uint32_t iovs = 1;
 	*m = (struct room){0};
-	while (!list_empty(&l->queue)) {
-		struct cache_req *r = container_of(l->queue.next, struct cache_req, link);
+	l->capped = false;
+	LIST_FOREACH_SAFE (n, &l->queue) {
+		struct cache_req *r = container_of(n, struct cache_req, link);
 		struct room with = *m;
+		if (is_capped(l, r->vol)) {
+			l->capped = true;
+			continue;
+		}
 		add(&with, r);
 		uint32_t more = 0;
 		for (uint32_t i = 0; i < r->ents; i++)
 			more += r->ent[i].sg != NULL ? r->ent[i].sg->iovcnt : 0;
 		if (!fits(l->c, s, &with))
-			break;
+			return m->descs > 0 ? SOME : NONE_FITS;
 		/* A request alone always has room: nothing is cut finer than a sector. */
 		if (m->descs > 0 && iovs + more + IOVS_ROOM > CACHE_RECORD_IOVS)
 			break;
@@ -95,7 +111,7 @@ collect(struct cache_log *l, const struct segment *s, struct room *m)
 		list_remove(&r->link);
 		list_push_back(&l->inflight, &r->link);
 	}
-	return m->descs > 0;
+	return m->descs > 0 ? SOME : NONE_MAY;
 }
 
 static void
@@ -111,6 +127,20 @@ add_iovs(struct cache_log *l, const struct cache_ent *e)
 		ASSERT(l->iovcnt < CACHE_RECORD_IOVS);
 		l->iov[l->iovcnt++] = (struct iovec){(char *)v->iov_base + at, n};
 		len -= n;
+	}
+}
+
+/* Without [6]: what will be superseded dies before its successor is durable. */
+static void
+early_dead(struct cache_volume *v, const struct cache_ent *e)
+{
+	struct cache_piece p;
+	uint64_t at = e->block, end = e->block + e->count;
+	for (; cache_index_next(&v->ix, at, end, 0, &p); at = p.block + p.count) {
+		for (uint32_t i = 0; p.kind == CACHE_DATA && i < p.count; i++) {
+			bit_set(seg_of(v->c, p.loc)->dead, unit_of(v->c, p.loc) + i);
+			seg_of(v->c, p.loc)->changed = true;
+		}
 	}
 }
 
@@ -164,8 +194,11 @@ build(struct cache_log *l, const struct room *m)
 	l->iovcnt = 1;
 	LIST_FOREACH (n, &l->inflight) {
 		struct cache_req *r = container_of(n, struct cache_req, link);
-		for (uint32_t i = 0; i < r->ents; i++)
+		for (uint32_t i = 0; i < r->ents; i++) {
+			if (MUTANT(EARLY_DEAD) && l->stream == CF_W)
+				early_dead(r->vol, &r->ent[i]);
 			place_ent(l, &r->ent[i], r->vol->row.id, &zero, &data);
+		}
 	}
 	ASSERT(data == s->unit + l->rec.header_blocks + m->blocks);
 	cache_record_encode(&c->geo, c->uuid, l->seg, &l->rec, l->descs, l->crcs, l->header);
@@ -278,7 +311,10 @@ kick_one(struct cache_log *l)
 			return;
 		}
 		struct room m;
-		if (!collect(l, &c->segs[l->seg], &m)) {
+		enum collected got = collect(l, &c->segs[l->seg], &m);
+		if (got == NONE_MAY)
+			return;
+		if (got == NONE_FITS) {
 			cache_log_close(l);
 			continue;
 		}
@@ -332,7 +368,7 @@ cache_log_expire(struct cache *c)
 {
 	struct cache_log *l = &c->logs[CF_W];
 	uint64_t now = loop_now_ns(c->home), most = (uint64_t)c->tuning.write_wait_ms * 1000000;
-	if (!l->blocked || most == 0)
+	if ((!l->blocked && !l->capped) || most == 0)
 		return;
 	struct list all = LIST_INIT(all);
 	LIST_FOREACH_SAFE (n, &l->queue) {

@@ -23,10 +23,13 @@ static void
 evict_desc(struct cache *c, const struct cache_desc *d)
 {
 	struct cache_volume *v = cache_volume_by_id(c, d->volume);
-	if (v == NULL || (d->flags & CF_DESC_ZERO))
-		return;
 	uint32_t loc = loc_of(c, c->space.victim, d->place);
-	c->stats.evicted_blocks += cache_drop(v, d->block, d->count, loc);
+	if (v == NULL)
+		return;
+	if (!(d->flags & CF_DESC_ZERO))
+		c->stats.evicted_blocks += cache_drop(v, d->block, d->count, loc);
+	if (c->space.moving)
+		cache_copy_desc(v, d, loc);
 }
 
 static void
@@ -56,9 +59,10 @@ evict_read(struct cache_io *x, int result)
 }
 
 static void
-evict(struct cache *c, uint32_t seg)
+evict(struct cache *c, uint32_t seg, bool moving)
 {
 	struct segment *s = &c->segs[seg];
+	c->space.moving = moving;
 	uint32_t blocks = c->geo.footer_blocks;
 	c->space.buf = cache_pages_alloc((size_t)blocks * CF_BLOCK_BYTES);
 	if (c->space.buf == NULL)
@@ -81,6 +85,26 @@ victim(const struct cache *c)
 		if (s->state != SEG_SEALED || s->dirty > 0 || s->live == 0 || s->stuck)
 			continue;
 		if (best == LOC_NONE || s->order < c->segs[best].order)
+			best = i;
+	}
+	return best;
+}
+
+/* The sealed segment with the least dirty data, if stores don't take it and moving it makes room. */
+static uint32_t
+stranded(const struct cache *c)
+{
+	uint32_t best = LOC_NONE;
+	bool failing = false;
+	LIST_FOREACH (n, &c->volumes)
+		failing |= container_of(n, struct cache_volume, link)->d.failures > 0;
+	if (!failing || c->space.copying > 0 || c->is_void)
+		return LOC_NONE;
+	for (uint32_t i = 0; i < c->geo.segment_count; i++) {
+		const struct segment *s = &c->segs[i];
+		if (s->state != SEG_SEALED || s->live == 0 || s->dirty > c->geo.data_blocks / 2)
+			continue;
+		if (best == LOC_NONE || s->dirty < c->segs[best].dirty)
 			best = i;
 	}
 	return best;
@@ -127,9 +151,11 @@ space_run(struct cache *c)
 		return;
 	uint32_t v = victim(c);
 	if (v != LOC_NONE)
-		evict(c, v);
+		evict(c, v, false);
 	else
 		press(c, true);
+	if (v == LOC_NONE && free_count <= 1 && (v = stranded(c)) != LOC_NONE)
+		evict(c, v, true);
 }
 
 void

@@ -154,6 +154,7 @@ end_flush(struct request *r)
 	struct drive *d = r->d;
 	++*d->events;
 	if (d->broken || rng_one_in(&d->rng, d->cfg.flush_error)) {
+		d->flush_errors++;
 		flush_fails(d);
 		return -EIO;
 	}
@@ -311,6 +312,17 @@ survives(enum loss loss, const struct dwrite *w, uint64_t *rng, bool whole)
 	}
 }
 
+/* A sector of `w` in the cache of another drive. */
+static void
+sector_cached(struct drive *n, const struct dwrite *w, uint64_t i)
+{
+	uint64_t s = w->sector + i;
+	struct dwrite *k = dwrite_make(n, s * SECTOR, SECTOR);
+	memcpy(k->data, w->data + i * SECTOR, SECTOR);
+	k->done = true;
+	memcpy(n->now + s * SECTOR, k->data, SECTOR);
+}
+
 struct drive *
 drive_after_crash(struct drive *d, enum loss loss, uint64_t seed, struct loop *const *loops,
     unsigned count, uint64_t *events)
@@ -326,12 +338,9 @@ drive_after_crash(struct drive *d, enum loss loss, uint64_t seed, struct loop *c
 		bool whole = rng_below(&rng, 2) == 0;
 		if (loss == LOSS_KILL) {
 			/* It stays in the drive's cache; what was in flight got there or not. */
-			if (!w->done && !whole)
-				continue;
-			struct dwrite *k = dwrite_make(n, w->sector * SECTOR, w->count * SECTOR);
-			memcpy(k->data, w->data, w->count * SECTOR);
-			k->done = true;
-			memcpy(n->now + w->sector * SECTOR, w->data, w->count * SECTOR);
+			for (uint64_t i = 0; i < w->count && (w->done || whole); i++)
+				if (d->stamp[w->sector + i] <= w->number)
+					sector_cached(n, w, i);
 			continue;
 		}
 		for (uint64_t i = 0; i < w->count; i++) {

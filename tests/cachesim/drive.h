@@ -29,7 +29,7 @@ struct drive {
 	uint64_t count;         /* writes so far */
 	uint64_t *events;       /* counts what a crash could come before or after */
 	bool broken;            /* every write and flush fails */
-	uint64_t write_errors, lies;
+	uint64_t write_errors, flush_errors, lies;
 };
 
 /* What a crash does to what isn't durable. */

@@ -5,7 +5,8 @@
  *	sim-cache -s SEED [-v [-v]]                 one seed, with its story on stderr, with I/O
  *	sim-cache -x COUNT                          short workloads, cut at every event
  *	sim-cache -t SECONDS                        new seeds for so long
- *	sim-cache -m [NAME]                         without each guard in turn: seconds until it is missed
+ *	sim-cache [-T SECONDS] -m[NAME]             without each guard in turn: seconds until it is missed
+ *	sim-cache -g NAME …                         without this guard
  *
  * Exit status 0: all held. Each batch of seeds runs in a child process, so that one that ends it is named.
  */
@@ -21,7 +22,9 @@
 
 #include "tests/cachesim/world.h"
 
-#define MUTANT_SECONDS 60
+#define MUTANT_SECONDS 60u
+
+static unsigned mutant_seconds = MUTANT_SECONDS;
 
 struct shared {
 	struct sim_totals totals;
@@ -47,6 +50,7 @@ config(uint64_t seed, bool exhaustive, struct sim_cfg *c)
 	    .depth = 1 + (uint32_t)rng_below(&r, 3),
 	    .cut_one_in = 20 + (uint32_t)rng_below(&r, 60),
 	    .losses = 2,
+	    .cuts_max = 250,
 	    .segment_blocks = 16,
 	    .segments = 6 + (uint32_t)rng_below(&r, 3),
 	    .tasks = 1 + (uint32_t)rng_below(&r, TASKS_MAX),
@@ -59,11 +63,13 @@ config(uint64_t seed, bool exhaustive, struct sim_cfg *c)
 	c->ssd_flush_error = one_of(&r, 0, 0, 0, 20);
 	c->store_flush_error = one_of(&r, 0, 0, 4, 10);
 	c->store_write_error = one_of(&r, 0, 0, 0, 10);
+	c->store_broken = one_of(&r, 0, 0, 0, 2);
 	if (exhaustive) {
 		c->ops = 3 + (uint32_t)rng_below(&r, 8);
 		c->depth = 1;
 		c->cut_one_in = 1;
 		c->losses = LOSS_COUNT;
+		c->cuts_max = UINT32_MAX;
 	}
 }
 
@@ -158,13 +164,14 @@ mutants(const char *only)
 		struct timespec a, b;
 		cache_mutant = m;
 		clock_gettime(CLOCK_MONOTONIC, &a);
-		uint64_t bad = run_batch(1, 0, false, MUTANT_SECONDS, true);
+		uint64_t bad = run_batch(1, 0, false, mutant_seconds, true);
 		clock_gettime(CLOCK_MONOTONIC, &b);
 		double s = (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9;
 		if (bad != 0)
 			printf("%-22s %7.2f s  seed %" PRIu64 "\n", mutant_names[m], s, bad);
 		else
 			printf("%-22s not missed in %.0f s\n", mutant_names[m], s);
+		fflush(stdout);
 		missed += bad == 0;
 	}
 	return missed > 0;
@@ -179,7 +186,7 @@ main(int argc, char **argv)
 	    mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (shared == MAP_FAILED)
 		return 2;
-	while ((opt = getopt(argc, argv, "n:f:s:x:t:m::g:vS:")) != -1) {
+	while ((opt = getopt(argc, argv, "n:f:s:x:t:m::g:vS:T:")) != -1) {
 		switch (opt) {
 		case 'n':
 			count = strtoull(optarg, NULL, 0);
@@ -210,6 +217,9 @@ main(int argc, char **argv)
 		case 't':
 			bad = run_batch((uint64_t)time(NULL) * 1000003, 0, false,
 			    (unsigned)atoi(optarg), false);
+			break;
+		case 'T':
+			mutant_seconds = (unsigned)atoi(optarg);
 			break;
 		case 'm':
 			return mutants(optarg);

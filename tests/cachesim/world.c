@@ -12,6 +12,7 @@
 #include "tests/cachesim/stamp.h"
 
 struct sim_totals totals;
+static uint32_t cuts_left; /* of this seed */
 bool sim_verbose;
 
 #define STEPS_MAX 400000u
@@ -62,6 +63,7 @@ struct vol {
 	bool managed; /* a change of the volume as a whole runs */
 	bool gone;
 	uint32_t users;
+	uint64_t flush_errors;
 };
 
 /* A user of a volume: one request at a time. */
@@ -221,6 +223,21 @@ static const struct cache_marker_ops marker_ops = {marker_get, marker_set};
 
 /* ---- stepping ---------------------------------------------------------------------------------- */
 
+/* A store's flush failed: what was written to it in bypass and not flushed may be gone. What went by way of
+ * the cache was durable before, and may not. */
+static void
+flush_failed(struct world *w, struct vol *v)
+{
+	v->flush_errors = v->store->flush_errors;
+	memcpy(v->o.now, v->o.durable, sizeof v->o.now);
+	for (unsigned i = 0; i < TASKS_MAX; i++) {
+		struct task *t = &w->tasks[i];
+		for (uint64_t s = 0; t->busy && t->vol == v && s < v->sectors; s++)
+			if (t->floor[s] > v->o.durable[s])
+				t->floor[s] = v->o.durable[s];
+	}
+}
+
 /* One event of the world; then maybe a crash of it, in another one. */
 static void
 step(struct world *w)
@@ -228,6 +245,9 @@ step(struct world *w)
 	uint64_t before = w->events;
 	if (!loop_sim_step(w->sim))
 		lost(w, "%s: nothing goes on", w->what);
+	for (unsigned i = 0; i < VOLUMES; i++)
+		if (w->vols[i].store->flush_errors != w->vols[i].flush_errors)
+			flush_failed(w, &w->vols[i]);
 	if (w->events != before && w->level < w->cfg.depth && w->events >= w->cut_at) {
 		w->cut_at = w->events + 1;
 		if (w->cfg.cut_one_in > 1)
@@ -711,7 +731,8 @@ verify_volume(struct world *w, struct vol *v)
 static void
 cut(struct world *w)
 {
-	for (uint32_t i = 0; i < w->cfg.losses; i++) {
+	for (uint32_t i = 0; i < w->cfg.losses && cuts_left > 0; i++) {
+		cuts_left--;
 		enum loss loss =
 		    w->cfg.losses >= LOSS_COUNT ? i % LOSS_COUNT : rng_below(&w->rng, LOSS_COUNT);
 		uint64_t seed = rng_next(&w->rng);
@@ -789,6 +810,9 @@ errors_on(struct world *w)
 		w->vols[i].store->cfg.write_error = w->cfg.store_write_error;
 		w->vols[i].store->cfg.flush_error = w->cfg.store_flush_error;
 	}
+	/* One store takes nothing for a while. */
+	if (rng_one_in(&w->rng, w->cfg.store_broken))
+		w->vols[rng_below(&w->rng, VOLUMES)].store->broken = true;
 }
 
 static void
@@ -798,6 +822,8 @@ errors_off(struct world *w)
 	for (unsigned i = 0; i < 3; i++)
 		all[i]->cfg.write_error = all[i]->cfg.read_error = all[i]->cfg.flush_error =
 		    all[i]->cfg.lie = 0;
+	for (unsigned i = 0; i < VOLUMES; i++)
+		w->vols[i].store->broken = false;
 }
 
 static void
@@ -968,5 +994,6 @@ world_run(
 void
 sim_run(const struct sim_cfg *cfg)
 {
+	cuts_left = cfg->cuts_max;
 	world_run(cfg, 0, NULL, LOSS_ALL, cfg->seed);
 }

@@ -30,8 +30,9 @@ struct sim_cfg {
 	uint32_t depth;      /* of crashes within crashes */
 	uint32_t cut_one_in; /* events; 1: all */
 	uint32_t losses;     /* how many kinds of loss at each cut */
+	uint32_t cuts_max;   /* of a seed */
 	uint32_t ssd_write_error, ssd_read_error, ssd_flush_error, store_write_error,
-	    store_flush_error, lie;
+	    store_flush_error, lie, store_broken;
 	uint32_t segment_blocks, segments;
 	uint32_t weight[16]; /* of the kinds of operation */
 	uint32_t tasks;

@@ -1,0 +1,222 @@
+/*
+ * Dirty data that its store doesn't take is moved together, out of segments that hold little else [18].
+ *
+ *	read from the SSD, verify ─▶ G record with the ver that it has [1], durable ─▶ the index, where it still
+ *	shows that place and ver; else the copy is dead when it lands [9]
+ *
+ * A crash before the record is durable: the original. After it: two equal copies, until the original's dead
+ * bit is durable. While a copy is on its way it counts as something older that may be found [6].
+ */
+#include "cache/cache_priv.h"
+
+#include <stdlib.h>
+
+#include "base/crc32c.h"
+
+static void
+copy_free(struct cache_copy *k)
+{
+	struct cache_volume *v = k->vol;
+	struct cache *c = v->c;
+	list_remove(&k->link);
+	if (k->mem != NULL)
+		bufpool_put(c->bufs, k->mem, k->was.count << CF_BLOCK_SHIFT);
+	free(k);
+	c->space.copying--;
+	cache_mode_poke(v);
+	cache_space_kick(c);
+}
+
+/* The zeros of the record are the same; only its unit is another one. */
+static void
+zero_moved(struct cache_copy *k)
+{
+	struct cache *c = k->vol->c;
+	uint32_t loc = k->req.ent[0].loc;
+	struct cache_zero *z = c->zeros[k->was.loc];
+	if (z == NULL || z->ver != k->was.ver) {
+		cache_units_dead(c, loc, 1);
+		return;
+	}
+	struct segment *from = seg_of(c, z->loc), *to = seg_of(c, loc);
+	from->live--;
+	cache_units_dead(c, z->loc, 1);
+	to->live++;
+	if (z->dirty > 0) {
+		from->dirty--;
+		to->dirty++;
+	}
+	to->changed = true;
+	z->loc = loc;
+}
+
+static void
+blocks_moved(struct cache_copy *k)
+{
+	struct cache_volume *v = k->vol;
+	const struct cache_piece *was = &k->was;
+	uint64_t at = was->block, end = was->block + was->count;
+	while (at < end) {
+		struct cache_piece is;
+		cache_index_lookup(&v->ix, at, end - at, &is);
+		uint32_t skip = (uint32_t)(at - was->block);
+		struct cache_ent e = k->req.ent[0];
+		e.block = at;
+		e.count = is.count;
+		e.loc += skip;
+		bool same =
+		    is.kind == CACHE_DATA && is.ver == was->ver && is.loc == was->loc + skip;
+		if (same || (MUTANT(COPY_NO_CHECK) && is.kind == CACHE_DATA))
+			cache_apply(v, &e, was->ver, is.flags & CACHE_EXT_DIRTY);
+		else
+			cache_units_dead(v->c, e.loc, is.count);
+		at += is.count;
+	}
+	v->c->stats.copies += was->count;
+}
+
+static void
+copy_logged(struct cache_req *r, int result)
+{
+	struct cache_copy *k = r->ctx;
+	list_remove(&k->link); /* itself isn't older than itself */
+	if (result == 0 && k->was.kind == CACHE_ZERO)
+		zero_moved(k);
+	else if (result == 0)
+		blocks_moved(k);
+	copy_free(k);
+}
+
+static void
+copy_log(struct cache_copy *k)
+{
+	bool zero = k->was.kind == CACHE_ZERO;
+	uint64_t bytes = k->was.count << CF_BLOCK_SHIFT;
+	k->req = (struct cache_req){
+	    .vol = k->vol,
+	    .ents = 1,
+	    .blocks = zero ? 0 : (uint32_t)k->was.count,
+	    .zeros = zero,
+	    .done = copy_logged,
+	    .ctx = k,
+	};
+	struct cache_ent *e = &k->req.ent[0];
+	*e = (struct cache_ent){
+	    .block = k->was.block,
+	    .count = k->was.count,
+	    .ver = k->was.ver,
+	    .mask = k->was.mask,
+	};
+	if (zero) {
+		const struct cache_zero *z = k->vol->c->zeros[k->was.loc];
+		e->flags = CF_DESC_ZERO | (z->no_unmap ? CF_DESC_NO_UNMAP : 0);
+	} else {
+		blk_sg_init(&k->sg);
+		k->sg.iov = k->sg.inline_iov;
+		blk_sg_append(&k->sg, k->mem, bytes);
+		e->sg = &k->sg;
+	}
+	cache_log_submit(k->vol->c, CF_G, &k->req);
+}
+
+static void
+copy_read(struct cache_io *x, int result)
+{
+	struct cache_copy *k = x->ctx;
+	struct cache *c = x->c;
+	const uint32_t *crc = seg_of(c, k->was.loc)->crc + unit_of(c, k->was.loc);
+	bool good = result == 0;
+	for (uint64_t i = 0; good && i < k->was.count; i++)
+		good = crc32c(k->mem + i * CF_BLOCK_BYTES, CF_BLOCK_BYTES) == crc[i];
+	cache_segment_unpin(c, k->was.loc);
+	if (good) {
+		copy_log(k);
+		return;
+	}
+	/* It stays where it is; whoever reads it next finds out and says so. */
+	c->stats.ssd_errors++;
+	copy_free(k);
+}
+
+/* False: no memory. */
+static bool
+copy_start(struct cache_volume *v, const struct cache_piece *p)
+{
+	struct cache *c = v->c;
+	struct cache_copy *k = calloc(1, sizeof *k);
+	if (k == NULL)
+		return false;
+	k->vol = v;
+	k->was = *p;
+	if (p->kind == CACHE_DATA) {
+		k->mem = bufpool_get(c->bufs, p->count << CF_BLOCK_SHIFT);
+		if (k->mem == NULL) {
+			free(k);
+			return false;
+		}
+	}
+	list_push_back(&v->copies, &k->link);
+	c->space.copying++;
+	if (p->kind == CACHE_ZERO) {
+		copy_log(k);
+		return true;
+	}
+	cache_segment_pin(c, p->loc);
+	struct cache_io *x = cache_io_get(c, copy_read, k);
+	cache_io_buf(x, k->mem, p->count << CF_BLOCK_SHIFT);
+	cache_ssd_read(x, block_of_loc(c, p->loc), (uint32_t)p->count);
+	return true;
+}
+
+static bool
+copied_already(const struct cache_volume *v, const struct cache_piece *p)
+{
+	LIST_FOREACH (n, &v->copies) {
+		const struct cache_copy *k = container_of(n, struct cache_copy, link);
+		if (k->was.kind == p->kind && k->was.ver == p->ver && k->was.loc == p->loc)
+			return true;
+	}
+	return false;
+}
+
+static void
+copy_zero(struct cache_volume *v, const struct cache_desc *d, uint32_t loc)
+{
+	LIST_FOREACH (n, &v->zeros) {
+		const struct cache_zero *z = container_of(n, struct cache_zero, link);
+		if (z->loc != loc || z->ver != d->ver)
+			continue;
+		struct cache_piece p = {
+		    .block = z->block,
+		    .count = z->count,
+		    .ver = z->ver,
+		    .loc = z->id,
+		    .mask = 0xff,
+		    .kind = CACHE_ZERO,
+		};
+		if (!copied_already(v, &p))
+			copy_start(v, &p);
+		return;
+	}
+}
+
+void
+cache_copy_desc(struct cache_volume *v, const struct cache_desc *d, uint32_t loc)
+{
+	struct cache *c = v->c;
+	uint64_t at = d->block, end = d->block + d->count;
+	if (d->flags & CF_DESC_ZERO) {
+		copy_zero(v, d, loc);
+		return;
+	}
+	struct cache_piece p;
+	for (; cache_index_next(&v->ix, at, end, CACHE_EXT_DIRTY, &p); at = p.block + p.count) {
+		if (p.kind != CACHE_DATA || (p.flags & CACHE_EXT_BAD) ||
+		    p.loc != loc + (uint32_t)(p.block - d->block))
+			continue;
+		if (p.count > cache_log_req_max(c))
+			p.count = cache_log_req_max(c);
+		if (!copied_already(v, &p) && !copy_start(v, &p))
+			return;
+	}
+}
