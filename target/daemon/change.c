@@ -12,7 +12,10 @@
 #include "base/assert.h"
 #include "base/log.h"
 
+#define PATIENCE_NS (20 * 1000000000ull) /* then the answer comes without the end of what went */
+
 static void undo(struct change *c);
+static void on_patience(struct loop_timer *t);
 
 /* ---- load ---------------------------------------------------------------------------------------------- */
 
@@ -230,6 +233,8 @@ commit_done(struct change *c, int rc)
 	}
 	c->committed = true;
 	keep_runtime(c);
+	loop_timer_init(&c->patience, c->daemon->loops[0], on_patience);
+	loop_timer_set(&c->patience, PATIENCE_NS);
 	change_apply(c, change_finish);
 }
 
@@ -313,11 +318,9 @@ settle_work(struct loop_job *j)
 static void
 answer(struct change *c)
 {
-	bool done = c->code == 0;
-	change_report(c);
 	if (c->call == NULL)
 		return;
-	if (!done) {
+	if (c->code != 0) {
 		ctl_call_fail(c->call, c->code, c->data, "%s", c->reason);
 		c->data = NULL;
 	} else {
@@ -329,11 +332,24 @@ answer(struct change *c)
 	c->call = NULL;
 }
 
+/* It is written and in force; what goes is held by somebody, a store that doesn't answer perhaps. */
+static void
+on_patience(struct loop_timer *t)
+{
+	struct change *c = container_of(t, struct change, patience);
+	change_remark(c, "it is in force; what was taken away is still in use (a store that "
+	                 "doesn't answer?), and "
+	                 "until that has ended nothing else can be changed");
+	log_warn("daemon", "%s: in force, what was taken away is still in use", c->command);
+	answer(c);
+}
+
 static void
 settled(struct change *c, int rc)
 {
 	struct change_engine *e = c->engine;
 	(void)rc;
+	change_report(c);
 	answer(c);
 	ASSERT(e->current == c);
 	e->current = NULL;
@@ -344,6 +360,7 @@ settled(struct change *c, int rc)
 void
 change_finish(struct change *c)
 {
+	loop_timer_cancel(&c->patience);
 	if (c->plan != NULL && (c->units_made || c->committed))
 		change_work(c, settle_work, settled);
 	else

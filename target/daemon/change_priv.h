@@ -55,7 +55,8 @@ struct change {
 	struct loop_timer retry; /* memory was short; a size isn't there yet */
 	void (*after_retry)(struct change *c);
 	void (*done)(struct change *c); /* of change_apply() */
-	uint64_t waited_ns;             /* for sizes */
+	uint64_t waited_ns;             /* since when, for sizes */
+	struct loop_timer patience;     /* of who waits for the answer */
 
 	int code; /* enum ctl_error; 0: it goes well */
 	char reason[1024];

@@ -62,6 +62,45 @@ note_creation(struct plan *p, const struct daemon_lun *l)
 	return rc;
 }
 
+/* The file or device behind a store. False: it has none, or it isn't there. */
+static bool
+stat_store(const char *store, struct stat *ret)
+{
+	char path[4096];
+	const char *colon = strchr(store, ':');
+	if (strncmp(store, "lvm:", 4) == 0)
+		snprintf(path, sizeof path, "/dev/%s", store + 4);
+	else if (strncmp(store, "file:", 5) == 0 || strncmp(store, "block:", 6) == 0)
+		snprintf(path, sizeof path, "%s", colon + 1);
+	else if (store[0] == '/')
+		snprintf(path, sizeof path, "%s", store);
+	else
+		return false;
+	return stat(path, ret) == 0;
+}
+
+/*
+ * A store that can't be opened because another LUN has it under another name: a mistake, never a
+ * matter of time.
+ */
+static const struct daemon_lun *
+find_same_store(const struct plan *p, const struct daemon_lun *l)
+{
+	struct stat a, b;
+	if (!stat_store(l->conf->store, &a))
+		return NULL;
+	for (unsigned i = 0; i < p->lun_count; i++) {
+		const struct daemon_lun *o = p->luns[i].after;
+		if (o == NULL || o == l || o->blk == NULL || !stat_store(o->conf->store, &b))
+			continue;
+		if (S_ISBLK(a.st_mode) && S_ISBLK(b.st_mode)
+		        ? a.st_rdev == b.st_rdev
+		        : a.st_dev == b.st_dev && a.st_ino == b.st_ino)
+			return o;
+	}
+	return NULL;
+}
+
 static int
 open_one(struct plan *p, struct names *seen, struct daemon_lun *l)
 {
@@ -71,7 +110,13 @@ open_one(struct plan *p, struct names *seen, struct daemon_lun *l)
 	rc = daemon_lun_open(l, p->reason, sizeof p->reason);
 	if (rc == 0)
 		return check_double(p, seen, l);
-	/* Two LUNs over one store are a mistake, never a matter of time. */
+	const struct daemon_lun *o = find_same_store(p, l);
+	if (o != NULL) {
+		snprintf(p->reason, sizeof p->reason,
+		    "LUN %s and LUN %s have the same store (%s): give one of them another", o->name,
+		    l->name, l->conf->store);
+		return -EEXIST;
+	}
 	return p->tolerant && l->why != NULL ? 0 : rc;
 }
 

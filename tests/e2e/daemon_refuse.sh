@@ -121,6 +121,17 @@ bad "missing brace" "conf:" "lun a { store ram: ; size 1MiB"
 bad "relative path" "conf:1:.*" 'lun a { store file:some/file ; size 1MiB }'
 bad "two errors at once" "conf:2:" 'lun a { sice 1 }
 target nonsense { }'
+# Only a look at the disk tells that these are one; one that isn't there, on its own, is no more.
+printf '%s\n' "lun a { store $T/d/image }
+lun b { store $T/d/symlink }" >"$T/d/conf"
+refused "two LUNs, one store by a symlink" 1 'LUN a and LUN b have the same store' \
+	--config "$T/d/conf" "${S[@]}"
+printf '%s\n' "lun a { store $T/d/none }" >"$T/d/conf"
+refused "the only store isn't there" 1 "conf:1: LUN a: $T/d/none does not exist" \
+	--config "$T/d/conf" "${S[@]}"
+printf '%s\n' "lun a { store $T/d/image ; serial one-for-both }
+lun b { store ram: ; size 1MiB ; serial one-for-both }" >"$T/d/conf"
+refused "two LUNs, one identity" 1 "conf:2:.*serial" --config "$T/d/conf" "${S[@]}"
 chmod 644 "$T/d/image"
 printf 'a-secret-for-all\n' >"$T/d/secret"
 chmod 644 "$T/d/secret"
