@@ -211,5 +211,7 @@ int edit_chap_set(struct change *c);
 int edit_map_to_group(struct change *c, const struct conf_group *g, const struct conf_target *t,
     const char *lun, json_int_t number, bool read_only);
 int edit_map_to_pattern(struct change *c, const char *lun);
+/* The parameter `number`: < 0 when it wasn't given. 0 or -1. */
+int edit_number_param(struct change *c, json_int_t *ret);
 
 #endif

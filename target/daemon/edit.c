@@ -357,6 +357,9 @@ check_key(struct change *c, enum conf_kind kind, const char *key)
 			    "the configuration file",
 			    key);
 	}
+	if (key[0] == '\0' || strcmp(key, "include") == 0)
+		return change_fail(c, CTL_INVALID_PARAMS, "'%s' is no key of a %s", key,
+		    conf_kind_to_string(kind));
 	if (kind == CONF_KIND_GROUP && strcmp(key, "target") == 0)
 		return change_fail(
 		    c, CTL_FAILED, "a group stays with its target: create another one there");

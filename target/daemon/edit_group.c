@@ -73,9 +73,6 @@ choose_number(struct change *c, const struct conf_group *g, const char *lun, jso
 			    "number %u of group %s is taken by LUN %s: the next free one is %d",
 			    g->luns[i].number, g->name, g->luns[i].lun, free_number(g));
 	}
-	if (number > (json_int_t)SCSI_LUN_MAX)
-		return change_fail(
-		    c, CTL_INVALID_PARAMS, "numbers of LUNs go from 0 to %u", SCSI_LUN_MAX);
 	if (number >= 0)
 		return number;
 	int next = free_number(g);
@@ -131,6 +128,18 @@ as_group(const struct conf_target *t)
 	return (struct conf_group){.name = t->name, .luns = t->luns, .lun_count = t->lun_count};
 }
 
+int
+edit_number_param(struct change *c, json_int_t *ret)
+{
+	const json_t *number = json_object_get(c->params, "number");
+	json_int_t n = json_is_integer(number) ? json_integer_value(number) : -1;
+	if (json_is_integer(number) && (n < 0 || n > (json_int_t)SCSI_LUN_MAX))
+		return change_fail(
+		    c, CTL_INVALID_PARAMS, "numbers of LUNs go from 0 to %u", SCSI_LUN_MAX);
+	*ret = n;
+	return 0;
+}
+
 static int
 map_to_target(struct change *c, const char *lun, json_int_t number)
 {
@@ -166,25 +175,22 @@ map_to_target(struct change *c, const char *lun, json_int_t number)
 int
 edit_group_map(struct change *c)
 {
-	const json_t *number = json_object_get(c->params, "number");
 	const char *lun = edit_text_param(c, "lun"), *group = edit_text_param(c, "group");
 	const struct conf_head *h, *l;
 	const struct conf_target *t;
+	json_int_t number;
 
+	if (edit_number_param(c, &number) < 0)
+		return -1;
 	if (is_target_name(group))
 		return edit_find(c, CONF_KIND_LUN, lun, &l, NULL) < 0
 		           ? -1
-		           : map_to_target(
-		                 c, lun, json_is_integer(number) ? json_integer_value(number) : -1);
-	if (edit_find(c, CONF_KIND_GROUP, edit_text_param(c, "group"), &h, &t) < 0 ||
+		           : map_to_target(c, lun, number);
+	if (edit_find(c, CONF_KIND_GROUP, group, &h, &t) < 0 ||
 	    edit_find(c, CONF_KIND_LUN, lun, &l, NULL) < 0)
 		return -1;
-	if (json_is_integer(number) && json_integer_value(number) < 0)
-		return change_fail(
-		    c, CTL_INVALID_PARAMS, "numbers of LUNs go from 0 to %u", SCSI_LUN_MAX);
-	return edit_map_to_group(c, (const struct conf_group *)h, t, lun,
-	    json_is_integer(number) ? json_integer_value(number) : -1,
-	    edit_bool_param(c, "read_only"));
+	return edit_map_to_group(
+	    c, (const struct conf_group *)h, t, lun, number, edit_bool_param(c, "read_only"));
 }
 
 int
@@ -269,15 +275,11 @@ int
 edit_map_to_pattern(struct change *c, const char *lun)
 {
 	const char *to = edit_text_param(c, "to"), *group = edit_text_param(c, "group");
-	const json_t *n = json_object_get(c->params, "number");
-	json_int_t number = json_is_integer(n) ? json_integer_value(n) : -1;
 	const struct conf_target *t = choose_target(c);
+	json_int_t number;
 
-	if (t == NULL)
+	if (t == NULL || edit_number_param(c, &number) < 0)
 		return -1;
-	if (json_is_integer(n) && (number < 0 || number > (json_int_t)SCSI_LUN_MAX))
-		return change_fail(
-		    c, CTL_INVALID_PARAMS, "numbers of LUNs go from 0 to %u", SCSI_LUN_MAX);
 	for (unsigned i = 0; i < t->group_count; i++) {
 		const struct conf_group *g = &t->groups[i];
 		if (g->initiator_count == 1 && strcmp(g->initiators[0], to) == 0 &&

@@ -46,11 +46,11 @@ map_new(struct change *c, const char *name)
 			    "PATTERN or --group GROUP");
 		return 0;
 	}
-	if (edit_find(c, CONF_KIND_GROUP, group, &h, &t) < 0)
+	json_int_t n;
+	if (edit_number_param(c, &n) < 0 || edit_find(c, CONF_KIND_GROUP, group, &h, &t) < 0)
 		return -1;
-	return edit_map_to_group(c, (const struct conf_group *)h, t, name,
-	    json_is_integer(number) ? json_integer_value(number) : -1,
-	    edit_bool_param(c, "read_only"));
+	return edit_map_to_group(
+	    c, (const struct conf_group *)h, t, name, n, edit_bool_param(c, "read_only"));
 }
 
 int
@@ -135,7 +135,10 @@ edit_lun_delete(struct change *c)
 		}
 	}
 	const struct daemon_lun *l = daemon_lun_find(c->daemon, name);
-	if (edit_bool_param(c, "discard") && l != NULL && l->canonical != NULL) {
+	/* What was in memory is gone: whatever comes under this name is another disk. */
+	bool forget =
+	    edit_bool_param(c, "discard") || daemon_is_memory(((const struct conf_lun *)h)->store);
+	if (forget && l != NULL && l->canonical != NULL) {
 		c->forget = strdup(l->canonical);
 		if (c->forget == NULL)
 			return change_no_memory(c);

@@ -152,6 +152,28 @@ def case_lun_comes_and_goes():
     stop(d, c)
 
 
+def case_identity_after_deletion():
+    """A store has its identity for ever; memory that is gone, and what is discarded, have none."""
+    d, c = start()
+    image = d.folder("b.img")
+    def again(**how):
+        uuid = c.luns()["b"]["uuid"]
+        c.done("lun.delete", name="b", **how)
+        return uuid
+    c.done("lun.create", name="b", store=f"file:{image}", size="1MiB")
+    first = again()
+    c.done("lun.create", name="b", store=f"file:{image}")
+    same(c.luns()["b"]["uuid"], first, "identity of the same file")
+    again(discard=True)
+    c.done("lun.create", name="b", store=f"file:{image}")
+    check(again() != first, "a new identity after it was discarded")
+    c.done("lun.create", name="b", store="ram:", size="1MiB")
+    memory = again()
+    c.done("lun.create", name="b", store="ram:", size="1MiB")
+    check(again() != memory, "a new identity of other memory")
+    stop(d, c)
+
+
 def case_lun_grows():
     d, c = start()
     image = d.folder("b.img")
@@ -264,6 +286,11 @@ def case_names_numbers_stores():
     check("sice" in e.message and e.data[0]["line"] > 0, f"{e.message} {e.data}")
     c.refused(INVALID_PARAMS, "lun.create", name="n", store=f"file:{new}", size="1MiB", number=3)
     c.refused(NO_OBJECT, "lun.create", name="n", store=f"file:{new}", size="1MiB", group="bb")
+    for number in (-1, 16384):
+        c.refused(INVALID_PARAMS, "lun.create", name="n", store="ram:", size="1MiB", group="b",
+                  number=number)
+        c.refused(INVALID_PARAMS, "group.map", group="b", lun="b", number=number)
+    c.refused(INVALID_PARAMS, "lun.set", name="b", key="include", value="/etc/passwd")
     e = c.refused(NO_OBJECT, "group.map", group="b", lun="bb")
     e = c.refused(NO_OBJECT, "target.set", name=TARGET + "x", key="alias", value="x")
     check(f"did you mean '{TARGET}'" in e.message, e.message)
