@@ -43,7 +43,10 @@ offer_listed(struct tool *t, const char *typed, const char *method, const char *
 	t->client = client_open(t->control, reason, sizeof reason);
 	if (t->client == NULL)
 		return;
-	client_call(t->client, method, NULL, PATIENCE_MS, &a);
+	json_t *params = json_object();
+	if (strcmp(method, "lun.list") == 0)
+		json_object_set_new(params, "stats", json_false());
+	client_call(t->client, method, params, PATIENCE_MS, &a);
 	json_array_foreach(a.result, i, o)
 	{
 		const json_t *value = json_object_get(o, key);

@@ -11,7 +11,11 @@ struct tree {
 static bool
 fetch(struct tool *t, const char *method, json_t **ret, int *ret_exit)
 {
-	*ret = tool_call(t, method, NULL, ret_exit);
+	json_t *params = json_object();
+
+	if (!t->json && strcmp(method, "lun.list") == 0)
+		json_object_set_new(params, "stats", json_false()); /* which aren't printed */
+	*ret = tool_call(t, method, params, ret_exit);
 	return *ret != NULL;
 }
 

@@ -128,6 +128,8 @@ with_flags(const struct tool *t, const struct verb *v, const json_t *params, boo
 {
 	json_t *p = json_copy((json_t *)(uintptr_t)params);
 
+	if (v->unprinted != NULL && !t->json)
+		json_object_set_new(p, v->unprinted, json_false());
 	if (v->changes && t->dry_run)
 		json_object_set_new(p, "dry_run", json_true());
 	if (v->changes && yes)

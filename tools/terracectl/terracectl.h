@@ -65,6 +65,7 @@ struct verb {
 	bool changes;           /* takes --dry-run, --yes, --runtime */
 	bool no_runtime;        /* but not the last of them */
 	const char *method;
+	const char *unprinted; /* a parameter that is false without --json: people don't see that */
 	void (*print)(const json_t *result); /* the answer for people */
 	int (*judge)(const json_t *result);  /* its exit status; NULL: TOOL_DONE */
 	/* Instead of calling `method` and printing. `params` borrowed. */

@@ -228,7 +228,8 @@ const struct verb verbs[] = {
 	{.words = "refused", .help = "who was turned away, and what would admit them",
 	    .method = "refused", .print = print_refused},
 
-	{.words = "lun list", .help = "LUNs", .method = "lun.list", .print = print_luns},
+	{.words = "lun list", .help = "LUNs", .method = "lun.list", .unprinted = "stats",
+	    .print = print_luns},
 	{.words = "lun create", .help = "create a LUN, and map it with --to or --group",
 	    .args = lun_create_args, .method = "lun.create", .changes = true, .print = print_change,
 	    .judge = judge_change, .more = create_more},
