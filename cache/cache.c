@@ -104,6 +104,7 @@ tick(struct loop_timer *t)
 		cache_checkpoint_start(c);
 	cache_log_expire(c);
 	cache_destage_tick(c);
+	c->space.moved = false;
 	cache_log_kick(c);
 	cache_space_kick(c);
 	cache_wake(&c->tick_waiters, 0);

@@ -401,7 +401,8 @@ struct cache {
 	} sb;
 	/* space.c */
 	struct {
-		bool evicting, moving; /* the latter: dirty data too */
+		bool evicting, moving; /* the latter: what can't be dropped too */
+		bool moved;            /* in this tick */
 		uint32_t victim, copying;
 		void *buf;
 		bool pressure;
@@ -470,7 +471,7 @@ void cache_checkpoint_wait(struct cache *c, cache_done_fn *done, void *ctx);
 void cache_space_kick(struct cache *c);
 void cache_space_run(struct loop_defer *d);
 
-/* copy.c: what is dirty of this descriptor goes to the G stream. */
+/* copy.c: what the index shows of this descriptor goes to the G stream. */
 void cache_copy_desc(struct cache_volume *v, const struct cache_desc *d, uint32_t loc);
 
 /* destage.c */

@@ -1,5 +1,6 @@
 /*
- * Dirty data that its store doesn't take is moved together, out of segments that hold little else [18].
+ * Data that its store doesn't take is moved together, out of segments that hold little else [18]; so is what
+ * is clean and can't be dropped, because something older lies under it [6].
  *
  *	read from the SSD, verify ─▶ G record with the ver that it has [1], durable ─▶ the index, where it still
  *	shows that place and ver; else the copy is dead when it lands [9]
@@ -210,7 +211,7 @@ cache_copy_desc(struct cache_volume *v, const struct cache_desc *d, uint32_t loc
 		return;
 	}
 	struct cache_piece p;
-	for (; cache_index_next(&v->ix, at, end, CACHE_EXT_DIRTY, &p); at = p.block + p.count) {
+	for (; cache_index_next(&v->ix, at, end, 0, &p); at = p.block + p.count) {
 		if (p.kind != CACHE_DATA || (p.flags & CACHE_EXT_BAD) ||
 		    p.loc != loc + (uint32_t)(p.block - d->block))
 			continue;

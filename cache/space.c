@@ -63,6 +63,7 @@ evict(struct cache *c, uint32_t seg, bool moving)
 {
 	struct segment *s = &c->segs[seg];
 	c->space.moving = moving;
+	c->space.moved |= moving;
 	uint32_t blocks = c->geo.footer_blocks;
 	c->space.buf = cache_pages_alloc((size_t)blocks * CF_BLOCK_BYTES);
 	if (c->space.buf == NULL)
@@ -90,7 +91,7 @@ victim(const struct cache *c)
 	return best;
 }
 
-/* The sealed segment with the least dirty data, if stores don't take it and moving it makes room. */
+/* The sealed segment with the least in it, if stores don't take it and moving it makes room. */
 static uint32_t
 stranded(const struct cache *c)
 {
@@ -98,13 +99,13 @@ stranded(const struct cache *c)
 	bool failing = false;
 	LIST_FOREACH (n, &c->volumes)
 		failing |= container_of(n, struct cache_volume, link)->d.failures > 0;
-	if (!failing || c->space.copying > 0 || c->is_void)
+	if (!failing || c->space.copying > 0 || c->space.moved || c->is_void)
 		return LOC_NONE;
 	for (uint32_t i = 0; i < c->geo.segment_count; i++) {
 		const struct segment *s = &c->segs[i];
-		if (s->state != SEG_SEALED || s->live == 0 || s->dirty > c->geo.data_blocks / 2)
+		if (s->state != SEG_SEALED || s->live == 0 || s->live > c->geo.data_blocks / 2)
 			continue;
-		if (best == LOC_NONE || s->dirty < c->segs[best].dirty)
+		if (best == LOC_NONE || s->live < c->segs[best].live)
 			best = i;
 	}
 	return best;

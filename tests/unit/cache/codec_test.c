@@ -1,0 +1,337 @@
+/* From and to the cache's on-disk bytes: what goes in comes out, what is wrong isn't believed. */
+#include "tests/cmocka_all.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/crc32c.h"
+#include "cache/codec.h"
+
+/* Of version 1; they change with the format, never otherwise. */
+#define GOLDEN_SUPER 0x966db77u
+#define GOLDEN_TABLE 0x13510befu
+#define GOLDEN_SLOT 0x35f1b7c1u
+#define GOLDEN_CHECKPOINT 0x6e8afaddu
+#define GOLDEN_SEGMENT 0xc8816edeu
+#define GOLDEN_RECORD 0x6d982a85u
+
+static const uint8_t uuid[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
+static const uint8_t other[16] = {9};
+static struct cache_geometry geo;
+static uint8_t buf[8 * CF_BLOCK_BYTES];
+
+static int
+setup(void **state)
+{
+	(void)state;
+	memset(buf, 0, sizeof buf);
+	return cache_geometry_make(&geo, (114ull) * CF_BLOCK_BYTES, 16, 7);
+}
+
+static void
+geometry_of_devices(void **state)
+{
+	struct cache_geometry g;
+	(void)state;
+	assert_int_equal(geo.segment_count, 6);
+	assert_int_equal(geo.data_blocks, 14);
+	assert_int_equal(cache_segment_block(&geo, 6), geo.size_blocks);
+	assert_int_equal(cache_geometry_make(&g, 113ull * CF_BLOCK_BYTES, 16, 7), -ENOSPC);
+	assert_int_equal(cache_geometry_make(&g, 0, 0, 7), -ENOSPC);
+	assert_int_equal(cache_geometry_make(&g, 1ull << 30, 15, 7), -EINVAL);
+	/* 64 MiB segments as soon as there are enough of them; every block of them has its bit. */
+	assert_int_equal(cache_geometry_make(&g, 1ull << 40, 0, 255), 0);
+	assert_int_equal(g.segment_blocks, 16384);
+	assert_true(g.data_blocks <= CF_DATA_BLOCKS_MAX);
+	assert_true(cache_segment_block(&g, g.segment_count) <= g.size_blocks);
+	assert_int_equal(cache_geometry_make(&g, 2ull << 30, 0, 255), 0);
+	assert_true(g.segment_count >= 30);
+}
+
+static void
+superblock_comes_back(void **state)
+{
+	struct cache_super s = {.generation = 7, .geo = geo, .epoch = 3, .is_void = true}, r;
+	(void)state;
+	memcpy(s.uuid, uuid, 16);
+	s.end[CF_W] = (struct cache_position){2, 55, 0x1234};
+	cache_super_encode(&s, 1, buf);
+	assert_int_equal(cache_super_decode(buf, 1, geo.size_blocks * 4096, &r), CF_OK);
+	assert_int_equal(r.generation, 7);
+	assert_int_equal(r.epoch, 3);
+	assert_true(r.is_void);
+	assert_int_equal(r.end[CF_W].seq, 55);
+	assert_memory_equal(&r.geo, &geo, sizeof geo);
+	/* The other copy's place, a device that shrank. */
+	assert_int_equal(cache_super_decode(buf, 0, geo.size_blocks * 4096, &r), CF_BAD);
+	assert_int_equal(cache_super_decode(buf, 1, geo.size_blocks * 4096 - 1, &r), CF_BAD);
+}
+
+static void
+any_flipped_bit_is_found(void **state)
+{
+	struct cache_super s = {.generation = 7, .geo = geo, .epoch = 3}, r;
+	(void)state;
+	cache_super_encode(&s, 0, buf);
+	for (unsigned i = 0; i < 4096 * 8; i += 5) {
+		buf[i / 8] ^= (uint8_t)(1u << (i % 8));
+		assert_int_equal(cache_super_decode(buf, 0, geo.size_blocks * 4096, &r), CF_BAD);
+		buf[i / 8] ^= (uint8_t)(1u << (i % 8));
+	}
+	assert_int_equal(cache_super_decode(buf, 0, geo.size_blocks * 4096, &r), CF_OK);
+}
+
+static void
+reseal(void *p, uint32_t bytes)
+{
+	struct cf_head *h = p;
+	le32_put(&h->crc, 0);
+	uint32_t crc = crc32c(p, bytes);
+	le32_put(&h->crc, crc);
+}
+
+static void
+newer_superblocks_are_left_alone(void **state)
+{
+	struct cache_super s = {.generation = 7, .geo = geo, .epoch = 3}, r;
+	struct cf_super *d = (void *)buf;
+	(void)state;
+	cache_super_encode(&s, 0, buf);
+	le64_put(&d->incompat, 0x10);
+	reseal(buf, 4096);
+	assert_int_equal(cache_super_decode(buf, 0, geo.size_blocks * 4096, &r), CF_NEWER);
+	cache_super_encode(&s, 0, buf);
+	le16_put(&d->head.version, 2);
+	reseal(buf, 4096);
+	assert_int_equal(cache_super_decode(buf, 0, geo.size_blocks * 4096, &r), CF_NEWER);
+	cache_super_encode(&s, 0, buf);
+	le64_put(&d->ro_compat, 0x10);
+	reseal(buf, 4096);
+	assert_int_equal(cache_super_decode(buf, 0, geo.size_blocks * 4096, &r), CF_OK);
+	assert_int_equal(r.ro_compat, 0x10);
+	/* Geometry that doesn't fit itself. */
+	cache_super_encode(&s, 0, buf);
+	le32_put(&d->segment_count, 1000);
+	reseal(buf, 4096);
+	assert_int_equal(cache_super_decode(buf, 0, geo.size_blocks * 4096, &r), CF_BAD);
+}
+
+static void
+volume_table_comes_back(void **state)
+{
+	struct cache_volrow rows[2] = {{.id = 4,
+	                                   .mode = 1,
+	                                   .dirty = true,
+	                                   .name = "a",
+	                                   .store = "file:/x",
+	                                   .size_bytes = 1024,
+	                                   .marker_gen = 5,
+	                                   .marker_next = 6},
+	    {.id = 9, .name = "b", .store = "file:/y", .size_bytes = 4096}};
+	struct cache_volrow out[64];
+	uint64_t generation;
+	uint32_t next, count;
+	(void)state;
+	cache_voltable_encode(&geo, uuid, 1, 12, 10, rows, 2, buf);
+	assert_true(cache_voltable_decode(&geo, uuid, 1, buf, &generation, &next, out, &count));
+	assert_int_equal(generation, 12);
+	assert_int_equal(next, 10);
+	assert_int_equal(count, 2);
+	assert_int_equal(out[0].id, 4);
+	assert_string_equal(out[1].store, "file:/y");
+	assert_int_equal(out[0].marker_next, 6);
+	assert_false(cache_voltable_decode(&geo, uuid, 0, buf, &generation, &next, out, &count));
+	assert_false(cache_voltable_decode(&geo, other, 1, buf, &generation, &next, out, &count));
+	/* An id that next_id would give again [17], and two of one id. */
+	cache_voltable_encode(&geo, uuid, 1, 12, 9, rows, 2, buf);
+	assert_false(cache_voltable_decode(&geo, uuid, 1, buf, &generation, &next, out, &count));
+	rows[1].id = 4;
+	cache_voltable_encode(&geo, uuid, 1, 12, 10, rows, 2, buf);
+	assert_false(cache_voltable_decode(&geo, uuid, 1, buf, &generation, &next, out, &count));
+}
+
+static void
+slots_and_headers_know_their_place(void **state)
+{
+	uint8_t dead[2] = {0x81, 1}, clean[2] = {2, 0};
+	struct cache_slot s = {5, 3, true, dead, clean}, r;
+	struct cache_ckhead c = {.number = 8, .ver = 99}, cr;
+	struct cache_seghead h = {4, 2, 17, CF_G}, hr;
+	(void)state;
+	cache_slot_encode(&geo, uuid, 2, 1, &s, buf);
+	assert_true(cache_slot_decode(&geo, uuid, 2, 1, buf, &r));
+	assert_int_equal(r.checkpoint, 5);
+	assert_int_equal(r.generation, 3);
+	assert_true(r.in_use);
+	assert_memory_equal(r.dead, dead, 2);
+	assert_memory_equal(r.clean, clean, 2);
+	assert_false(cache_slot_decode(&geo, uuid, 3, 1, buf, &r));
+	assert_false(cache_slot_decode(&geo, uuid, 2, 0, buf, &r));
+	cache_ckhead_encode(&geo, uuid, 0, &c, buf);
+	assert_true(cache_ckhead_decode(&geo, uuid, 0, buf, &cr));
+	assert_int_equal(cr.ver, 99);
+	assert_false(cache_ckhead_decode(&geo, uuid, 1, buf, &cr));
+	cache_seghead_encode(&geo, uuid, 1, &h, buf);
+	assert_true(cache_seghead_decode(&geo, uuid, 1, buf, &hr));
+	assert_int_equal(hr.stream, CF_G);
+	assert_int_equal(hr.first_seq, 17);
+	assert_false(cache_seghead_decode(&geo, uuid, 0, buf, &hr));
+}
+
+static struct cache_desc descs[3];
+static const uint32_t crcs[3] = {11, 22, 33};
+
+static void
+record_make(struct cache_record *r)
+{
+	*r = (struct cache_record){
+	    .generation = 2,
+	    .epoch = 1,
+	    .seq = 6,
+	    .durable_seq = 5,
+	    .prev_crc = 0xabcd,
+	    .stream = CF_W,
+	    .unit = 4,
+	    .header_blocks = cache_record_header_blocks(3, 1, 3),
+	    .payload_blocks = 3,
+	    .desc_count = 3,
+	};
+	descs[0] = (struct cache_desc){1, 0, 0x0f, 100, 1, 41, 5};
+	descs[1] = (struct cache_desc){1, CF_DESC_ZERO, 0xff, 200, 1u << 30, 42, 4};
+	descs[2] = (struct cache_desc){2, 0, 0xff, 7, 2, 43, 6};
+	cache_record_encode(&geo, uuid, 1, r, descs, crcs, buf);
+}
+
+static void
+record_comes_back(void **state)
+{
+	struct cache_record r, d;
+	struct cache_desc e;
+	(void)state;
+	record_make(&r);
+	assert_true(cache_record_decode(&geo, uuid, 1, 4, buf, sizeof buf, &d));
+	assert_int_equal(d.seq, 6);
+	assert_int_equal(d.crc, r.crc);
+	assert_int_equal(d.prev_crc, 0xabcd);
+	assert_int_equal(d.durable_seq, 5);
+	assert_int_equal(le32_get(d.crcs[2]), 33);
+	cache_desc_get(&d.descs[1], &e);
+	assert_memory_equal(&e, &descs[1], sizeof e);
+	assert_false(cache_record_decode(&geo, uuid, 1, 5, buf, sizeof buf, &d));
+	assert_false(cache_record_decode(&geo, uuid, 0, 4, buf, sizeof buf, &d));
+	assert_false(cache_record_decode(&geo, other, 1, 4, buf, sizeof buf, &d));
+	assert_false(cache_record_decode(&geo, uuid, 1, 4, buf, r.bytes - 1, &d));
+}
+
+/* Descriptors that reach outside the record, with a good CRC. */
+static void
+a_record_says_nothing_of_others_blocks(void **state)
+{
+	static const struct cache_desc wrong[] = {
+	    {0, 0, 0xff, 7, 2, 43, 6},             /* no volume */
+	    {2, 4, 0xff, 7, 2, 43, 6},             /* unknown flag */
+	    {2, 0, 0x00, 7, 2, 43, 6},             /* no sector */
+	    {2, 0, 0x01, 7, 2, 43, 6},             /* sectors of two blocks */
+	    {2, 0, 0xff, 7, 3, 43, 6},             /* beyond the payload */
+	    {2, 0, 0xff, 7, 1, 43, 6},             /* not all of it */
+	    {2, 0, 0xff, 7, 2, 43, 5},             /* another's block */
+	    {2, 0, 0xff, 7, 2, 0, 6},              /* no ver */
+	    {2, 0, 0xff, UINT64_MAX - 1, 2, 43, 6} /* wraps */
+	};
+	struct cache_record r, d;
+	(void)state;
+	for (unsigned i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+		record_make(&r);
+		descs[2] = wrong[i];
+		cache_record_encode(&geo, uuid, 1, &r, descs, crcs, buf);
+		assert_false(cache_record_decode(&geo, uuid, 1, 4, buf, sizeof buf, &d));
+	}
+	record_make(&r);
+	r.unit = 12; /* it doesn't fit into the segment */
+	cache_record_encode(&geo, uuid, 1, &r, descs, crcs, buf);
+	assert_false(cache_record_decode(&geo, uuid, 1, 12, buf, sizeof buf, &d));
+}
+
+static void
+footer_comes_back(void **state)
+{
+	static uint8_t foot[CF_BLOCK_BYTES];
+	struct cache_record r, d;
+	struct cache_footer f = {.generation = 2,
+	                        .epoch = 1,
+	                        .stream = CF_W,
+	                        .record_count = 1,
+	                        .used_blocks = 8,
+	                        .bytes = sizeof(struct cf_footer)},
+	                    g;
+	uint32_t at = 0;
+	(void)state;
+	record_make(&r);
+	memcpy(foot + f.bytes, buf, r.bytes);
+	f.bytes += cache_footer_need(r.bytes);
+	cache_footer_encode(&geo, uuid, 1, &f, foot);
+	assert_int_equal(cache_footer_bytes(&geo, uuid, 1, foot), f.bytes);
+	assert_true(cache_footer_decode(&geo, uuid, 1, foot, sizeof foot, &g));
+	assert_int_equal(g.record_count, 1);
+	assert_true(cache_footer_next(&geo, uuid, 1, foot, &g, &at, &d));
+	assert_int_equal(d.seq, 6);
+	assert_int_equal(d.unit, 4);
+	assert_false(cache_footer_next(&geo, uuid, 1, foot, &g, &at, &d));
+	/* Says more than there is; is another segment's; has a record of another generation. */
+	f.record_count = 2;
+	cache_footer_encode(&geo, uuid, 1, &f, foot);
+	assert_false(cache_footer_decode(&geo, uuid, 1, foot, sizeof foot, &g));
+	f.record_count = 1;
+	cache_footer_encode(&geo, uuid, 1, &f, foot);
+	assert_false(cache_footer_decode(&geo, uuid, 0, foot, sizeof foot, &g));
+	f.generation = 3;
+	cache_footer_encode(&geo, uuid, 1, &f, foot);
+	assert_false(cache_footer_decode(&geo, uuid, 1, foot, sizeof foot, &g));
+}
+
+/* The bytes of version 1 stay what they are: a CRC over one of each structure. */
+static void
+bytes_stay_what_they_were(void **state)
+{
+	struct cache_super s = {.generation = 7, .geo = geo, .epoch = 3};
+	struct cache_volrow row = {.id = 1, .name = "n", .store = "s", .size_bytes = 512};
+	uint8_t dead[2] = {3, 0}, clean[2] = {4, 0};
+	struct cache_slot slot = {5, 3, true, dead, clean};
+	struct cache_ckhead c = {.number = 8, .ver = 99};
+	struct cache_seghead h = {4, 2, 17, CF_G};
+	struct cache_record r;
+	(void)state;
+	memcpy(s.uuid, uuid, 16);
+	cache_super_encode(&s, 0, buf);
+	assert_int_equal(crc32c(buf, 4096), GOLDEN_SUPER);
+	cache_voltable_encode(&geo, uuid, 0, 1, 2, &row, 1, buf);
+	assert_int_equal(crc32c(buf, 4096), GOLDEN_TABLE);
+	cache_slot_encode(&geo, uuid, 2, 1, &slot, buf);
+	assert_int_equal(crc32c(buf, 4096), GOLDEN_SLOT);
+	cache_ckhead_encode(&geo, uuid, 0, &c, buf);
+	assert_int_equal(crc32c(buf, 4096), GOLDEN_CHECKPOINT);
+	cache_seghead_encode(&geo, uuid, 1, &h, buf);
+	assert_int_equal(crc32c(buf, 4096), GOLDEN_SEGMENT);
+	record_make(&r);
+	assert_int_equal(crc32c(buf, 4096), GOLDEN_RECORD);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup(geometry_of_devices, setup),
+	    cmocka_unit_test_setup(superblock_comes_back, setup),
+	    cmocka_unit_test_setup(any_flipped_bit_is_found, setup),
+	    cmocka_unit_test_setup(newer_superblocks_are_left_alone, setup),
+	    cmocka_unit_test_setup(volume_table_comes_back, setup),
+	    cmocka_unit_test_setup(slots_and_headers_know_their_place, setup),
+	    cmocka_unit_test_setup(record_comes_back, setup),
+	    cmocka_unit_test_setup(a_record_says_nothing_of_others_blocks, setup),
+	    cmocka_unit_test_setup(footer_comes_back, setup),
+	    cmocka_unit_test_setup(bytes_stay_what_they_were, setup),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
