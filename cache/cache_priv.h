@@ -36,7 +36,7 @@
 	X(POS_WINS)           /* [1] at replay the last found wins */                              \
 	X(FILL_NO_CANCEL)     /* [10] a write doesn't cancel fills in flight */                    \
 	X(FILL_NEXT_VER)      /* [10] a fill takes the next ver */                                 \
-	X(FILL_NO_FLUSH)      /* [6] an F footer without a flush before */                         \
+	X(FILL_NO_FLUSH)      /* [6] no flush before an F footer, and reads unverified */          \
 	X(CLEAN_NO_FLUSH)     /* [9] clean once written, without a flush of the store */           \
 	X(CLEAN_NO_CHECK)     /* [9] clean though a newer version is in the index */               \
 	X(FLUSH_FAIL_ASSUMED) /* [9] a failed flush counts as one */                               \
@@ -44,21 +44,19 @@
 	X(ACK_EARLY)          /* [2] GOOD before the record is durable */                          \
 	X(NO_FUA)             /* [2] the commit isn't durable when it ends */                      \
 	X(NO_PAYLOAD_CRC)     /* [3] a torn payload above the durable position is believed */      \
-	X(NO_EPOCH)           /* [5] recovery doesn't begin a new epoch */                         \
+	X(NO_EPOCH)           /* [5] recovery neither seals nor begins a new epoch */              \
 	X(NO_SEAL)            /* [5] recovery doesn't seal open segments */                        \
 	X(RECOVERY_NO_FLUSH)  /* [5] recovery relies on what only the drive's cache has */         \
 	X(COMMIT_FAIL_GO_ON)  /* [4] after a failed commit the epoch goes on */                    \
 	X(PARTIAL_NO_UNION)   /* [14] a partial write's record holds only its own sectors */       \
 	X(BYPASS_NO_DRAIN)    /* [11] bypass begins without draining */                            \
 	X(BYPASS_NO_CHECKPOINT) /* [11] bypass begins before the invalidation is durable */        \
-	X(STORE_TWO_IN_FLIGHT)  /* [8] reserved for two batches at once */                         \
 	X(REUSE_READ_IN_FLIGHT) /* [6] a segment is reused under a read */                         \
 	X(ID_REUSED)            /* [17] a new volume gets the id of a removed one */               \
 	X(READ_NO_CRC)          /* [3] what the SSD returns isn't verified */                      \
 	X(WRITETHROUGH_EARLY)   /* [11] GOOD in writethrough before the store was flushed */       \
 	X(ZERO_NO_DESTAGE)      /* [12] zeros turn clean without zeroing the store */              \
-	X(VER_FROM_HEADER)      /* [7] the ver counter goes on from the checkpoint alone */        \
-	X(REMOVE_EARLY)         /* [17] the marker goes before the removal is durable */
+	X(VER_FROM_HEADER)      /* [7] the ver counter goes on from the checkpoint alone */
 
 #define CACHE_MUTANT_ENUM(name) CACHE_MUTANT_##name,
 enum cache_mutant { CACHE_MUTANTS(CACHE_MUTANT_ENUM) CACHE_MUTANT_COUNT };

@@ -305,8 +305,9 @@ kick_one(struct cache_log *l)
 		}
 		if (l->seg == LOC_NONE) {
 			cache_segment_open(l);
-			/* Fills don't wait for room: they would hold memory, and what is under them. */
-			if (l->blocked && l->stream == CF_F)
+			/* Fills and copies don't wait for room: they would hold memory, and what is
+			 * under them. */
+			if (l->blocked && l->stream != CF_W)
 				refuse(l);
 			return;
 		}

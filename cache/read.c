@@ -113,7 +113,7 @@ damaged(struct cache *c, const struct cache_piece *p, const struct blk_sg *sg, u
 	const uint32_t *crc = seg_of(c, p->loc)->crc + unit_of(c, p->loc);
 	for (uint64_t i = 0; i < p->count; i++)
 		if (cache_crc_part(sg, at + (i << CF_BLOCK_SHIFT), CF_BLOCK_BYTES) != crc[i] &&
-		    !MUTANT(READ_NO_CRC))
+		    !MUTANT(READ_NO_CRC) && !MUTANT(FILL_NO_FLUSH))
 			return p->block + i;
 	return UINT64_MAX;
 }

@@ -618,7 +618,7 @@ seal_next(struct recovery *v, int result)
 		return;
 	}
 	while (v->seg < c->geo.segment_count &&
-	       (v->segs[v->seg].kind != FOUND_UNSEALED || MUTANT(NO_SEAL)))
+	       (v->segs[v->seg].kind != FOUND_UNSEALED || MUTANT(NO_SEAL) || MUTANT(NO_EPOCH)))
 		v->seg++;
 	if (v->seg == c->geo.segment_count) {
 		c->super.end[CF_W] = v->last[CF_W];
