@@ -272,6 +272,14 @@ close_done(struct change *c, int rc)
 static void
 units_gone(struct change *c)
 {
+	/* A store that was watched has a timer here; files and identities are the worker's. */
+	for (unsigned i = 0; c->units_made && i < c->plan->lun_count; i++) {
+		struct daemon_lun *l = c->plan->luns[i].after;
+		if (l == NULL || l == c->plan->luns[i].before)
+			continue;
+		blk_close(l->blk);
+		l->blk = NULL;
+	}
 	change_work(c, close_work, close_done);
 }
 

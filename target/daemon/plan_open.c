@@ -253,7 +253,7 @@ plan_close(struct plan *p)
 		struct daemon_lun *l = p->luns[i].after;
 		if (l == NULL || l == p->luns[i].before)
 			continue;
-		bool fresh = l->blk != NULL && l->created && l->id.fresh;
+		bool fresh = l->created && l->id.fresh;
 		daemon_lun_undo(l);
 		if (fresh)
 			(void)catalog_lu_forget(p->daemon->catalog, l->canonical);

@@ -6,6 +6,7 @@ of cases.
 """
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -478,6 +479,30 @@ def case_reload_with_ten_differences():
     stop(d, c)
 
 
+def case_reload_that_fails_late():
+    """Stores are open and units made when a port turns out to be taken: all of it is taken back."""
+    d, c = start()
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        s.listen()
+        text = CONFIG.replace("target ", f"portal busy {{ listen 127.0.0.1:{s.getsockname()[1]} }}\n"
+                              "lun n { store file:{dir}/n.img ; size 1MiB }\n"
+                              "lun m { store ram: ; size 1MiB }\ntarget ", 1)
+        rewrite(d, text)
+        before = 0
+        for i in range(4):
+            if i == 1:
+                time.sleep(1)  # the files of the history are open now
+                before = d.fds()
+            e = c.refused(FAILED, "reload")
+            check("in use by" in e.message, e.message)
+            check(not os.path.exists(d.folder("n.img")), "the file that was made is gone")
+        wait_until(lambda: d.fds() <= before, "descriptors are closed")
+    c.done("reload")
+    same(sorted(c.luns()), ["a", "m", "n"], "LUNs when the port is free")
+    stop(d, c)
+
+
 def case_reload_of_mistakes():
     d, c = start()
     rewrite(d, CONFIG + "lun b { sice 1 }\nlun c { store ram: }\nwhat\n")
@@ -641,7 +666,6 @@ def case_store_that_comes_later():
 
 def case_ports_in_use():
     d, c = start()
-    import socket
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         s.listen()
