@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """
-The options of `terraced --help` and of terraced(8) are the same, and every command line of the README
-and the manual pages that begins with "terraced" serves, as printed but for folders, sizes that no
-test machine has, and addresses.
+The options of `terraced --help` and of terraced(8) are the same, and every command line of the manual
+pages that begins with "terraced" serves, as printed but for folders, sizes that no test machine has, and
+addresses. (README and docs/: examples.py.)
 """
 
 import os
@@ -16,7 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 from terraced import (PROGRAM, ROOT, Failed, Folder, check, free_ports, run, same,  # noqa: E402
                       wait_until)
 
-SOURCES = ["README.md", "man/terraced.8", "man/terrace.conf.5", "man/terrace-control.7"]
+SOURCES = ["man/terraced.8", "man/terrace.conf.5", "man/terrace-control.7", "man/terracectl.8"]
 CREATED_BYTES = 16 << 20
 
 
@@ -42,17 +42,14 @@ def unescape(line):
 
 
 def commands(name):
-    """Command lines in indented (README) or literal (mdoc) text, continued lines joined."""
+    """Command lines in literal text, continued lines joined."""
     found, pending, literal = [], None, False
     for line in read(name).splitlines():
-        if name.endswith(".md"):
-            shown = line.strip() if line.startswith("    ") else None
-        else:
-            if line.startswith(".Bd -literal"):
-                literal = True
-            elif line.startswith(".Ed"):
-                literal = False
-            shown = unescape(line.strip()) if literal else None
+        if line.startswith(".Bd -literal"):
+            literal = True
+        elif line.startswith(".Ed"):
+            literal = False
+        shown = unescape(line.strip()) if literal else None
         if shown is None:
             check(pending is None, f"{name}: a line ends with a backslash: {pending}")
             continue
@@ -155,7 +152,7 @@ def main():
         for line in lines:
             print(f"{name}: {line}", flush=True)
             try_command(line)
-        check(lines or name not in ("README.md", "man/terraced.8"), f"{name} has no examples")
+        check(lines or name != "man/terraced.8", f"{name} has no examples")
 
 
 run(main)

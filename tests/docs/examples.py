@@ -1,12 +1,18 @@
 #!/usr/bin/env python3
 """
-Every example of README, docs/ and the manual pages is tried: lines that begin with "$ " in indented,
-fenced or literal text are run in their order against a daemon of the document's own; configurations
-are checked; Python is run. Paths, addresses and devices are those of the test, nothing else is
-changed. What begins with "terraced" is commands.py's.
+Every example of README, docs/ and the manual pages is tried in its order, a machine for each document
+(lib/place.py): commands and scripts are run and what they print is compared with what is shown (as
+lib/documents.py says), configurations are checked, programs are run. A terraced that an example starts
+is the one that the following ones find. What is marked as another machine's is listed and not run.
+Command lines in manual pages that begin with "terraced" are commands.py's.
+
+Directives in documents, <!-- test: … -->:
+  fresh                            another machine, with nothing on it
+  file PATH                        the next configuration is what is in this file
+  start                            terraced serves /etc/terrace/terrace.conf
+  initiator NAME TARGET [USER]     one logs in, USER with the secret in /etc/terrace/secrets/USER
 """
 
-import glob
 import os
 import re
 import shlex
@@ -15,20 +21,17 @@ import subprocess
 import sys
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../e2e/lib"))
-from terraced import PROGRAM, ROOT, Daemon, Failed, Folder, check, free_ports, run, same  # noqa: E402
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.join(HERE, "../e2e/lib"), os.path.join(HERE, "lib")]
+from documents import ELSEWHERE, blocks, commands, differs, documents  # noqa: E402
+from place import Place  # noqa: E402
+from terraced import PROGRAM, ROOT, Failed, check, run, same  # noqa: E402
 from terracectl import DONE, REMARKS, TOOL, environment  # noqa: E402
 
 # Run as they are written. Those that aren't installed are told.
-RUN = {"terracectl", "echo", "cat", "ls", "grep", "socat", "jq", "iscsi-ls", "iscsi-inq", "kill"}
-# Of initiators, of the build, of the system's administrator: nothing of Terrace's is shown by them.
-ELSEWHERE = {"iscsiadm", "esxcli", "systemctl", "journalctl", "sudo", "apt", "git", "./dev", "cmake",
-             "man", "mke2fs", "qemu-img", "mount", "lvcreate", "lvextend", "usermod", "groupadd",
-             "install", "truncate", "vi", "$EDITOR", "source", "cd", "terraced"}
-KEYWORDS = ("lun|portal|target|group|chap|loops|buffers|state_dir|control|events_max|limits|hooks|"
-            "initiators|discovery|include")
-SIZE = 16 << 20
-
+RUN = {"terracectl", "echo", "cat", "ls", "grep", "socat", "jq", "iscsi-ls", "iscsi-inq", "mke2fs",
+       "qemu-img", "mkdir", "install", "tee", "truncate", "rm", "sed", "head", "base64", "chmod", "du"}
+NOT_FAILED = (DONE, REMARKS)
 
 # In place of socat where it isn't installed: `socat - UNIX-CONNECT:PATH`.
 SOCAT = f"""#!{sys.executable}
@@ -42,207 +45,221 @@ with socket.socket(socket.AF_UNIX) as s:
 """
 
 
-def documents():
-    return ["README.md", *sorted(os.path.relpath(p, ROOT) for p in
-                                 glob.glob(os.path.join(ROOT, "docs/*.md")) +
-                                 glob.glob(os.path.join(ROOT, "man/*.[1-9]")))]
-
-
-def blocks(name):
-    """The displays of a document, as lists of lines."""
-    with open(os.path.join(ROOT, name), encoding="utf-8") as f:
-        lines = f.read().splitlines()
-    block, inside = [], False
-    for line in lines + [""]:
-        if name.endswith(".md"):
-            fence = line.startswith("```")
-            shown = inside and not fence or (not inside and line.startswith("    "))
-            inside ^= fence
-            text = line if inside else line[4:]
-        else:
-            if line.startswith(".Bd -literal"):
-                inside = True
-                continue
-            if line.startswith(".Ed"):
-                inside = False
-            shown = inside
-            text = line.replace("\\e", "\\").replace("\\&", "").replace("\\(dq", '"')
-        if shown:
-            block.append(text)
-        elif block and (line.strip() or not name.endswith(".md") or not line):
-            yield block
-            block = []
-
-
-def commands(block):
-    """Its command lines, continued ones joined."""
-    found, pending = [], None
-    for line in block:
-        if pending is not None:
-            pending += " " + line.strip()
-        elif line.lstrip().startswith("$ "):
-            pending = line.lstrip()[2:].strip()
-        else:
-            continue
-        if pending.endswith("\\"):
-            pending = pending[:-1].rstrip()
-        elif not pending.endswith("|"):
-            found.append(pending)
-            pending = None
-    check(pending is None, f"a command goes on after the end: {pending}")
-    return found
-
-
-class Place:
-    """A document's own folder and daemon."""
-
-    def __init__(self, name, lines):
-        self.folder = Folder()
-        self.port = free_ports()[0]
-        targets = re.findall(r"(?:--target|connect) (iqn\S+)", "\n".join(lines))
-        self.target = targets[0] if targets else "iqn.2026-11.com.example:storage"
-        self.name = name
-        self.daemon = None
-
-    def own(self, text):
-        """Paths, stores and addresses of ours."""
-        text = re.sub(r"\bblock:/", "file:/", text)
-        text = re.sub(r"\blvm:(\w+/\w+)", r"file:/dev/\1", text)
-        text = re.sub(r"(?<![\w.])/(srv|etc|var|run|dev|usr)/",
-                      lambda m: f"{self.folder.path}/{m.group(1)}/", text)
-        for path in set(re.findall(re.escape(self.folder.path) + r"/dev/[\w./-]+", text)):
-            self.create(path, SIZE)
-        for path in set(re.findall(re.escape(self.folder.path) + r"/etc/terrace/secrets/[\w.-]+",
-                                   text)):
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "w", encoding="ascii") as f:
-                f.write(f"{os.path.basename(path)}-of-sixteen-bytes"[:16] + "\n")
-        os.makedirs(self.folder("srv/terrace"), exist_ok=True)
-        text = re.sub(r"\b127\.0\.0\.1:3260\b", f"127.0.0.1:{self.port}", text)
-        return re.sub(r"(--listen )\S+", lambda m: f"{m.group(1)}127.0.0.1:{free_ports()[0]}", text)
-
-    def create(self, path, size):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "ab") as f:
-            f.truncate(size)
-
-    def start(self):
-        """What a machine of an administrator with a target would have."""
-        if self.daemon is not None:
-            return
-        os.makedirs(self.folder("run/terrace"))
-        os.makedirs(self.folder("etc/terrace"), exist_ok=True)
-        self.create(self.folder("srv/disk0.img"), SIZE)
-        self.daemon = Daemon("--unsafe-fs", "--control", self.folder("run/terrace/control.sock"),
-                             folder=self.folder, port=self.port)
-        self.daemon.config = self.folder.write("etc/terrace/terrace.conf", f"""
-lun disk0 {{ store file:{self.folder("srv/disk0.img")} }}
-portal san {{ listen 127.0.0.1:{self.port} }}
-target {self.target} {{
-    portals san
-    group disk0 {{ initiators iqn.2004-10.com.ubuntu:* ; lun 0 disk0 }}
-}}
-""")
-        self.daemon.start()
-
-    def stop(self):
-        if self.daemon is not None:
-            self.daemon.stop()
-
-
 def programs(line):
-    """The programs that a line calls."""
-    words = list(shlex.shlex(line, posix=True, punctuation_chars="|;&"))
-    plain = shlex.split(line, comments=True)
-    found, first = [plain[0]], False
-    for word in words:
-        if first:
+    """The programs that a command line calls."""
+    found, first = [], True
+    for word in shlex.shlex(line, posix=True, punctuation_chars="|;&()<>"):
+        if first and word not in ("sudo", "(", "umask", "{", "!") and not word.isdigit():
             found.append(word)
-        first = bool(word) and set(word) <= set("|;&")
-    return found
+        first = bool(word) and set(word) <= set("|;&(") or (first and word in ("sudo", "umask"))
+    return [p for p in found if not set(p) <= set("|;&()<>")]
 
 
-def endless(line):
-    return "--follow" in line or re.search(r"\biostat \d+$", line)
+def without_documents(script):
+    """A script without its here documents, a command a line."""
+    script = re.sub(r"<<'(\w+)'(.*?)\n.*?\n\1$", r"\2", script, flags=re.M | re.S)
+    return [line for line in script.replace("\\\n", " ").splitlines()
+            if line.strip() and not line.startswith("#")]
 
 
-def try_line(place, line):
-    called = programs(line)
-    for program in called:
-        check(program in RUN | ELSEWHERE,
-              f"{place.name}: {line}\n  is {program} to be run here? Say so in {__file__}")
-    if any(program in ELSEWHERE for program in called):
-        return False
-    missing = [p for p in called if p not in ("terracectl", "socat") and shutil.which(p) is None]
-    if missing:
-        print(f"  not run, {missing[0]} is not installed: {line}", flush=True)
-        return False
-    place.start()
-    bin_dir = place.folder("bin")
-    if not os.path.exists(bin_dir):
-        os.makedirs(bin_dir)
-        os.symlink(TOOL, os.path.join(bin_dir, "terracectl"))
-        if shutil.which("socat") is None:
-            place.folder.write("bin/socat", SOCAT, 0o755)
-    env = environment({"PATH": f"{bin_dir}:{os.environ['PATH']}",
-                       "TERRACE_CONTROL": place.folder("run/terrace/control.sock")})
-    print(f"  {line}", flush=True)
-    p = subprocess.Popen(["sh", "-c", "exec " + place.own(line) if len(called) == 1 else
-                          place.own(line)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                         stderr=subprocess.STDOUT, text=True, env=env)
-    if endless(line):
-        time.sleep(1.5)
-        check(p.poll() is None, f"{place.name}: {line}: it ended: {p.stdout.read()}")
-        p.terminate()
-    out, _ = p.communicate(timeout=60)
-    if not endless(line):
-        allowed = (DONE, 1, 2) if called[-1:] == ["terracectl"] and " health" in line else (DONE,
-                                                                                              REMARKS)
-        check(p.returncode in allowed, f"{place.name}: {line}: status {p.returncode}: {out}")
-    return True
+class Document:
+    def __init__(self, name):
+        self.name = name
+        self.blocks = blocks(ROOT, name)
+        text = "\n".join(b.text for b in self.blocks)
+        targets = re.findall(r"(?:--target|connect) (iqn\S+)", text)
+        self.place = Place(targets[0] if targets else "iqn.2026-11.com.example:storage")
+        self.counts = {"commands": 0, "configurations": 0, "programs": 0, "elsewhere": 0}
+        self.before, self.path = "", None  # the configuration in front, where it goes
+
+    def run(self):
+        for block in self.blocks:
+            kind = "elsewhere" if block.kind in ELSEWHERE else block.kind.replace(" ", "_")
+            getattr(self, f"try_{kind}")(block)
+        self.place.stop()
+        print(f"{self.name}: {self.counts}", flush=True)
+        return self.counts
+
+    # ---- what isn't run ---------------------------------------------------------------------------
+
+    def try_text(self, block):
+        pass
+
+    try_json = try_terraced = try_text
+
+    def try_elsewhere(self, block):
+        self.counts["elsewhere"] += 1
+        for line in filter(None, map(str.strip, block.lines)):
+            print(f"  elsewhere: {line}", flush=True)
+
+    # ---- directives ---------------------------------------------------------------------------------
+
+    def try_test(self, block):
+        word, *rest = block.lines[0].split()
+        place = self.place
+        if word == "fresh":
+            place.fresh()
+        elif word == "file":
+            (self.path,) = rest
+        elif word == "start":
+            place.start_configured()
+        elif word == "initiator":
+            name, target, *user = rest
+            chap = None
+            if user:
+                with open(place.folder("etc/terrace/secrets", user[0]), encoding="ascii") as f:
+                    chap = (user[0], f.readline().strip())
+            place.login(name, target, chap)
+        else:
+            raise Failed(f"{block.where}: what is '{word}'?")
+
+    # ---- configurations, programs -------------------------------------------------------------------
+
+    def try_conf(self, block):
+        self.before = ""
+        self.try_conf_more(block)
+
+    def try_conf_more(self, block):
+        """It has no errors."""
+        self.counts["configurations"] += 1
+        self.before += block.text + "\n"
+        path, self.path = self.path or "/etc/example.conf", None
+        self.place.write(path, self.before)
+        result = subprocess.run([PROGRAM, "--check", "--config", self.place.own(path)],
+                                capture_output=True, text=True, timeout=60, check=False)
+        check(result.returncode in NOT_FAILED,
+              f"{block.where}: {result.returncode}: {self.place.back(result.stderr)}")
+
+    def try_python(self, block):
+        self.counts["programs"] += 1
+        self.served()
+        result = subprocess.run([sys.executable, "-c", self.place.own(block.text)], timeout=60,
+                                capture_output=True, text=True, check=False)
+        check(result.returncode == 0, f"{block.where}: {result.stderr}")
+
+    # ---- commands ------------------------------------------------------------------------------------
+
+    def served(self):
+        if self.place.daemon is None:
+            self.place.start_usual()
+
+    def runnable(self, where, line):
+        """False if a program isn't there."""
+        called = programs(line)
+        for program in called:
+            check(program in RUN or (program == "terraced" and "--check" in line),
+                  f"{where}: {line}\n  is {program} to be run here? See {__file__}")
+        own = {"terracectl", "terraced", "socat"}
+        missing = [p for p in called if p not in own and
+                   shutil.which(p, path=os.environ["PATH"] + ":/usr/sbin:/sbin") is None]
+        if missing:
+            print(f"  not run, {missing[0]} isn't installed: {line}", flush=True)
+        if "terracectl" in called or "socat" in called:
+            self.served()
+        return not missing
+
+    def environment(self):
+        place = self.place
+        if not os.path.lexists(place.folder("bin/terracectl")):
+            os.symlink(TOOL, place.folder("bin/terracectl"))
+            os.symlink(PROGRAM, place.folder("bin/terraced"))
+            with open(os.open(place.folder("bin/sudo"), os.O_CREAT | os.O_WRONLY, 0o755), "w",
+                      encoding="ascii") as f:
+                f.write('#!/bin/sh\nexec "$@"\n')
+            if shutil.which("socat") is None:
+                place.folder.write("bin/socat", SOCAT, 0o755)
+        return environment({"PATH": f"{place.folder('bin')}:{os.environ['PATH']}:/usr/sbin:/sbin",
+                            "TERRACE_CONTROL": place.control()})
+
+    def shell(self, script, endless=False):
+        """Status and output, as the document's machine would have printed it."""
+        script = self.place.own(script)
+        self.place.secrets(script)
+        p = subprocess.Popen(["sh", "-ec", f"exec {script}" if endless else script],
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, text=True, env=self.environment(),
+                             cwd=self.place.folder("work"))
+        if endless:
+            time.sleep(1.5)
+            check(p.poll() is None, f"{self.name}: {script}: it ended")
+            p.terminate()
+        out, _ = p.communicate(timeout=60)
+        return DONE if endless else p.returncode, self.place.back(out)
+
+    def try_terraced_line(self, where, line):
+        """It serves from now on, or checks. What it printed."""
+        words = shlex.split(line.removeprefix("sudo "))
+        words = [self.place.own(w) if "=" not in w else w for w in words[1:]]
+        # `--listen ADDRESS` is told by both words.
+        for i in range(1, len(words)):
+            if words[i - 1] == "--listen":
+                words[i] = self.place.own(f"listen {words[i]}")[len("listen "):]
+        if not {"--check", "--version", "--help"} & set(words):
+            return self.place.back(self.place.start(words))
+        result = subprocess.run([PROGRAM, *words], text=True, timeout=60, check=False,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        check(result.returncode in NOT_FAILED, f"{where}: {line}: {result.stdout}")
+        return self.place.back(result.stdout)
+
+    def try_console(self, block):
+        for line, shown in commands(block.lines, block.where):
+            self.try_line(block.where, line, shown)
+
+    def try_line(self, where, line, shown):
+        print(f"  {line}", flush=True)
+        self.counts["commands"] += 1
+        if re.match(r"(sudo )?terraced ", line):
+            out = self.try_terraced_line(where, line)
+        else:
+            if not self.runnable(where, line):
+                return
+            endless = "--follow" in line or re.search(r"\biostat \d+$", line)
+            status, out = self.shell(line, endless)
+            refused = any(s.startswith("terracectl: ") for s in shown)
+            allowed = {1, 2, 5} if refused else set(NOT_FAILED)
+            if " health" in line:
+                allowed |= {1, 2}  # as monitoring programs have it
+            check(status in allowed, f"{where}: {line}: status {status}: {out}")
+        if any(s.strip() for s in shown):
+            wrong = differs(shown, out.splitlines())
+            check(wrong is None, f"{where}: {line}\n  shown, but not printed: {wrong}\n{out}")
+
+    def try_sh(self, block):
+        lines = without_documents(block.text)
+        if re.match(r"(sudo )?terraced ", lines[0]) and len(lines) == 1:
+            self.try_line(block.where, lines[0], [])
+            return
+        for line in lines:
+            print(f"  {line}", flush=True)
+        # Each is asked: all that is missing is told.
+        if not all([self.runnable(block.where, line) for line in lines]):
+            return
+        self.counts["commands"] += len(lines)
+        status, out = self.shell(block.text)
+        check(status in NOT_FAILED, f"{block.where}: status {status}: {out}")
 
 
-def try_config(place, block):
-    """It has no errors. Parts of one, with an ellipsis, aren't tried."""
-    path = place.folder.write("example.conf", place.own("\n".join(block)) + "\n")
-    result = subprocess.run([PROGRAM, "--check", "--config", path], capture_output=True, text=True,
-                            timeout=60, check=False)
-    check(result.returncode in (DONE, REMARKS),
-          f"{place.name}: {result.returncode}: {result.stderr}\n" + "\n".join(block))
-
-
-def try_python(place, block):
-    place.start()
-    result = subprocess.run([sys.executable, "-c", place.own("\n".join(block))], timeout=60,
-                            capture_output=True, text=True, check=False)
-    check(result.returncode == 0, f"{place.name}: {result.stderr}\n" + "\n".join(block))
-
-
-def try_document(name):
-    found = list(blocks(name))
-    lines = [line for block in found for line in commands(block)]
-    place = Place(name, lines)
-    counts = {"commands": 0, "configurations": 0, "programs": 0}
-    for block in found:
-        first = next((line for line in block if line.strip() and not line.startswith("#")), "")
-        own = commands(block)
-        if own:
-            counts["commands"] += sum(try_line(place, line) for line in own)
-        elif re.match(rf"({KEYWORDS})\b.*([;{{}}]|$)", first) and "…" not in "".join(block):
-            try_config(place, block)
-            counts["configurations"] += 1
-        elif re.match(r"(import|from) \w", first):
-            try_python(place, block)
-            counts["programs"] += 1
-    place.stop()
-    print(f"{name}: {counts}", flush=True)
-    return counts
+def compare_install():
+    """What the README has built is what an installation needs."""
+    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as f:
+        built = set(re.search(r"\./dev build release (.*?)(?: *&&|\n)", f.read()).group(1).split())
+    needed = set()
+    for folder in ("target/daemon", "target/health", "tools/terracectl"):
+        with open(os.path.join(ROOT, folder, "CMakeLists.txt"), encoding="utf-8") as f:
+            needed |= set(re.findall(r"install\(TARGETS (\S+)", f.read()))
+    same(sorted(built), sorted(needed), "programs to be built before an installation")
 
 
 def main():
-    done = {name: try_document(name) for name in documents()}
-    check(done["man/terracectl.8"]["commands"] > 10, "terracectl(8) has no examples")
-    check(done["man/terrace.conf.5"]["configurations"] > 4, "terrace.conf(5) has no examples")
+    compare_install()
+    chosen = sys.argv[1:] or documents(ROOT)
+    done = {name: Document(name).run() for name in chosen}
+    if sys.argv[1:]:
+        return
+    for name in ("README.md", "docs/configuration.md", "man/terracectl.8"):
+        check(done[name]["commands"] > 8, f"{name} has no examples")
+    for name in ("docs/configuration.md", "man/terrace.conf.5"):
+        check(done[name]["configurations"] > 4, f"{name} has no configurations")
     same(done["man/terrace-control.7"]["programs"], 1, "programs of terrace-control(7)")
 
 
