@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """
-Measures what an administrator waits for with many LUNs: start, one more LUN, the list, a reload. The LUNs
-are sparse files in a temporary folder. Prints a table; writes operate.json.
+Measures what an administrator waits for with many LUNs: start, one more LUN, the list, a reload; and what
+initiators wait for meanwhile: the longest turn of the loop that does it, which has their sessions too. The
+LUNs are sparse files in a temporary folder. Prints a table; writes operate.json.
 
 Exit: 0 all limits hold, 1 some don't, 2 it could not be measured.
 """
@@ -33,7 +34,17 @@ BARS = [
     ("reload-same", "terracectl reload, nothing changed", None),
     ("delete", "lun.delete over the control socket", None),
     ("stop", "stop", None),
+    ("turn-rest", "longest turn: start", None),
+    ("turn-list", "longest turn: lun.list", 5),
+    ("turn-status", "longest turn: status", 5),
+    ("turn-others", "longest turn: other lists, health, connect", 5),
+    ("turn-effective", "longest turn: config.effective", 5),
+    ("turn-reload", "longest turn: reload, nothing changed", 5),
+    ("turn-create", "longest turn: lun.create", 5),
+    ("turn-map", "longest turn: lun.create with a mapping", 5),
+    ("turn-delete", "longest turn: lun.delete", 5),
 ]
+TURN_CALLS = 10
 
 
 class Unavailable(Exception):
@@ -173,6 +184,48 @@ def measure(opt, split, results):
         target.close()
 
 
+def turns(opt, results):
+    """The longest turn of the loop at home, a fresh daemon for each kind of work."""
+    target = Target(opt, True)
+
+    def call(control, n, method, **params):
+        control.call(method, **params)
+
+    def others(control, n):
+        for method in ("target.list", "group.list", "portal.list", "chap.list", "session.list", "health",
+                       "events", "history", "refused", "connect", "loop.list"):
+            control.call(method)
+
+    def create(control, n, **more):
+        control.call("lun.create", name=f"turn{n}", store="file:" + target.store(f"turn{n}"), **more)
+
+    def create_and_delete(control, n):
+        create(control, n)
+        control.call("lun.delete", name=f"turn{n}", yes=True)
+
+    kinds = [
+        ("turn-rest", lambda control, n: None),
+        ("turn-list", lambda control, n: call(control, n, "lun.list")),
+        ("turn-status", lambda control, n: call(control, n, "status")),
+        ("turn-others", others),
+        ("turn-effective", lambda control, n: call(control, n, "config.effective")),
+        ("turn-reload", lambda control, n: call(control, n, "reload")),
+        ("turn-create", create),
+        ("turn-map", lambda control, n: create(control, n, to=f"iqn.2026-11.example.host:{n}")),
+        ("turn-delete", create_and_delete),
+    ]
+    try:
+        for key, work in kinds:
+            target.start()
+            control = Control(target.control)
+            for n in range(TURN_CALLS):
+                work(control, f"{key[5:]}{n}")
+            results[key].append(control.call("loop.list")[0]["turn_max_ms"])
+            target.stop()
+    finally:
+        target.close()
+
+
 def report(opt, results):
     rows, failed = [], 0
     print(f"{opt.luns} LUNs, {opt.rounds} rounds; milliseconds")
@@ -208,6 +261,7 @@ def main():
         for _ in range(opt.rounds):
             measure(opt, False, results)
             measure(opt, True, results)
+            turns(opt, results)
     except (Unavailable, OSError, subprocess.TimeoutExpired) as e:
         print(f"bench operate: {e}", file=sys.stderr)
         return 2

@@ -393,10 +393,11 @@ control_loops(const struct daemon *d)
 		struct loop_stats st;
 		loop_get_stats(d->loops[i], &st);
 		json_array_append_new(
-		    list, json_pack("{s:i, s:s, s:I, s:I, s:I, s:I}", "loop", (int)i, "backend",
-		              loop_is_uring(d->loops[i]) ? "io_uring" : "epoll", "turns",
+		    list, json_pack("{s:i, s:s, s:I, s:I, s:I, s:I, s:f}", "loop", (int)i,
+		              "backend", loop_is_uring(d->loops[i]) ? "io_uring" : "epoll", "turns",
 		              (json_int_t)st.turns, "sleeps", (json_int_t)st.sleeps, "messages",
-		              (json_int_t)st.messages, "ops", (json_int_t)st.ops));
+		              (json_int_t)st.messages, "ops", (json_int_t)st.ops, "turn_max_ms",
+		              (double)st.turn_max_ns / 1e6));
 	}
 	return list;
 }

@@ -308,7 +308,10 @@ turn(struct loop *l)
 {
 	LOOP_STAT_ADD(l, turns);
 	l->ops->reap(l);
-	l->now_ns = l->ops->clock_ns(l);
+	uint64_t now_ns = l->ops->clock_ns(l);
+	loop_note_turn(l, now_ns);
+	l->now_ns = now_ns;
+	l->in_turn = true;
 	loop_run_ready(l);
 	loop_run_msgs(l, mailbox_take(&l->mailbox));
 	loop_run_timers(l);
@@ -343,6 +346,7 @@ loop_run(struct loop *l)
 			loop_wait(l);
 	}
 	l->ops->submit(l);
+	loop_note_turn(l, l->ops->clock_ns(l));
 	l->ops->run_end(l);
 	mailbox_clear_stop(&l->mailbox);
 	current = NULL;
@@ -433,6 +437,7 @@ loop_get_stats(const struct loop *l, struct loop_stats *ret)
 	GET(messages);
 	GET(timers_fired);
 	GET(ops);
+	GET(turn_max_ns);
 #undef GET
 }
 

@@ -70,6 +70,7 @@ bool loop_is_uring(const struct loop *l);
 
 struct loop_stats {
 	uint64_t turns, sleeps, spins_hit, spins_missed, messages, timers_fired, ops;
+	uint64_t turn_max_ns; /* the longest so far: how long others may have had to wait */
 };
 /* Any thread; a snapshot. */
 void loop_get_stats(const struct loop *l, struct loop_stats *ret);

@@ -125,6 +125,7 @@ struct loop {
 	bool sim;
 	bool running; /* loop_run() runs, or a thread for it was started */
 	bool ran;     /* a callback ran since the hooks last did */
+	bool in_turn; /* one that began at now_ns and isn't measured yet */
 	pthread_t thread;
 	bool has_thread;
 
@@ -168,6 +169,15 @@ void loop_seed_rand(struct loop *l, const uint64_t seed[2]);
 /* The owner counts; others may read at any time (loop_get_stats). */
 #define LOOP_STAT_ADD(l, field)                                                                    \
 	__atomic_store_n(&(l)->stats.field, (l)->stats.field + 1, __ATOMIC_RELAXED)
+
+/* The turn that began at l->now_ns has ended. */
+static inline void
+loop_note_turn(struct loop *l, uint64_t end_ns)
+{
+	if (l->in_turn && end_ns - l->now_ns > l->stats.turn_max_ns)
+		__atomic_store_n(&l->stats.turn_max_ns, end_ns - l->now_ns, __ATOMIC_RELAXED);
+	l->in_turn = false;
+}
 
 static inline void
 loop_assert_owner(const struct loop *l)

@@ -82,6 +82,7 @@ void
 loop_wait(struct loop *l)
 {
 	uint64_t from_ns = l->ops->clock_ns(l);
+	loop_note_turn(l, from_ns);
 	if (want_spin(l)) {
 		l->ops->submit(l);
 		bool hit = spin(l, from_ns);

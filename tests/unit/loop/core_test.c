@@ -495,6 +495,40 @@ resting_loop_sleeps_once(void **state)
 	assert_in_range(st.spins_missed - rest_before.spins_missed, 0, 1);
 }
 
+static void
+act_take_long(struct act *a)
+{
+	uint64_t end_ns = loop_clock_ns(tl) + 20 * MS;
+	while (loop_clock_ns(tl) < end_ns)
+		;
+	loop_timer_set(&rest_end.t, 300 * MS);
+	(void)a;
+}
+
+/* What it does counts, not how long it sleeps in between or stands still. */
+static void
+longest_turn_is_known(void **state)
+{
+	struct fixture *f = *state;
+	reset(f);
+	struct act a;
+	struct loop_stats st;
+	act_init(&a, 'a', act_take_long);
+	rest_end = (struct tick){.c = 'e', .last = true};
+	loop_timer_init(&rest_end.t, f->l, tick_fire);
+	loop_defer(f->l, &a.d);
+	fixture_run(f);
+	loop_get_stats(f->l, &st);
+	assert_in_range(st.turn_max_ns, 20 * MS, 300 * MS - 1);
+	uint64_t longest_ns = st.turn_max_ns;
+	usleep(400000);
+	act_init(&a, 'b', act_stop);
+	loop_defer(f->l, &a.d);
+	fixture_run(f);
+	loop_get_stats(f->l, &st);
+	assert_in_range(st.turn_max_ns, longest_ns, 400 * MS - 1);
+}
+
 int
 main(void)
 {
@@ -512,6 +546,7 @@ main(void)
 	    LOOP_TEST(cancelled_waiter_lets_the_next_one_try),
 	    LOOP_TEST(watch_reports_as_long_as_readable),
 	    LOOP_TEST(resting_loop_sleeps_once),
+	    LOOP_TEST(longest_turn_is_known),
 	};
 	return RUN_ON_BOTH_BACKENDS(tests);
 }
