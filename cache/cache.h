@@ -137,8 +137,8 @@ struct cache_volume_args {
 /*
  * Opens the LUN's volume, or makes it. -ENOSPC: table full; -EBUSY: open already, or the store's marker
  * names another cache; -ESTALE: the store's marker doesn't fit this SSD: one of them is an old copy, or
- * the store was used without it; -ENXIO: the row names another store; -EINVAL: the store's size isn't
- * the volume's; the device's error. `v` is NULL on failure.
+ * the store was used without it; -ENXIO: the row names another store; -EINVAL: the store is
+ * smaller than the volume was (it may have grown); the device's error. `v` is NULL on failure.
  */
 typedef void cache_open_fn(void *ctx, int result, struct cache_volume *v);
 void cache_volume_open(

@@ -28,7 +28,6 @@
 	X(SLOTS_ABOVE_HEADER) /* [6] slots above the newest durable header are believed */         \
 	X(NO_SLOT_FLUSH)      /* [6] header without a flush of the slots before */                 \
 	X(STALE_SLOT_KEPT)    /* [6] a slot ignored at recovery stays */                           \
-	X(CHECKPOINT_NUMBER)  /* [6] numbering goes on from the header alone */                    \
 	X(NO_DEAD_BIT)        /* [6] dead bits aren't believed at recovery */                      \
 	X(NO_GENERATION)      /* [6] bits apply whatever the generation */                         \
 	X(EARLY_DEAD)         /* [6] superseded blocks die before the newer record is durable */   \

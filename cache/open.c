@@ -172,6 +172,8 @@ volume_ready(struct opening *o)
 	if (v == NULL)
 		return -ENOMEM;
 	o->v = v;
+	v->row = o->row;
+	v->blocks = (v->row.size_bytes + CF_BLOCK_BYTES - 1) >> CF_BLOCK_SHIFT;
 	v->store = o->args.store;
 	v->marker = o->args.marker;
 	v->marker_ctx = o->args.marker_ctx;
@@ -251,7 +253,9 @@ row_make(struct opening *o)
 			return -EBUSY;
 		if (strcmp(row->store, store) != 0)
 			return -ENXIO;
-		return size == row->size_bytes ? 0 : -EINVAL;
+		/* What it has grown by has never been here [24]. */
+		o->row.size_bytes = size;
+		return size >= row->size_bytes ? 0 : -EINVAL;
 	}
 	if (c->vt.count == cache_geometry_volumes_max(&c->geo))
 		return -ENOSPC;

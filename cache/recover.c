@@ -257,7 +257,7 @@ slot_found(struct recovery *v, uint32_t seg, unsigned k, const void *block)
 	if (!cache_slot_decode(&c->geo, c->uuid, seg, k, block, &s))
 		return;
 	f->slot[k] = (struct found_slot){true, s.in_use, s.checkpoint, s.generation};
-	if (s.checkpoint > v->max_checkpoint && !MUTANT(CHECKPOINT_NUMBER))
+	if (s.checkpoint > v->max_checkpoint)
 		v->max_checkpoint = s.checkpoint;
 	/* The bits of both are kept until it is known which is in force. */
 	if (f->slot_bits == NULL)

@@ -26,7 +26,8 @@ cache_valid_mask(const struct cache_volume *v, uint64_t block)
 	return left >= CF_BLOCK_BYTES ? 0xff : (uint8_t)((1u << (left / 512)) - 1);
 }
 
-/* Sectors of `block` that the request covers; 0xff if none that exists is missing. */
+/* Sectors of `block` that the request covers. What lies beyond the volume's end is never among them: the
+ * volume may grow, and then the store has it. */
 static uint8_t
 covered(const struct cache_op *op, uint64_t block)
 {
@@ -38,8 +39,7 @@ covered(const struct cache_op *op, uint64_t block)
 		if (at >= io->offset_bytes && at < end)
 			m = (uint8_t)(m | 1u << s);
 	}
-	uint8_t valid = cache_valid_mask(op->vol, block);
-	return (m & valid) == valid ? 0xff : m;
+	return m;
 }
 
 void
@@ -61,17 +61,11 @@ write_locked(struct cache_lock *k)
 	write_merge(op);
 }
 
-/* An edge goes by way of a frame if sectors of it are missing, or the volume ends within it. */
+/* An edge of which sectors are missing goes by way of a frame. */
 static bool
 needs_frame(const struct cache_op *op, unsigned i)
 {
-	const struct blk_io *io = op->io;
-	uint64_t base = (i == 0 ? op->first : op->last) << CF_BLOCK_SHIFT;
-	if (i == 1 && op->last == op->first)
-		return false;
-	if (op->mask[i] != 0xff)
-		return true;
-	return io->op == BLK_WRITE && io->offset_bytes + io->len_bytes < base + CF_BLOCK_BYTES;
+	return op->mask[i] != 0xff && !(i == 1 && op->last == op->first);
 }
 
 /* ---- merging --------------------------------------------------------------------------------- */
@@ -125,9 +119,7 @@ merge_read(struct cache_io *x, int result)
 	uint32_t want = seg_of(c, p->loc)->crc[unit_of(c, p->loc)];
 	cache_segment_unpin(c, p->loc);
 	if (result == 0 && crc32c(op->frame[i], CF_BLOCK_BYTES) == want) {
-		uint8_t m = op->mask[i] | p->mask;
-		uint8_t valid = cache_valid_mask(op->vol, edge_block(op, i));
-		op->mask[i] = (m & valid) == valid ? 0xff : m;
+		op->mask[i] |= p->mask;
 	} else {
 		/* A clean block: the store has the rest. A dirty one: it would be lost unnoticed. */
 		c->stats.ssd_errors++;
@@ -147,7 +139,8 @@ merge_edge(struct cache_op *op, unsigned i)
 	struct cache_volume *v = op->vol;
 	struct cache_piece p;
 	memset(op->frame[i], 0, CF_BLOCK_BYTES);
-	if (op->mask[i] == 0xff)
+	uint8_t valid = cache_valid_mask(v, edge_block(op, i));
+	if ((op->mask[i] & valid) == valid)
 		return;
 	cache_index_lookup(&v->ix, edge_block(op, i), 1, &p);
 	if (p.kind == CACHE_HOLE || MUTANT(PARTIAL_NO_UNION))

@@ -236,7 +236,8 @@ submit(struct blk *b, struct blk_io *io)
 			copy_in(r, r->w->data);
 	}
 	loop_timer_init(&r->timer, io->loop, fires);
-	loop_timer_set(&r->timer, 1000 * (1 + rng_below(&d->rng, d->cfg.delay_us_max)));
+	uint64_t us = 1 + rng_below(&d->rng, d->cfg.delay_us_max);
+	loop_timer_set(&r->timer, 1000 * us * (rng_one_in(&d->rng, d->cfg.slow) ? 50 : 1));
 }
 
 static void
@@ -259,9 +260,10 @@ drive_create(const struct drive_cfg *cfg, struct loop *const *loops, unsigned co
 	d->cfg = *cfg;
 	d->rng = cfg->seed;
 	d->events = events;
-	d->now = calloc(1, cfg->size_bytes);
-	d->durable = calloc(1, cfg->size_bytes);
-	d->stamp = calloc(cfg->size_bytes / SECTOR, sizeof *d->stamp);
+	uint64_t room = cfg->room_bytes > cfg->size_bytes ? cfg->room_bytes : cfg->size_bytes;
+	d->now = calloc(1, room);
+	d->durable = calloc(1, room);
+	d->stamp = calloc(room / SECTOR, sizeof *d->stamp);
 	ASSERT(d->now != NULL && d->durable != NULL && d->stamp != NULL);
 	list_init(&d->writes);
 	list_init(&d->requests);
@@ -293,6 +295,14 @@ drive_destroy(struct drive *d)
 	free(d->durable);
 	free(d->stamp);
 	free(d);
+}
+
+void
+drive_grow(struct drive *d, uint64_t size_bytes)
+{
+	ASSERT(size_bytes >= d->cfg.size_bytes && size_bytes <= d->cfg.room_bytes);
+	d->cfg.size_bytes = size_bytes;
+	blk_set_size(&d->b, size_bytes);
 }
 
 static bool

@@ -13,7 +13,9 @@ struct drive_cfg {
 	uint64_t size_bytes;
 	uint64_t seed;
 	uint32_t delay_us_max;
-	bool is_volatile; /* else every write is durable when it ends */
+	uint32_t slow;       /* one in so many takes fifty times as long */
+	uint64_t room_bytes; /* it may grow to; 0: it doesn't */
+	bool is_volatile;    /* else every write is durable when it ends */
 	/* one in so many, 0: never */
 	uint32_t read_error, write_error, flush_error, lie;
 };
@@ -51,6 +53,9 @@ struct drive *drive_after_crash(struct drive *d, enum loss loss, uint64_t seed,
     struct loop *const *loops, unsigned count, uint64_t *events);
 
 extern bool drive_verbose; /* each request on stderr */
+
+/* The device has more sectors from now on, of zeros. */
+void drive_grow(struct drive *d, uint64_t size_bytes);
 
 uint64_t rng_next(uint64_t *state);
 uint64_t rng_below(uint64_t *state, uint64_t n);

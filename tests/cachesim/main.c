@@ -64,6 +64,7 @@ config(uint64_t seed, bool exhaustive, struct sim_cfg *c)
 	c->store_flush_error = one_of(&r, 0, 0, 4, 10);
 	c->store_write_error = one_of(&r, 0, 0, 0, 10);
 	c->store_broken = one_of(&r, 0, 0, 0, 2);
+	c->slow = one_of(&r, 0, 0, 30, 8);
 	if (exhaustive) {
 		c->ops = 3 + (uint32_t)rng_below(&r, 8);
 		c->depth = 1;

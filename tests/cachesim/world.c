@@ -786,10 +786,12 @@ drives_new(struct world *w)
 	    .seed = rng_next(&w->rng),
 	    .delay_us_max = 1 + (uint32_t)rng_below(&w->rng, 200),
 	    .is_volatile = true,
+	    .slow = w->cfg.slow,
 	};
 	w->ssd = drive_create(&c, w->loops, w->cfg.loops, "ssd", &w->events);
 	for (unsigned i = 0; i < VOLUMES; i++) {
 		c.size_bytes = sectors[i] * 512;
+		c.room_bytes = SECTORS_MAX * 512;
 		c.seed = rng_next(&w->rng);
 		c.delay_us_max = 1 + (uint32_t)rng_below(&w->rng, 2000);
 		w->vols[i].store = drive_create(
@@ -836,6 +838,10 @@ drives_crashed(struct world *w, struct world *from, enum loss loss, uint64_t see
 		v->store = drive_after_crash(
 		    old->store, l, seed + i + 1, w->loops, w->cfg.loops, &w->events);
 		v->sectors = old->sectors;
+		if (rng_below(&w->rng, 6) == 0 && v->sectors < SECTORS_MAX - 3) {
+			v->sectors += 1 + rng_below(&w->rng, 3);
+			drive_grow(v->store, v->sectors * 512);
+		}
 		v->o = old->o;
 		/* A killed process leaves the drive's cache: nothing acknowledged is gone. */
 		memcpy(v->o.now, loss == LOSS_KILL ? old->o.now : old->o.durable, sizeof v->o.now);

@@ -32,7 +32,7 @@ struct sim_cfg {
 	uint32_t losses;     /* how many kinds of loss at each cut */
 	uint32_t cuts_max;   /* of a seed */
 	uint32_t ssd_write_error, ssd_read_error, ssd_flush_error, store_write_error,
-	    store_flush_error, lie, store_broken;
+	    store_flush_error, lie, store_broken, slow;
 	uint32_t segment_blocks, segments;
 	uint32_t weight[16]; /* of the kinds of operation */
 	uint32_t tasks;
