@@ -64,6 +64,7 @@ struct vol {
 	bool gone;
 	uint32_t users;
 	uint64_t flush_errors;
+	uint32_t changes; /* of mode, begun */
 };
 
 /* A user of a volume: one request at a time. */
@@ -76,6 +77,7 @@ struct task {
 	uint64_t floor[SECTORS_MAX]; /* a read: what was known when it began */
 	bool busy, weak;
 	enum cache_mode mode; /* when it was submitted */
+	uint32_t changes;
 	uint8_t *mem;
 	struct loop *loop;
 	enum op_kind kind;
@@ -120,26 +122,6 @@ lost(const struct world *w, const char *fmt, ...)
 }
 
 /* ---- the oracle ------------------------------------------------------------------------------- */
-
-static void
-zero_issued(struct oracle *o, uint64_t sector, uint64_t number)
-{
-	memmove(&o->zeros[sector][1], &o->zeros[sector][0], (ZEROS_KEPT - 1) * sizeof(uint64_t));
-	o->zeros[sector][0] = number;
-}
-
-/* What zeros can stand for, given that it isn't older than `floor`: the oldest such, or UINT64_MAX. */
-static uint64_t
-zero_value(const struct oracle *o, uint64_t sector, uint64_t floor)
-{
-	if (floor == 0)
-		return 0;
-	uint64_t best = UINT64_MAX;
-	for (unsigned i = 0; i < ZEROS_KEPT; i++)
-		if (o->zeros[sector][i] >= floor)
-			best = o->zeros[sector][i];
-	return best;
-}
 
 static void
 raise_to(uint64_t *p, uint64_t v)
@@ -286,7 +268,6 @@ run_idle(struct world *w, const char *what)
 static void
 call(struct world *w, void (*fn)(void *ctx), void *ctx)
 {
-	(void)w;
 	loop_sim_call(w->loops[0], fn, ctx);
 }
 
@@ -452,6 +433,8 @@ ended_change(struct task *t)
 	struct vol *v = t->vol;
 	if (t->io.result < 0)
 		return;
+	/* It may have been held until the mode was another one. */
+	t->weak |= v->weak || v->managed || v->changes != t->changes;
 	for (uint64_t i = 0; i < t->count; i++) {
 		raise_to(&v->o.now[t->first + i], t->number);
 		if (!t->weak || (t->io.flags & BLK_FUA))
@@ -525,6 +508,7 @@ submit(struct task *t, enum blk_op op, uint32_t flags)
 	memcpy(t->floor, v->o.now, sizeof t->floor);
 	t->weak = v->weak || v->managed;
 	t->mode = v->mode;
+	t->changes = v->changes;
 	t->busy = true;
 	v->users++;
 	blk_submit(cache_volume_blk(v->v), &t->io);
@@ -633,6 +617,7 @@ manage(struct task *t, enum op_kind kind)
 			break;
 		v->managed = true;
 		v->weak = true;
+		v->changes++;
 		w->waiting++;
 		if (kind == OP_EVICT)
 			cache_volume_evict(v->v, on_managed, v);

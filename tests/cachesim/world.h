@@ -23,6 +23,10 @@ struct oracle {
 	uint64_t removals; /* bumped when the volume was removed: its ids start anew */
 };
 
+void zero_issued(struct oracle *o, uint64_t sector, uint64_t number);
+/* What zeros can stand for, given that it isn't older than `floor`: the oldest such, or UINT64_MAX. */
+uint64_t zero_value(const struct oracle *o, uint64_t sector, uint64_t floor);
+
 struct sim_cfg {
 	uint64_t seed;
 	unsigned loops;
