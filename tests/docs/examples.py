@@ -33,6 +33,9 @@ RUN = {"terracectl", "echo", "cat", "ls", "grep", "socat", "jq", "iscsi-ls", "is
        "qemu-img", "mkdir", "install", "tee", "truncate", "rm", "sed", "head", "base64", "chmod", "du"}
 NOT_FAILED = (DONE, REMARKS)
 
+EVENT = ('{"id":7,"time":1795000000,"event":"raised","object":"vm1","code":"C204","severity":"failed",'
+         '"text":"the store of vm1 is gone"}')
+
 # In place of socat where it isn't installed: `socat - UNIX-CONNECT:PATH`.
 SOCAT = f"""#!{sys.executable}
 import socket, sys
@@ -136,6 +139,17 @@ class Document:
         result = subprocess.run([sys.executable, "-c", self.place.own(block.text)], timeout=60,
                                 capture_output=True, text=True, check=False)
         check(result.returncode == 0, f"{block.where}: {result.stderr}")
+
+    def try_hook(self, block):
+        """It takes an event."""
+        for line in block.lines[1:]:
+            if not self.runnable(block.where, line.removeprefix("exec ")):
+                return
+        self.counts["programs"] += 1
+        path = self.place.folder.write("work/hook", self.place.own(block.text) + "\n", 0o755)
+        result = subprocess.run([path, "raised"], input=EVENT + "\n", capture_output=True, text=True,
+                                env=self.environment(), timeout=60, check=False)
+        check(result.returncode == 0 and not result.stderr, f"{block.where}: {result}")
 
     # ---- commands ------------------------------------------------------------------------------------
 

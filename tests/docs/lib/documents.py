@@ -11,7 +11,7 @@ Markdown: the word behind a fence says what is in it.
   conf               a configuration; conf more: goes with the one before
   python, json       programs; data of an example
   text               neither
-Manual pages: a literal display is what it looks like; ".\\" elsewhere" in front of it says that it is
+Manual pages: a literal display is what it looks like ("#!" begins a hook); ".\\" elsewhere" in front of it says that it is
 not to be run.
 """
 
@@ -93,6 +93,8 @@ def manual(name, lines):
 
 
 def guess(name, number, lines):
+    if lines[0].startswith("#!"):
+        return "hook"
     first = next((line for line in lines if line.strip() and not line.startswith("#")), "")
     if first.startswith("$ "):
         return "console"

@@ -96,7 +96,7 @@ class Place:
         self.stop()
         self.folder = Folder()
         self.paths = {}
-        for name in ("srv/terrace", "etc/terrace", "run/terrace", "work", "bin"):
+        for name in ("srv/terrace", "etc/terrace", "run/terrace", "var/log", "work", "bin"):
             os.makedirs(self.folder(name))
 
     def write(self, path, text):
