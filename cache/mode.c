@@ -102,8 +102,8 @@ drop_all(struct cache_volume *v)
 	cache_zeros_drop(v);
 	cache_drop(v, 0, v->blocks, LOC_NONE);
 	cache_zeros_drop(v);
-	return v->ix.blocks == 0 && list_empty(&v->fills) && list_empty(&v->copies) &&
-	       !v->d.running;
+	return v->ix.blocks == 0 && (list_empty(&v->fills) || MUTANT(FILL_NO_CANCEL)) &&
+	       list_empty(&v->copies) && !v->d.running;
 }
 
 static void

@@ -60,11 +60,14 @@ config(uint64_t seed, bool exhaustive, struct sim_cfg *c)
 	        one_of(&r, 0, 0, 0, 1), 1},
 	};
 	c->ssd_write_error = one_of(&r, 0, 0, 0, 60);
-	c->ssd_flush_error = one_of(&r, 0, 0, 0, 20);
+	c->ssd_read_error = one_of(&r, 0, 0, 0, 50);
+	c->ssd_flush_error = one_of(&r, 0, 0, 20, 3);
 	c->store_flush_error = one_of(&r, 0, 0, 4, 10);
 	c->store_write_error = one_of(&r, 0, 0, 0, 10);
 	c->store_broken = one_of(&r, 0, 0, 0, 2);
 	c->slow = one_of(&r, 0, 0, 30, 8);
+	/* Then what was acknowledged may be gone; it must be said, or be without a witness. */
+	c->lie = rng_below(&r, 8) == 0 ? 40 : 0;
 	if (exhaustive) {
 		c->ops = 3 + (uint32_t)rng_below(&r, 8);
 		c->depth = 1;
@@ -120,6 +123,7 @@ report(void)
 	       "), operations %" PRIu64 ", sectors verified %" PRIu64 ", attached %" PRIu64
 	       ", refused %" PRIu64 "\n",
 	    t->cuts, t->deep_cuts, t->ops, t->verified, t->attaches, t->refused);
+	printf("drives that lied: %" PRIu64 " sectors lost in caches that attached\n", t->lied);
 	printf("fills %" PRIu64 ", checkpoints %" PRIu64 ", evicted %" PRIu64 ", copies %" PRIu64
 	       ", SSD errors in %" PRIu64 " lives\n",
 	    t->fills, t->checkpoints, t->evicted, t->copies, t->epochs);

@@ -47,7 +47,7 @@ struct sim_cfg {
 
 struct sim_totals {
 	uint64_t cuts, deep_cuts, ops, reads, verified, attaches, refused, epochs, reuses, copies,
-	    fills, checkpoints, evicted, destaged, events;
+	    fills, checkpoints, evicted, destaged, events, lied;
 };
 
 extern struct sim_totals totals;
