@@ -299,7 +299,7 @@ static const struct conf_key top_keys[] = {
 	CONF_TYPE_SIZE, FIELD(conf, buffer_bytes), .min = 8 * MiB, .max = 1024 * GiB},
     {"state_dir", "PATH", "/var/lib/terrace as root, else ~/.local/state/terrace", "identities and reservations",
 	CONF_TYPE_TEXT, FIELD(conf, state_dir), .text = conf_text_path, .max = 4096},
-    {"control", "PATH", "control.sock in the state directory", "control socket",
+    {"control", "PATH", "/run/terrace/control.sock as root, else control.sock in the state directory", "control socket",
 	CONF_TYPE_TEXT, FIELD(conf, control), .text = conf_text_path, .max = 108 /* sun_path */},
     {"hooks", "{ ... }", "none", "programs that are run when something happens",
 	CONF_TYPE_BLOCK, .object = &hooks_object},
