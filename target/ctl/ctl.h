@@ -110,6 +110,23 @@ void ctl_call_done(struct ctl_call *call, json_t *result);
 void ctl_call_fail(struct ctl_call *call, int code, json_t *data, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
+/*
+ * A big answer is made by a helper thread, so that this loop's other users don't wait for it: `build`
+ * runs there and returns the result, a new reference, or NULL without memory; what it looks at nobody
+ * changes meanwhile. Then, on the loop, `built` lets go of that (it may free the ctl_build), and the
+ * call ends. Embedded in what the caller allocates; must stay until `built`.
+ */
+struct ctl_build {
+	json_t *(*build)(struct ctl_build *b);
+	void (*built)(struct ctl_build *b);
+	/* private */
+	struct loop_job job;
+	struct ctl_call *call;
+	bool wanted;
+	char *text;
+};
+void ctl_call_build(struct ctl_call *call, struct loop *l, struct ctl_build *b);
+
 /* ---- the server --------------------------------------------------------------------------- */
 
 struct ctl_server;

@@ -409,6 +409,41 @@ ctl_call_fail(struct ctl_call *call, int code, json_t *data, const char *fmt, ..
 	call_answer(call, text);
 }
 
+static int
+build_work(struct loop_job *j)
+{
+	struct ctl_build *b = container_of(j, struct ctl_build, job);
+	json_t *result = b->build(b);
+
+	if (b->wanted)
+		b->text = render(call_id(b->call), "result", result);
+	else
+		json_decref(result);
+	return 0;
+}
+
+static void
+build_done(struct loop_job *j, int result)
+{
+	struct ctl_build *b = container_of(j, struct ctl_build, job);
+	struct ctl_call *call = b->call;
+	char *text = b->text;
+
+	(void)result;
+	b->built(b);
+	call_answer(call, text);
+}
+
+void
+ctl_call_build(struct ctl_call *call, struct loop *l, struct ctl_build *b)
+{
+	b->call = call;
+	b->wanted = call_id(call) != NULL && !call->gone;
+	b->text = NULL;
+	b->job = (struct loop_job){.work = build_work, .done = build_done};
+	loop_job_submit(l, &b->job);
+}
+
 /* The answer, or NULL: none, or *ret_pending. */
 static char *
 start_call(const struct rpc_env *env, const struct ctl_method *m, json_t *req, json_t *params,

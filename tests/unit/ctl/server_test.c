@@ -104,7 +104,54 @@ who(void *ctx, struct ctl_call *call, const json_t *params)
 	loop_next_turn(loop, &who_defer);
 }
 
+/* Answers that a helper thread makes: says whether it was one; a parameter may make it fail. */
+struct built {
+	struct ctl_build b;
+	bool fails;
+};
+static unsigned built_count;
+
+static json_t *
+build_it(struct ctl_build *b)
+{
+	usleep(50000);
+	return container_of(b, struct built, b)->fails ? NULL
+	                                               : json_boolean(loop_current() != loop);
+}
+
+static void
+built_it(struct ctl_build *b)
+{
+	built_count++;
+	free(container_of(b, struct built, b));
+}
+
+static void
+build(void *ctx, struct ctl_call *call, const json_t *params)
+{
+	struct built *s = calloc(1, sizeof *s);
+	(void)ctx;
+	assert_non_null(s);
+	s->fails = json_is_true(json_object_get(params, "fails"));
+	s->b = (struct ctl_build){.build = build_it, .built = built_it};
+	ctl_call_build(call, loop, &s->b);
+}
+
+static json_t *
+built(void *ctx, const json_t *params, struct ctl_failure *failure)
+{
+	(void)ctx;
+	(void)params;
+	(void)failure;
+	return json_integer(built_count);
+}
+
+static const struct ctl_param build_params[] = {
+    {"fails", CTL_BOOL, false, "no memory"}, {.name = NULL}};
+
 static const struct ctl_method methods[] = {
+    {.name = "build", .help = "built elsewhere", .params = build_params, .start = build},
+    {.name = "built", .help = "how many were built", .call = built},
     {.name = "wait", .help = "answers when released", .start = wait_call},
     {.name = "release", .help = "releases those that wait", .call = release},
     {.name = "who", .help = "who you are", .start = who},
@@ -550,6 +597,41 @@ who_waits_for_an_answer_is_not_silent(void **state)
 }
 
 static void
+scene_built(void)
+{
+	char buf[300];
+	int a = connect_client(), b = connect_client();
+	say(a, REQUEST("build") PING);
+	say(b, PING);
+	expect(b, PONG); /* nobody waits for it but who asked */
+	expect(a, RESULT("true") PONG);
+	say(a, "{\"jsonrpc\":\"2.0\",\"method\":\"build\",\"params\":{\"fails\":true},\"id\":1}\n");
+	CHECK(read_line(a, buf, sizeof buf) > 0 && strstr(buf, "out of memory") != NULL);
+	/* Nobody waits for these: a notification, and one whose client has gone. */
+	say(a, "{\"jsonrpc\":\"2.0\",\"method\":\"build\"}\n" PING);
+	expect(a, PONG);
+	say(b, REQUEST("build"));
+	close(b);
+	for (unsigned i = 0; i < 100 && strcmp(buf, "4") != 0; i++) {
+		usleep(20000);
+		say(a, REQUEST("built"));
+		CHECK(read_line(a, buf, sizeof buf) > 0);
+		if (strstr(buf, "\"result\":4,") != NULL)
+			strcpy(buf, "4");
+	}
+	CHECK(strcmp(buf, "4") == 0);
+	close(a);
+}
+
+static void
+an_answer_may_be_made_elsewhere(void **state)
+{
+	(void)state;
+	built_count = 0;
+	run_scene(scene_built);
+}
+
+static void
 scene_leave_waiting(void)
 {
 	say(connect_client(), REQUEST("wait"));
@@ -822,6 +904,7 @@ main(void)
 	    TEST(the_server_ends_with_clients),
 	    TEST(an_answer_may_come_later),
 	    TEST(a_call_goes_on_without_its_client),
+	    TEST(an_answer_may_be_made_elsewhere),
 	    TEST(calls_under_way_are_bounded),
 	    TEST(who_waits_for_an_answer_is_not_silent),
 	    TEST(a_call_outlives_the_server),
