@@ -253,6 +253,20 @@ class Document:
         check(status in NOT_FAILED, f"{block.where}: status {status}: {out}")
 
 
+def check_comparison():
+    """What is shown is found where it is printed, and missed where it isn't."""
+    printed = ["san1: OK   terrace 0.1.0, up 3 s", "LUN   SIZE  r/s", "vm1  20GiB   17", ""]
+    for shown, fits in ((printed, True), (["…"], True), (["san1: OK terrace 9.9, up 12 min", "…"], True),
+                        (["…", "vm1 20GiB -"], True), (["san1: …", "LUN SIZE r/s", "vm1 20GiB 0.5"], True),
+                        (printed[:2], False), (["…", "vm1 21GiB 17"], False), (["…", "vm2 20GiB 17"], False),
+                        ([*printed, "more"], False), (["san1: FAILED …", "…"], False),
+                        (["…", "vm1 20GiB many"], False)):
+        same(differs(shown, printed) is None, fits, f"{shown} for {printed}")
+    same(commands(["$ a \\", "  b", "c", "", "$ d |", "e"], "here"),
+         [["a b", ["c", ""]], ["d | e", []]], "commands")
+    same(programs("sudo a -x | b 'c; d' && (umask 077; e > f)"), ["a", "b", "e"], "programs")
+
+
 def compare_install():
     """What the README has built is what an installation needs."""
     with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as f:
@@ -265,6 +279,7 @@ def compare_install():
 
 
 def main():
+    check_comparison()
     compare_install()
     chosen = sys.argv[1:] or documents(ROOT)
     done = {name: Document(name).run() for name in chosen}
