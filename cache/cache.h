@@ -77,6 +77,8 @@ struct cache_tuning {
 	uint32_t free_low_segments; /* fewer free ones: clean segments are evicted */
 	uint32_t checkpoint_ms;     /* at least so often while something changes; 0: on need only */
 	uint32_t write_wait_ms;     /* a write that waits for room for so long ends in -EBUSY */
+	uint64_t index_bytes_max; /* beyond it clean data is evicted, nothing is filled, and writes
+	                             wait when nothing is clean; 0: no bound */
 	uint32_t fill_cutoff_bytes; /* reads longer than this aren't filled; 0: none are */
 };
 void cache_tuning_default(struct cache_tuning *t);
@@ -143,6 +145,8 @@ struct cache_volume_args {
 typedef void cache_open_fn(void *ctx, int result, struct cache_volume *v);
 void cache_volume_open(
     struct cache *c, const struct cache_volume_args *args, cache_open_fn *done, void *ctx);
+/* The LUN that a store's volume belongs to, open or not. 0, or -ENOENT: it has none here. */
+int cache_volume_find(struct cache *c, const char *store_identity, uint8_t ret_uuid[16]);
 /* What SCSI uses. Owned by the volume. */
 struct blk *cache_volume_blk(struct cache_volume *v);
 /* No I/O of its user in flight (asserted). Dirty data stays on the SSD, the marker on the store. */

@@ -349,6 +349,7 @@ struct cache {
 	uint64_t ver; /* last one given [1] */
 	uint64_t orders;
 	uint64_t flush_failures; /* of the SSD: what was written without FUA before may be gone */
+	bool index_full;         /* [19] */
 	bool loaded, is_void, epoch_ending, epoch_writing, stopping;
 	struct segment *segs;
 	struct cache_log logs[CF_STREAM_COUNT];

@@ -22,10 +22,7 @@ bool
 cf_all_zero(const void *p, size_t len)
 {
 	const uint8_t *b = p;
-	for (size_t i = 0; i < len; i++)
-		if (b[i] != 0)
-			return false;
-	return true;
+	return len == 0 || (b[0] == 0 && memcmp(b, b + 1, len - 1) == 0);
 }
 
 static uint32_t

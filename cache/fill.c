@@ -19,7 +19,7 @@ cache_fill_begin(struct cache_volume *v, uint64_t block, uint64_t count)
 	struct cache *c = v->c;
 	uint64_t bytes = count << CF_BLOCK_SHIFT;
 	if (count == 0 || count > cache_log_req_max(c) || bytes > BUFPOOL_BUF_MAX_BYTES ||
-	    c->is_void || c->stopping || v->shut || c->logs[CF_F].blocked ||
+	    c->is_void || c->index_full || c->stopping || v->shut || c->logs[CF_F].blocked ||
 	    cache_lock_overlaps(v, block, block + count - 1))
 		return NULL;
 	void *mem = bufpool_get(c->bufs, bytes);

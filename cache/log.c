@@ -72,12 +72,15 @@ add(struct room *m, const struct cache_req *r)
 	m->blocks += r->blocks;
 }
 
-/* A volume whose store doesn't take its data can't have the whole log [18]. */
+/* A volume whose store doesn't take its data can't have the whole log [18]; nobody gets more of the index
+ * when that is full and nothing in it is clean [19]. */
 static bool
 is_capped(const struct cache_log *l, const struct cache_volume *v)
 {
 	const struct cache *c = l->c;
 	uint64_t log = (uint64_t)c->geo.segment_count * c->geo.data_blocks;
+	if (l->stream == CF_W && c->index_full && c->space.pressure)
+		return true;
 	return l->stream == CF_W && v->d.failures > 0 && v->ix.dirty_blocks > log / 3;
 }
 

@@ -187,6 +187,15 @@ volume_ready(struct opening *o)
 	return err < 0 ? err : cache_destage_init(v);
 }
 
+static const struct cache_volrow *
+row_by_id(const struct cache *c, uint32_t id)
+{
+	for (uint32_t i = 0; i < c->vt.count; i++)
+		if (c->vt.rows[i].id == id)
+			return &c->vt.rows[i];
+	return NULL;
+}
+
 /* Does what the store remembers fit what this SSD knows? */
 static int
 judge(const struct opening *o, const struct cache_marker *m)
@@ -198,6 +207,8 @@ judge(const struct opening *o, const struct cache_marker *m)
 		return -EBUSY;
 	/* A volume that was removed, and the crash came before its marker went; one that this SSD never
 	 * had means that it is an old copy. */
+	if (o->is_new && row_by_id(o->c, m->volume) != NULL)
+		return -ENXIO; /* it has one, under another name or LUN: with its data */
 	if (o->is_new)
 		return m->volume < row->id ? 0 : -ESTALE;
 	bool fits = m->volume == row->id &&

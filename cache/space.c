@@ -120,6 +120,21 @@ any_dead(const struct cache *c)
 	return false;
 }
 
+/* Nothing is dirty and nothing sealed is left: what is in open segments has to go too. */
+static void
+close_open(struct cache *c)
+{
+	static const enum cf_stream which[] = {CF_F, CF_W};
+	LIST_FOREACH (n, &c->volumes)
+		if (container_of(n, struct cache_volume, link)->ix.dirty_blocks > 0)
+			return;
+	for (unsigned i = 0; i < 2; i++) {
+		struct cache_log *l = &c->logs[which[i]];
+		if (l->seg != LOC_NONE && !l->busy && !l->opening && c->segs[l->seg].records > 0)
+			cache_log_close(l);
+	}
+}
+
 static void
 press(struct cache *c, bool on)
 {
@@ -132,29 +147,45 @@ press(struct cache *c, bool on)
 		cache_destage_kick(container_of(n, struct cache_volume, link));
 }
 
+/* The index has a bound; what is dirty is in it all the same [19]. */
+static void
+index_look(struct cache *c)
+{
+	uint64_t bytes = 0;
+	bool was = c->index_full;
+	LIST_FOREACH (n, &c->volumes)
+		bytes += container_of(n, struct cache_volume, link)->ix.bytes;
+	c->index_full = c->tuning.index_bytes_max > 0 && bytes > c->tuning.index_bytes_max;
+	if (was && !c->index_full)
+		cache_log_kick(c);
+}
+
 static void
 space_run(struct cache *c)
 {
 	if (!c->loaded || c->stopping)
 		return;
+	index_look(c);
 	uint32_t free_count = cache_segment_free_count(c);
-	if (free_count >= c->tuning.free_low_segments) {
+	if (free_count >= c->tuning.free_low_segments && !c->index_full) {
 		press(c, false);
 		return;
 	}
-	/* What is open keeps dead units too: when nothing else is left, it is closed. */
 	if (any_dead(c) && !c->ck.running)
 		cache_checkpoint_start(c);
 	uint32_t dead = 0;
 	for (uint32_t i = 0; i < c->geo.segment_count; i++)
 		dead += cache_segment_all_dead(&c->segs[i]);
-	if (free_count + dead >= c->tuning.free_low_segments || c->space.evicting)
+	if (c->space.evicting ||
+	    (free_count + dead >= c->tuning.free_low_segments && !c->index_full))
 		return;
 	uint32_t v = victim(c);
 	if (v != LOC_NONE)
 		evict(c, v, false);
 	else
 		press(c, true);
+	if (v == LOC_NONE && (c->index_full || free_count <= 1))
+		close_open(c);
 	if (v == LOC_NONE && free_count <= 1 && (v = stranded(c)) != LOC_NONE)
 		evict(c, v, true);
 }

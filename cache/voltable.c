@@ -4,6 +4,7 @@
  */
 #include "cache/cache_priv.h"
 
+#include <errno.h>
 #include <string.h>
 
 #define FAILURES_MAX 3u
@@ -61,6 +62,18 @@ cache_voltable_write(struct cache *c, cache_done_fn *done, void *ctx)
 	cache_wait(&c->vt.next_waiters, done, ctx);
 	if (!c->vt.busy && !c->vt.retry)
 		start(c);
+}
+
+int
+cache_volume_find(struct cache *c, const char *store_identity, uint8_t ret_uuid[16])
+{
+	for (uint32_t i = 0; i < c->vt.count; i++) {
+		if (strcmp(c->vt.rows[i].store, store_identity) != 0)
+			continue;
+		memcpy(ret_uuid, c->vt.rows[i].uuid, 16);
+		return 0;
+	}
+	return -ENOENT;
 }
 
 struct cache_volrow *

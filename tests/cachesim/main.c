@@ -68,6 +68,7 @@ config(uint64_t seed, bool exhaustive, struct sim_cfg *c)
 	c->slow = one_of(&r, 0, 0, 30, 8);
 	/* Then what was acknowledged may be gone; it must be said, or be without a witness. */
 	c->lie = rng_below(&r, 8) == 0 ? 40 : 0;
+	c->index_cap = rng_below(&r, 5) == 0;
 	if (exhaustive) {
 		c->ops = 3 + (uint32_t)rng_below(&r, 8);
 		c->depth = 1;

@@ -303,6 +303,8 @@ do_attach(void *ctx)
 	a.tuning.free_low_segments = 2 + (uint32_t)rng_below(&w->rng, 2);
 	a.tuning.checkpoint_ms = (uint32_t)rng_below(&w->rng, 3) * 15;
 	a.tuning.write_wait_ms = 60000;
+	if (w->cfg.index_cap)
+		a.tuning.index_bytes_max = 8300 + rng_below(&w->rng, 400);
 	a.tuning.fill_cutoff_bytes = rng_below(&w->rng, 4) == 0 ? 0 : 1u << 20;
 	cache_attach(&a, on_attached, w);
 }

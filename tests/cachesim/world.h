@@ -41,8 +41,7 @@ struct sim_cfg {
 	uint32_t weight[16]; /* of the kinds of operation */
 	uint32_t tasks;
 	uint32_t sectors; /* part of each volume that is used */
-	bool no_modes;
-	uint32_t time_ms_max;
+	bool index_cap;   /* a small index */
 };
 
 struct sim_totals {
