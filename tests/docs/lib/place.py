@@ -96,7 +96,8 @@ class Place:
         self.stop()
         self.folder = Folder()
         self.paths = {}
-        for name in ("srv/terrace", "etc/terrace", "run/terrace", "var/log", "work", "bin"):
+        for name in ("srv/terrace", "etc/terrace", "run/terrace", "var/log",
+                     "usr/local/sbin", "work", "bin"):
             os.makedirs(self.folder(name))
 
     def write(self, path, text):
