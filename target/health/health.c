@@ -25,22 +25,6 @@ struct active {
 	int64_t since_s;
 };
 
-struct health {
-	struct loop *loop;
-	struct list active; /* in the order of being raised */
-	unsigned active_count;
-	struct ring events, history;
-	uint64_t last_id;
-	struct journal event_log, history_log;
-	struct hooks *hooks;
-	struct list waits;
-	struct loop_defer wake;
-	/* health_stop() */
-	unsigned stop_left;
-	void (*stopped)(void *ctx);
-	void *stopped_ctx;
-};
-
 /* ---- what was kept ------------------------------------------------------------------------------- */
 
 static void
@@ -306,38 +290,6 @@ health_event(struct health *h, enum health_event_kind kind, const char *object, 
 	json_decref(data);
 }
 
-/* Where to begin for `since`, and how many are lost. */
-static unsigned
-first_after(const struct health *h, uint64_t since, unsigned limit, uint64_t *ret_lost)
-{
-	unsigned i = 0, count = h->events.count;
-
-	*ret_lost = 0;
-	if (since == 0 || since > h->last_id)
-		return count > limit ? count - limit : 0;
-	if (count > 0 && ring_at(&h->events, 0)->id > since + 1)
-		*ret_lost = ring_at(&h->events, 0)->id - since - 1;
-	while (i < count && ring_at(&h->events, i)->id <= since)
-		i++;
-	return i;
-}
-
-json_t *
-health_events(const struct health *h, uint64_t since, unsigned limit)
-{
-	uint64_t lost, next = since > h->last_id ? 0 : since;
-	unsigned i = first_after(h, since, limit, &lost);
-	json_t *list = json_array();
-
-	for (; list != NULL && limit > 0 && i < h->events.count; i++, limit--) {
-		const struct ring_line *l = ring_at(&h->events, i);
-		json_array_append_new(list, json_loads(l->text, 0, NULL));
-		next = l->id;
-	}
-	return json_pack(
-	    "{s:o, s:I, s:I}", "events", list, "next", (json_int_t)next, "lost", (json_int_t)lost);
-}
-
 void
 health_wait_init(struct health_wait *w, void (*fire)(struct health_wait *w))
 {
@@ -550,27 +502,6 @@ health_state(const struct health *h)
 	return worst == HEALTH_REMARK ? "ok" : health_severity_name(worst);
 }
 
-static void
-add_json(void *ctx, const struct health_active *a)
-{
-	json_array_append_new(ctx,
-	    json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:s, s:s}", "code", a->condition->code,
-	        "name", a->condition->name, "severity",
-	        health_severity_name(a->condition->severity), "object", a->object, "since",
-	        (json_int_t)a->since_s, "sentence", a->sentence, "effect", a->condition->effect,
-	        "action", a->action != NULL ? a->action : a->condition->action));
-}
-
-json_t *
-health_json(const struct health *h)
-{
-	json_t *list = json_array();
-
-	if (list != NULL)
-		health_each(h, add_json, list);
-	return json_pack("{s:s, s:o}", "state", health_state(h), "conditions", list);
-}
-
 /* ---- history --------------------------------------------------------------------------------------- */
 
 void
@@ -592,17 +523,6 @@ health_history_add(struct health *h, const struct health_order *o)
 	}
 	journal_append(&h->history_log, text, strlen(text));
 	ring_push(&h->history, 0, text);
-}
-
-json_t *
-health_history(const struct health *h, unsigned limit)
-{
-	unsigned count = h->history.count;
-	json_t *list = json_array();
-
-	for (unsigned i = count > limit ? count - limit : 0; list != NULL && i < count; i++)
-		json_array_append_new(list, json_loads(ring_at(&h->history, i)->text, 0, NULL));
-	return list;
 }
 
 int

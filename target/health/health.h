@@ -192,6 +192,20 @@ void health_history_add(struct health *h, const struct health_order *o);
 /* [{"time", "uid", "user", "command", "result"}], oldest first: the last `limit`. */
 json_t *health_history(const struct health *h, unsigned limit);
 
+/* ---- for another thread ------------------------------------------------------------------------ */
+
+/*
+ * The same answers in two parts: what they are made of is copied here, JSON is made of the copy by
+ * any thread. NULL without memory.
+ */
+struct health_copy;
+struct health_copy *health_copy_conditions(const struct health *h);
+struct health_copy *health_copy_events(const struct health *h, uint64_t since, unsigned limit);
+struct health_copy *health_copy_history(const struct health *h, unsigned limit);
+unsigned health_copy_count(const struct health_copy *c);
+json_t *health_copy_json(const struct health_copy *c);
+void health_copy_destroy(struct health_copy *c); /* accepts NULL */
+
 /* ---- hooks ------------------------------------------------------------------------------------- */
 
 #define HEALTH_HOOKS_MAX 32u

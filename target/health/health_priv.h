@@ -100,4 +100,22 @@ void hooks_stop(struct hooks *k, void (*idle)(void *ctx), void *ctx);
  */
 int hook_check(const char *path, char *resolved, char *reason, size_t reason_cap);
 
+/* ---- health.c ------------------------------------------------------------------------------------ */
+
+struct health {
+	struct loop *loop;
+	struct list active; /* in the order of being raised */
+	unsigned active_count;
+	struct ring events, history;
+	uint64_t last_id;
+	struct journal event_log, history_log;
+	struct hooks *hooks;
+	struct list waits;
+	struct loop_defer wake;
+	/* health_stop() */
+	unsigned stop_left;
+	void (*stopped)(void *ctx);
+	void *stopped_ctx;
+};
+
 #endif
