@@ -139,8 +139,9 @@ cache_alloc(const struct cache_args *args)
 	c->tuning = args->tuning;
 	c->condition = args->condition;
 	c->ctx = args->ctx;
-	struct list *lists[] = {&c->volumes, &c->frame_waiters, &c->later, &c->tick_waiters,
-	    &c->ck.waiters, &c->ck.next_waiters, &c->vt.waiters, &c->vt.next_waiters};
+	struct list *lists[] = {&c->volumes, &c->openings, &c->frame_waiters, &c->later,
+	    &c->tick_waiters, &c->ck.waiters, &c->ck.next_waiters, &c->vt.waiters,
+	    &c->vt.next_waiters};
 	for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
 		list_init(lists[i]);
 	loop_defer_init(&c->kick_defer, kick);

@@ -353,7 +353,7 @@ struct cache {
 	bool loaded, is_void, epoch_ending, epoch_writing, stopping;
 	struct segment *segs;
 	struct cache_log logs[CF_STREAM_COUNT];
-	struct list volumes;
+	struct list volumes, openings;
 	struct cache_zero **zeros; /* by id */
 	uint32_t zeros_cap, zeros_free;
 	struct pool io_pool, op_pool, req_pool, fill_pool;

@@ -17,6 +17,7 @@
 extern const struct blk_ops cache_volume_ops;
 
 struct opening {
+	struct list link; /* in the cache, until it ends */
 	struct cache *c;
 	struct cache_volume *v; /* NULL until it is made */
 	struct cache_volume_args args;
@@ -80,6 +81,7 @@ static void
 end(struct opening *o, int result)
 {
 	struct cache_volume *v = result == 0 ? o->v : NULL;
+	list_remove(&o->link);
 	if (result < 0 && o->v != NULL) {
 		cache_destage_fini(o->v);
 		if (o->v->b.loops != NULL)
@@ -240,6 +242,15 @@ marker_got(void *ctx, int result, const struct cache_marker *m)
 	cache_voltable_write(o->c, row_written, o);
 }
 
+static bool
+is_opening(struct cache *c, const uint8_t uuid[16])
+{
+	LIST_FOREACH (n, &c->openings)
+		if (memcmp(container_of(n, struct opening, link)->args.uuid, uuid, 16) == 0)
+			return true;
+	return false;
+}
+
 static void
 refused(void *ctx, int result)
 {
@@ -287,7 +298,8 @@ cache_volume_open(
 	struct opening *o = calloc(1, sizeof *o);
 	ASSERT(o != NULL);
 	*o = (struct opening){.c = c, .args = *args, .done = done, .ctx = ctx};
-	int err = c->is_void ? -EIO : row_make(o);
+	int err = is_opening(c, args->uuid) ? -EBUSY : c->is_void ? -EIO : row_make(o);
+	list_push_back(&c->openings, &o->link);
 	if (err < 0) {
 		cache_later(c, refused, o, err);
 		return;

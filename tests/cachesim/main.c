@@ -69,6 +69,14 @@ config(uint64_t seed, bool exhaustive, struct sim_cfg *c)
 	/* Then what was acknowledged may be gone; it must be said, or be without a witness. */
 	c->lie = rng_below(&r, 8) == 0 ? 40 : 0;
 	c->index_cap = rng_below(&r, 5) == 0;
+	if (rng_below(&r, 12) == 0) {
+		/* Fills are sealed while checkpoints are written, and flushes fail. */
+		c->weight[1] = 20;
+		c->weight[6] = 6;
+		c->weight[7] = 10;
+		c->ssd_flush_error = 2;
+		c->slow = 6;
+	}
 	if (exhaustive) {
 		c->ops = 3 + (uint32_t)rng_below(&r, 8);
 		c->depth = 1;
