@@ -5,6 +5,7 @@ printed.
 """
 
 import os
+import pwd
 import re
 import socket
 import subprocess
@@ -72,6 +73,7 @@ class Place:
         text = re.sub(r"\b127\.0\.2\.(\d+)", r"192.0.2.\1", text)
         for theirs, ours in self.ports.items():
             text = re.sub(rf"\b{ours}\b", theirs, text)
+        text = re.sub(rf"\b{re.escape(pwd.getpwuid(os.geteuid()).pw_name)}: ", "root: ", text)
         return re.sub(rf"\b{re.escape(socket.gethostname())}:", f"{HOST}:", text)
 
     def create(self, path, size):
