@@ -76,7 +76,7 @@ struct cache_tuning {
 	uint32_t dirty_low_percent; /* of the log: destage begins */
 	uint32_t free_low_segments; /* fewer free ones: clean segments are evicted */
 	uint32_t checkpoint_ms;     /* at least so often while something changes; 0: on need only */
-	uint32_t write_wait_ms;     /* a write that waits for room for so long ends in -EBUSY */
+	uint32_t write_wait_ms;     /* a write that waits for room for so long ends in -EAGAIN */
 	uint64_t index_bytes_max; /* beyond it clean data is evicted, nothing is filled, and writes
 	                             wait when nothing is clean; 0: no bound */
 	uint32_t fill_cutoff_bytes; /* reads longer than this aren't filled; 0: none are */

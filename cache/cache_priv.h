@@ -214,7 +214,7 @@ void cache_log_fini(struct cache_log *l);
 void cache_log_submit(struct cache *c, enum cf_stream s, struct cache_req *r);
 void cache_log_kick(struct cache *c);
 uint32_t cache_log_req_max(const struct cache *c);
-/* Waiting longer than that: -EBUSY. */
+/* Waiting longer than that: -EAGAIN. */
 void cache_log_expire(struct cache *c);
 /* The open segment takes no more. */
 void cache_log_close(struct cache_log *l);

@@ -384,7 +384,7 @@ cache_log_expire(struct cache *c)
 	}
 	for (struct list *n; (n = list_pop_front(&all)) != NULL;) {
 		struct cache_req *r = container_of(n, struct cache_req, link);
-		r->done(r, -EBUSY);
+		r->done(r, -EAGAIN); /* BUSY, in SCSI's words */
 	}
 }
 

@@ -115,7 +115,7 @@ struct blk_io {
 
 /*
  * Errors an io can end with: -EIO (medium), -ENOSPC (thin store full), -ENODEV (store gone),
- * -EROFS, -EOPNOTSUPP, -ENOMEM. `done` runs exactly once, never before blk_submit() returns.
+ * -EROFS, -EOPNOTSUPP, -ENOMEM, -EAGAIN (a shortage that passes: a full cache). `done` runs exactly once, never before blk_submit() returns.
  * Range, alignment and flags are the caller's duty and asserted.
  */
 void blk_submit(struct blk *b, struct blk_io *io);
