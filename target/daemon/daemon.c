@@ -145,9 +145,12 @@ destroy_core(void *ctx)
 	scsi_core_destroy(d->core);
 }
 
-static void
-stop_loops(struct daemon *d)
+void
+daemon_stop_loops(struct daemon *d)
 {
+	d->ended = true;
+	if (d->answers > 0)
+		return; /* the last one comes again */
 	for (unsigned i = 0; i < d->loop_count; i++)
 		loop_stop(d->loops[i]);
 }
@@ -157,7 +160,7 @@ on_unit_destroyed(void *ctx)
 {
 	struct daemon *d = ctx;
 	if (--d->lus_left == 0)
-		daemon_end_health(d, stop_loops);
+		daemon_end_health(d, daemon_stop_loops);
 }
 
 /* On the home loop: units end on the loops, which stop when the last one is gone. */
@@ -411,6 +414,8 @@ daemon_run(const struct options *o, struct daemon_config config)
 		daemon_config_fini(&config);
 		return EXIT_FAILED;
 	}
+	list_init(&d->pins);
+	list_init(&d->retired);
 	d->options = o;
 	d->config = config;
 	d->conf = config.conf;

@@ -28,6 +28,13 @@ struct daemon_config {
 	struct conf *conf;
 };
 
+/* Keeps the configuration that runs, which a change may replace meanwhile. Embedded in its user. */
+struct daemon_pin {
+	struct list link;
+	struct daemon *daemon;
+	const struct conf *conf;
+};
+
 /* A LUN that is served, or would be if its store could be opened. */
 struct daemon_lun {
 	struct daemon *daemon;
@@ -85,7 +92,9 @@ struct daemon_objects {
 struct daemon {
 	const struct options *options;
 	struct daemon_config config;
-	const struct conf *conf; /* config.conf */
+	const struct conf *conf;   /* config.conf */
+	struct list pins, retired; /* who looks at configurations; plans whose ones are looked at */
+	uint64_t changes_adopted;  /* another number: `now` and `conf` are others */
 	struct statedir *statedir;
 	struct catalog *catalog;
 	struct loop *loops[LOOP_COUNT_MAX];
@@ -105,7 +114,9 @@ struct daemon {
 	uint64_t started_ns;
 	struct loop_watch signals;
 	int signal_fd;
+	unsigned answers; /* of the control socket that are being made */
 	bool stopping;
+	bool ended;        /* the loops stop when no answer is being made */
 	bool served;       /* the start is complete */
 	unsigned lus_left; /* being destroyed at the end */
 	struct steps steps;
@@ -120,6 +131,16 @@ int daemon_run(const struct options *o, struct daemon_config config);
 void daemon_config_fini(struct daemon_config *c);
 /* What `on` of hooks may say, NULL-terminated. First called before the loops run. */
 const char *const *daemon_event_names(void);
+
+/* Ends the loops, as soon as no answer is being made. Home loop, at the end. */
+void daemon_stop_loops(struct daemon *d);
+
+/* ---- pin.c: the running configuration for helper threads ------------------------------------------ */
+
+/* Home loop. pin->conf stays, for any thread, until daemon_unpin(). */
+void daemon_pin(struct daemon *d, struct daemon_pin *pin);
+void daemon_unpin(struct daemon_pin *pin);
+bool daemon_is_pinned(const struct daemon *d, const struct conf *conf);
 
 /* ---- lun.c: one LUN ------------------------------------------------------------------------------ */
 

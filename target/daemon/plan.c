@@ -394,6 +394,12 @@ plan_destroy(struct plan *p)
 	free(p->addresses);
 	free(p->bases);
 	iscsi_config_destroy(p->iscsi);
+	if (p->adopted && daemon_is_pinned(p->daemon, p->config.conf)) {
+		struct plan kept = {.daemon = p->daemon, .config = p->config, .adopted = true};
+		*p = kept;
+		list_push_back(&p->daemon->retired, &p->retired);
+		return;
+	}
 	daemon_config_fini(&p->config);
 	free(p);
 }
@@ -411,6 +417,7 @@ plan_adopt(struct plan *p)
 	d->config = p->config;
 	p->config = config;
 	d->conf = d->config.conf;
+	d->changes_adopted++;
 	for (unsigned i = 0; i < p->lun_count; i++)
 		if (p->luns[i].after != NULL)
 			p->luns[i].after->conf = p->luns[i].conf;

@@ -53,7 +53,8 @@ struct plan {
 	bool live;     /* a change: a file that is made is noted first */
 	bool tolerant; /* a store that can't be opened stops nothing: start with a file */
 	bool adopted;
-	char reason[1024]; /* why a step failed: one sentence */
+	struct list retired; /* only its configuration is left, which somebody still looks at */
+	char reason[1024];   /* why a step failed: one sentence */
 };
 
 /*
