@@ -65,6 +65,7 @@ enum blk_op {
 
 #define BLK_FUA (1u << 0)      /* WRITE, UNMAP, WRITE_ZEROES: durable at done */
 #define BLK_NO_UNMAP (1u << 1) /* WRITE_ZEROES: the space stays allocated */
+#define BLK_QUIET (1u << 2)    /* READ: leaves what is cached as it is; a store ignores it */
 
 /*
  * A scatter list and how its memory goes back. Small lists use `inline_iov`. Zero-initialise, or
@@ -115,7 +116,8 @@ struct blk_io {
 
 /*
  * Errors an io can end with: -EIO (medium), -ENOSPC (thin store full), -ENODEV (store gone),
- * -EROFS, -EOPNOTSUPP, -ENOMEM, -EAGAIN (a shortage that passes: a full cache). `done` runs exactly once, never before blk_submit() returns.
+ * -EROFS, -EOPNOTSUPP, -ENOMEM, -EAGAIN (a shortage that passes: a full cache). `done` runs exactly
+ * once, never before blk_submit() returns.
  * Range, alignment and flags are the caller's duty and asserted.
  */
 void blk_submit(struct blk *b, struct blk_io *io);

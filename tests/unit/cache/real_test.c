@@ -22,7 +22,8 @@
 static struct world *w;
 static struct blk *ssd, *store;
 static struct cache *cache;
-static struct cache_volume *vol;
+static struct cache_volume *vol, *open_vol;
+static const char *identity;
 static struct cache_marker marker;
 static sem_t done;
 static int last;
@@ -103,6 +104,8 @@ static void
 on_opened(void *ctx, int result, struct cache_volume *v)
 {
 	vol = v;
+	if (v != NULL)
+		open_vol = v;
 	ended(ctx, result);
 }
 
@@ -111,6 +114,7 @@ do_open(void *ctx)
 {
 	struct cache_volume_args a = {
 	    .uuid = {1}, .name = "lun", .store = store, .marker = &marker_ops};
+	a.store_identity = identity;
 	(void)ctx;
 	cache_volume_open(cache, &a, on_opened, NULL);
 }
@@ -120,6 +124,13 @@ do_close(void *ctx)
 {
 	(void)ctx;
 	cache_volume_close(vol, ended, NULL);
+}
+
+static void
+do_close_first(void *ctx)
+{
+	(void)ctx;
+	cache_volume_close(open_vol, ended, NULL);
 }
 
 static void
@@ -289,10 +300,99 @@ over_a_file(void **state)
 	unlink(path);
 }
 
+/* ---- what doesn't fit is refused [15] ---------------------------------------------------------- */
+
+static void
+begin(void)
+{
+	memset(&marker, 0, sizeof marker);
+	sem_init(&done, 0, 0);
+	w = world_real(2, false);
+	ssd = world_open(w, "ram:", SSD_BYTES, 0, 512);
+	store = world_open(w, "ram:", STORE_BYTES, 0, 512);
+	assert_int_equal(call(do_format), 0);
+	assert_int_equal(call(do_attach), 0);
+}
+
+static void
+end(void)
+{
+	assert_int_equal(call(do_detach), 0);
+	world_close(w, store);
+	world_close(w, ssd);
+	world_destroy(w);
+	sem_destroy(&done);
+}
+
+static void
+stores_of_another_time_are_refused(void **state)
+{
+	(void)state;
+	begin();
+	/* Of another cache. */
+	marker = (struct cache_marker){.present = true, .cache_uuid = {8}, .volume = 1};
+	assert_int_equal(call(do_open), -EBUSY);
+	assert_null(vol);
+	/* Of a volume that this SSD doesn't have yet: the SSD is an old copy. */
+	marker = (struct cache_marker){.present = true, .cache_uuid = {7}, .volume = 200};
+	assert_int_equal(call(do_open), -ESTALE);
+	marker.present = false;
+	assert_int_equal(call(do_open), 0);
+	struct cache_marker now = marker;
+	assert_true(now.present && now.cache_uuid[0] == 7 && now.volume > 0);
+	assert_int_equal(call(do_open), -EBUSY); /* twice */
+	assert_null(vol);
+	assert_int_equal(call(do_close_first), 0);
+	/* Another generation, and none. */
+	marker.generation = now.generation - 1;
+	assert_int_equal(call(do_open), -ESTALE);
+	marker.generation = now.generation + 1;
+	assert_int_equal(call(do_open), -ESTALE);
+	marker.present = false;
+	assert_int_equal(call(do_open), -ESTALE);
+	marker = now;
+	assert_int_equal(call(do_open), 0);
+	assert_int_equal(marker.generation, now.generation + 1);
+	assert_int_equal(call(do_close), 0);
+	end();
+}
+
+static void
+stores_that_are_not_the_volumes_are_refused(void **state)
+{
+	struct blk *other, *right;
+	(void)state;
+	begin();
+	identity = "one";
+	assert_int_equal(call(do_open), 0);
+	assert_int_equal(call(do_close), 0);
+	identity = "two";
+	assert_int_equal(call(do_open), -ENXIO);
+	identity = "one";
+	right = store;
+	other = world_open(w, "ram:", STORE_BYTES / 2, 0, 512);
+	store = other;
+	assert_int_equal(call(do_open), -EINVAL);
+	world_close(w, other);
+	/* One that has grown is taken, and keeps what it had. */
+	other = world_open(w, "ram:", STORE_BYTES * 2, 0, 512);
+	store = other;
+	assert_int_equal(call(do_open), 0);
+	assert_int_equal(blk_get_info(cache_volume_blk(vol))->size_bytes, STORE_BYTES * 2);
+	assert_int_equal(call(do_close), 0);
+	store = right;
+	assert_int_equal(call(do_open), -EINVAL);
+	world_close(w, other);
+	identity = NULL;
+	end();
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(stores_of_another_time_are_refused),
+	    cmocka_unit_test(stores_that_are_not_the_volumes_are_refused),
 	    cmocka_unit_test(over_memory),
 	    cmocka_unit_test(over_a_file),
 	};
