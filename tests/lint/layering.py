@@ -11,6 +11,7 @@ MODULES = {
     "store": ("store/", {"base", "loop"}, {"blk.h", "blk_driver.h", "fault.h", "refuse.h"}),
     # Before "cache", whose folder it is in: the first that fits is taken.
     "cache_policy": ("cache/policy/", {"base"}, {"policy.h"}),
+    "cache_ram": ("cache/ram/", {"base", "loop", "store", "cache_policy"}, {"ram_tier.h"}),
     "cache": ("cache/", {"base", "loop", "store", "cache_policy"}, {"cache.h"}),
     "scsi": ("target/scsi/", {"base", "loop", "store"}, {"scsi.h"}),
     "iscsi": ("target/iscsi/", {"base", "loop", "scsi"}, {"iscsi.h"}),
@@ -25,7 +26,8 @@ MODULES = {
 }
 # Of another module only these headers, where that is narrower than its public ones.
 ONLY = {("scsi", "store"): {"blk.h"}, ("iscsi", "scsi"): {"scsi.h"},
-        ("cache", "store"): {"blk.h", "blk_driver.h"}}
+        ("cache", "store"): {"blk.h", "blk_driver.h"},
+        ("cache_ram", "store"): {"blk.h", "blk_driver.h"}}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
 
