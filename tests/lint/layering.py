@@ -15,6 +15,7 @@ MODULES = {
     "cache": ("cache/", {"base", "loop", "store", "cache_policy"}, {"cache.h"}),
     "scsi": ("target/scsi/", {"base", "loop", "store"}, {"scsi.h"}),
     "iscsi": ("target/iscsi/", {"base", "loop", "scsi"}, {"iscsi.h"}),
+    "nbd": ("target/nbd/", {"base", "loop", "store"}, {"nbd.h"}),
     "conf": ("target/conf/", {"base"}, {"conf.h"}),
     "ctl": ("target/ctl/", {"base", "loop"}, {"ctl.h"}),
     "health": ("target/health/", {"base", "loop"}, {"health.h"}),
@@ -25,7 +26,7 @@ MODULES = {
     "bench": ("bench/", {"base", "cache_policy"}, set()),
 }
 # Of another module only these headers, where that is narrower than its public ones.
-ONLY = {("scsi", "store"): {"blk.h"}, ("iscsi", "scsi"): {"scsi.h"},
+ONLY = {("scsi", "store"): {"blk.h"}, ("iscsi", "scsi"): {"scsi.h"}, ("nbd", "store"): {"blk.h"},
         ("cache", "store"): {"blk.h", "blk_driver.h"},
         ("cache_ram", "store"): {"blk.h", "blk_driver.h"}}
 
