@@ -23,7 +23,9 @@ uint8_t
 cache_valid_mask(const struct cache_volume *v, uint64_t block)
 {
 	uint64_t left = v->row.size_bytes - (block << CF_BLOCK_SHIFT);
-	return left >= CF_BLOCK_BYTES ? 0xff : (uint8_t)((1u << (left / 512)) - 1);
+	if (left >= CF_BLOCK_BYTES)
+		return 0xff;
+	return (uint8_t)((1u << (left / 512)) - 1u);
 }
 
 /* Sectors of `block` that the request covers. What lies beyond the volume's end is never among them: the
