@@ -192,6 +192,69 @@ check_lun(struct conf_checker *c, const struct conf_lun *l)
 	}
 }
 
+/* `stores` has what the SSDs are already. */
+static void
+check_caches(struct conf_checker *c)
+{
+	const struct conf *conf = c->conf;
+	struct conf_entries ssds;
+
+	if (!conf_entries_init(c, &ssds, conf->cache_count))
+		return;
+	for (unsigned i = 0; i < conf->cache_count; i++) {
+		const struct conf_cache *x = &conf->caches[i];
+		conf_entries_add(
+		    &c->caches, (struct conf_entry){.text = x->name, .node = x->node, .order = i});
+		if (x->ssd == NULL)
+			continue;
+		if (is_memory(x->ssd)) {
+			struct conf_pos pos = conf_value_pos(x->node, "ssd", 0);
+			conf_errors_add(c->errors, &pos,
+			    "a cache keeps what was acknowledged, memory doesn't: give a device or "
+			    "a "
+			    "file on an SSD");
+		}
+		conf_entries_add(&ssds,
+		    (struct conf_entry){
+		        .text = store_path(x->ssd), .node = x->node, .key = "ssd", .order = i});
+	}
+	conf_entries_once(c, &c->caches, "cache");
+	conf_entries_once(c, &ssds, "ssd");
+	conf_entries_fini(&ssds);
+}
+
+/* The cache of a LUN, and what needs one. */
+static void
+check_lun_cache(struct conf_checker *c, const struct conf_lun *l)
+{
+	if (l->cache != NULL && l->cache[0] != '\0') {
+		struct conf_pos pos = conf_value_pos(l->node, "cache", 0);
+		const struct conf_entry *e = conf_entries_find(&c->caches, l->cache);
+		if (e == NULL)
+			conf_entries_missing(c, &c->caches, l->cache, &pos, "cache");
+		else
+			c->cache_used[e->order] = true;
+		if (l->read_only)
+			conf_errors_add(c->errors, &pos,
+			    "a LUN that is read only needs no cache, whose data couldn't go to its "
+			    "store: take cache or read_only away");
+	} else if (l->mode == CONF_MODE_NV) {
+		struct conf_pos pos = conf_value_pos(l->node, "mode", 0);
+		conf_errors_add(c->errors, &pos,
+		    "mode nv means durable on the SSD of a cache, and this LUN has none: add cache "
+		    "NAME, or say mode writethrough");
+	}
+	for (unsigned i = 0; l->store != NULL && i < c->conf->cache_count; i++) {
+		const struct conf_cache *x = &c->conf->caches[i];
+		if (x->ssd == NULL || strcmp(store_path(x->ssd), store_path(l->store)) != 0)
+			continue;
+		struct conf_pos pos = conf_value_pos(l->node, "store", 0);
+		conf_errors_add(c->errors, &pos,
+		    "%s is the SSD of cache '%s': give the LUN another store", CONF_SHOW(l->store),
+		    CONF_SHOW(x->name));
+	}
+}
+
 static const struct {
 	const char *key, *what;
 	size_t offset;
@@ -237,6 +300,7 @@ check_luns(struct conf_checker *c)
 	for (unsigned i = 0; i < conf->lun_count; i++) {
 		const struct conf_lun *l = &conf->luns[i];
 		check_lun(c, l);
+		check_lun_cache(c, l);
 		conf_entries_add(
 		    &c->luns, (struct conf_entry){.text = l->name, .node = l->node, .order = i});
 		if (l->store != NULL && !is_memory(l->store))
@@ -374,6 +438,11 @@ remark_unused(struct conf_checker *c)
 
 	if (c->errors->wrong > 0)
 		return;
+	for (unsigned i = 0; i < conf->cache_count; i++)
+		if (!c->cache_used[i])
+			conf_errors_remark(c->errors, &conf->caches[i].pos,
+			    "no lun uses cache '%s': add cache %s to one", conf->caches[i].name,
+			    conf->caches[i].name);
 	for (unsigned i = 0; i < conf->lun_count; i++)
 		if (!c->lun_used[i])
 			conf_errors_remark(c->errors, &conf->luns[i].pos,
@@ -391,12 +460,15 @@ conf_check(const struct conf *conf, struct conf_errors *errors)
 {
 	struct conf_checker c = {.conf = conf, .errors = errors};
 
+	c.cache_used = calloc(conf->cache_count + 1u, sizeof *c.cache_used);
 	c.lun_used = calloc(conf->lun_count + 1u, sizeof *c.lun_used);
 	c.portal_used = calloc(conf->portal_count + 1u, sizeof *c.portal_used);
-	if (c.lun_used == NULL || c.portal_used == NULL)
+	if (c.cache_used == NULL || c.lun_used == NULL || c.portal_used == NULL)
 		c.no_memory = true;
-	if (!c.no_memory && conf_entries_init(&c, &c.luns, conf->lun_count) &&
+	if (!c.no_memory && conf_entries_init(&c, &c.caches, conf->cache_count) &&
+	    conf_entries_init(&c, &c.luns, conf->lun_count) &&
 	    conf_entries_init(&c, &c.portals, conf->portal_count)) {
+		check_caches(&c);
 		check_luns(&c);
 		check_portals(&c);
 		check_targets(&c);
@@ -405,8 +477,10 @@ conf_check(const struct conf *conf, struct conf_errors *errors)
 		conf_check_chaps(&c, conf->discovery_chaps, conf->discovery_chap_count);
 		remark_unused(&c);
 	}
+	conf_entries_fini(&c.caches);
 	conf_entries_fini(&c.luns);
 	conf_entries_fini(&c.portals);
+	free(c.cache_used);
 	free(c.lun_used);
 	free(c.portal_used);
 	return c.no_memory ? -ENOMEM : 0;

@@ -51,12 +51,23 @@ groups_destroy(struct conf_group *groups, unsigned count)
 }
 
 static void
+caches_destroy(struct conf_cache *caches, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		free(caches[i].name);
+		free(caches[i].ssd);
+	}
+	free(caches);
+}
+
+static void
 luns_destroy(struct conf_lun *luns, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++) {
 		struct conf_lun *l = &luns[i];
 		free(l->name);
 		free(l->store);
+		free(l->cache);
 		free(l->uuid);
 		free(l->naa);
 		free(l->eui64);
@@ -101,6 +112,7 @@ conf_destroy(struct conf *c)
 {
 	if (c == NULL)
 		return;
+	caches_destroy(c->caches, c->cache_count);
 	luns_destroy(c->luns, c->lun_count);
 	portals_destroy(c->portals, c->portal_count);
 	targets_destroy(c->targets, c->target_count);
@@ -145,6 +157,47 @@ conf_owner_to_string(enum conf_owner o)
 	return words[o];
 }
 
+/* ---- modes ----------------------------------------------------------------------------------- */
+
+const char *
+conf_mode_to_string(enum conf_mode m)
+{
+	static const char *const words[] = {
+	    [CONF_MODE_DEFAULT] = "default",
+	    [CONF_MODE_NV] = "nv",
+	    [CONF_MODE_WRITETHROUGH] = "writethrough",
+	    [CONF_MODE_VOLATILE] = "volatile",
+	    [CONF_MODE_BYPASS] = "bypass",
+	};
+	ASSERT((unsigned)m < sizeof words / sizeof words[0]);
+	return words[m];
+}
+
+const char *
+conf_profile_to_string(enum conf_profile p)
+{
+	static const char *const words[] = {
+	    [CONF_PROFILE_VMWARE] = "vmware",
+	    [CONF_PROFILE_WINDOWS] = "windows",
+	    [CONF_PROFILE_DATABASE] = "database",
+	    [CONF_PROFILE_FILESERVER] = "fileserver",
+	    [CONF_PROFILE_ARCHIVE] = "archive",
+	    [CONF_PROFILE_UNCACHED] = "uncached",
+	};
+	ASSERT((unsigned)p < sizeof words / sizeof words[0]);
+	return words[p];
+}
+
+enum conf_mode
+conf_lun_mode(const struct conf_lun *l)
+{
+	if (l->mode != CONF_MODE_DEFAULT)
+		return l->mode;
+	if (l->profile == CONF_PROFILE_UNCACHED)
+		return CONF_MODE_BYPASS;
+	return l->cache != NULL ? CONF_MODE_NV : CONF_MODE_WRITETHROUGH;
+}
+
 /* ---- objects by name ------------------------------------------------------------------------- */
 
 static const struct conf_head *
@@ -171,6 +224,8 @@ conf_object_find(const struct conf *c, enum conf_kind kind, const char *target, 
 	switch (kind) {
 	case CONF_KIND_PORTAL:
 		return find(c->portals, c->portal_count, sizeof *c->portals, name);
+	case CONF_KIND_CACHE:
+		return find(c->caches, c->cache_count, sizeof *c->caches, name);
 	case CONF_KIND_LUN:
 		return find(c->luns, c->lun_count, sizeof *c->luns, name);
 	case CONF_KIND_TARGET:

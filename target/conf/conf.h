@@ -77,7 +77,24 @@ enum conf_owner {
 };
 const char *conf_owner_to_string(enum conf_owner o); /* "command line", "administrator", … */
 
-enum conf_mode { CONF_MODE_DEFAULT, CONF_MODE_WRITETHROUGH, CONF_MODE_VOLATILE };
+enum conf_mode {
+	CONF_MODE_DEFAULT, /* as the profile and the cache say: conf_lun_mode() */
+	CONF_MODE_NV,
+	CONF_MODE_WRITETHROUGH,
+	CONF_MODE_VOLATILE,
+	CONF_MODE_BYPASS,
+};
+const char *conf_mode_to_string(enum conf_mode m); /* "nv", … */
+
+enum conf_profile {
+	CONF_PROFILE_VMWARE, /* the default */
+	CONF_PROFILE_WINDOWS,
+	CONF_PROFILE_DATABASE,
+	CONF_PROFILE_FILESERVER,
+	CONF_PROFILE_ARCHIVE,
+	CONF_PROFILE_UNCACHED,
+};
+const char *conf_profile_to_string(enum conf_profile p);
 
 /*
  * Objects begin alike: where they are, the statement that says them (borrowed from the tree; NULL
@@ -90,6 +107,16 @@ struct conf_head {
 	enum conf_owner owner;
 };
 
+/* An SSD, or a file on one, that any number of LUNs use. */
+struct conf_cache {
+	struct conf_pos pos;
+	const struct conf_node *node;
+	char *name;
+	enum conf_owner owner;
+	char *ssd;           /* blk spec of a file or a block device */
+	uint64_t size_bytes; /* 0: its own; a file that doesn't exist is created with it */
+};
+
 struct conf_lun {
 	struct conf_pos pos;
 	const struct conf_node *node;
@@ -97,7 +124,9 @@ struct conf_lun {
 	enum conf_owner owner;
 	char *store;         /* blk spec: "file:PATH", "block:PATH", "lvm:VG/LV", "ram:", "null:" */
 	uint64_t size_bytes; /* 0: the store's own */
-	enum conf_mode mode;
+	char *cache;         /* name of a conf_cache; NULL: none */
+	enum conf_profile profile;
+	enum conf_mode mode; /* as written: conf_lun_mode() is what holds */
 	char *uuid, *naa, *eui64, *serial, *t10_id, *vendor, *product,
 	    *revision;         /* NULL: default */
 	uint32_t block_size;   /* 512 or 4096 */
@@ -106,6 +135,9 @@ struct conf_lun {
 	bool rotational_set;
 	int thin; /* -1: as the store can, 0, 1 */
 };
+
+/* What holds where no mode is written: the profile's, with a cache or without. Never _DEFAULT. */
+enum conf_mode conf_lun_mode(const struct conf_lun *l);
 
 enum conf_protocol { CONF_PROTOCOL_ISCSI };
 
@@ -200,6 +232,8 @@ struct conf_hook {
  */
 struct conf {
 	const struct conf_node *root; /* borrowed from the tree; NULL: of a command line */
+	struct conf_cache *caches;
+	unsigned cache_count;
 	struct conf_lun *luns;
 	unsigned lun_count;
 	struct conf_portal *portals;
@@ -303,6 +337,7 @@ int conf_recover(const char *conf_path, char *reason, size_t reason_cap);
 enum conf_kind {
 	CONF_KIND_SETTINGS, /* what isn't in an object: loops, limits, hooks, … */
 	CONF_KIND_PORTAL,
+	CONF_KIND_CACHE,
 	CONF_KIND_LUN,
 	CONF_KIND_TARGET,
 	CONF_KIND_CHAP,

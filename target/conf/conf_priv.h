@@ -276,6 +276,8 @@ struct conf_key {
 	size_t offset, aux, size;
 	uint64_t min, max;
 	const struct conf_choice *choices;
+	/* CHOICE: what holds in an object where nothing is written; `fallback` describes it. */
+	unsigned (*implied)(const void *object);
 	conf_text_fn *text;
 	const struct conf_object *object;
 };
@@ -372,8 +374,8 @@ struct conf_entries {
 struct conf_checker {
 	const struct conf *conf;
 	struct conf_errors *errors;
-	struct conf_entries luns, portals;
-	bool *lun_used, *portal_used;
+	struct conf_entries caches, luns, portals;
+	bool *cache_used, *lun_used, *portal_used;
 	bool no_memory;
 };
 

@@ -17,6 +17,7 @@
 static const char *const kinds[CONF_KIND_COUNT] = {
     [CONF_KIND_SETTINGS] = "settings",
     [CONF_KIND_PORTAL] = "portal",
+    [CONF_KIND_CACHE] = "cache",
     [CONF_KIND_LUN] = "lun",
     [CONF_KIND_TARGET] = "target",
     [CONF_KIND_CHAP] = "chap",

@@ -166,6 +166,22 @@ item_size(struct walk *w, const struct conf_key *k, unsigned idx, const void *ba
 	return one_number(w, k, idx, v < k->min || v > k->max ? NULL : size_text(buf, v));
 }
 
+/* What follows from other keys holds, said or not; it is the default of this object. */
+static int
+item_implied(
+    struct walk *w, const struct conf_key *k, unsigned idx, const void *base, const char *word)
+{
+	unsigned at = w->items->count, implied = k->implied(base);
+	const struct conf_choice *c = k->choices;
+
+	while (c->value != implied)
+		c++;
+	int rc = one(w, k, idx, word != NULL ? word : c->word);
+	if (rc == 0)
+		w->items->list[at].is_default = word == NULL || strcmp(word, c->word) == 0;
+	return rc;
+}
+
 static int
 item_choice(struct walk *w, const struct conf_key *k, unsigned idx, const void *base)
 {
@@ -175,10 +191,11 @@ item_choice(struct walk *w, const struct conf_key *k, unsigned idx, const void *
 		v = *(const bool *)field(k, base);
 	else
 		memcpy(&v, field(k, base), sizeof v);
-	for (const struct conf_choice *c = k->choices; c->word != NULL; c++)
-		if (c->value == v)
-			return one(w, k, idx, c->word);
-	return one(w, k, idx, NULL);
+	const struct conf_choice *c = k->choices;
+	while (c->word != NULL && c->value != v)
+		c++;
+	return k->implied != NULL ? item_implied(w, k, idx, base, c->word)
+	                          : one(w, k, idx, c->word);
 }
 
 static int
@@ -448,8 +465,8 @@ add_refs(struct conf_ref *to, enum conf_kind kind, const char *target, const voi
 int
 conf_refs(const struct conf *c, struct conf_ref **ret, unsigned *ret_count)
 {
-	size_t count =
-	    1u + c->portal_count + c->lun_count + c->target_count + c->discovery_chap_count;
+	size_t count = 1u + c->portal_count + c->cache_count + c->lun_count + c->target_count +
+	               c->discovery_chap_count;
 
 	for (unsigned i = 0; i < c->target_count; i++)
 		count += c->targets[i].chap_count + c->targets[i].group_count;
@@ -458,6 +475,7 @@ conf_refs(const struct conf *c, struct conf_ref **ret, unsigned *ret_count)
 		return -ENOMEM;
 	*to++ = (struct conf_ref){.kind = CONF_KIND_SETTINGS, .name = "", .object = c};
 	to = add_refs(to, CONF_KIND_PORTAL, NULL, c->portals, c->portal_count, sizeof *c->portals);
+	to = add_refs(to, CONF_KIND_CACHE, NULL, c->caches, c->cache_count, sizeof *c->caches);
 	to = add_refs(to, CONF_KIND_LUN, NULL, c->luns, c->lun_count, sizeof *c->luns);
 	to = add_refs(to, CONF_KIND_TARGET, NULL, c->targets, c->target_count, sizeof *c->targets);
 	to = add_refs(to, CONF_KIND_CHAP, NULL, c->discovery_chaps, c->discovery_chap_count,

@@ -12,6 +12,7 @@
 	                   offsetof(struct type, name) == offsetof(struct conf_head, name) &&      \
 	                   offsetof(struct type, owner) == offsetof(struct conf_head, owner),      \
 	    #type " begins as conf_head")
+HEAD_IS(conf_cache);
 HEAD_IS(conf_lun);
 HEAD_IS(conf_portal);
 HEAD_IS(conf_chap);
@@ -24,8 +25,14 @@ HEAD_IS(conf_target);
 #define GiB (1024 * MiB)
 #define SIZE_MAX_BYTES (1ull << 62)
 
-static const struct conf_choice modes[] = {
-    {"writethrough", CONF_MODE_WRITETHROUGH}, {"volatile", CONF_MODE_VOLATILE}, {NULL, 0}};
+/* The first word of a value is the one that is shown. */
+static const struct conf_choice modes[] = {{"nv", CONF_MODE_NV}, {"writeback", CONF_MODE_NV},
+    {"writethrough", CONF_MODE_WRITETHROUGH}, {"volatile", CONF_MODE_VOLATILE},
+    {"bypass", CONF_MODE_BYPASS}, {NULL, 0}};
+static const struct conf_choice profiles[] = {{"vmware", CONF_PROFILE_VMWARE},
+    {"windows", CONF_PROFILE_WINDOWS}, {"database", CONF_PROFILE_DATABASE},
+    {"fileserver", CONF_PROFILE_FILESERVER}, {"archive", CONF_PROFILE_ARCHIVE},
+    {"uncached", CONF_PROFILE_UNCACHED}, {NULL, 0}};
 static const struct conf_choice block_sizes[] = {{"512", 512}, {"4096", 4096}, {NULL, 0}};
 static const struct conf_choice protocols[] = {{"iscsi", CONF_PROTOCOL_ISCSI}, {NULL, 0}};
 static const struct conf_choice digests[] = {{"offered", false}, {"required", true}, {NULL, 0}};
@@ -34,15 +41,38 @@ static const struct conf_choice digests[] = {{"offered", false}, {"required", tr
 #define FIELD(type, field) .offset = offsetof(struct type, field), .size = sizeof(((struct type *)0)->field)
 #define ARRAY(type, field, count) .offset = offsetof(struct type, field), .aux = offsetof(struct type, count)
 
+/* ---- cache ----------------------------------------------------------------------------------- */
+
+static const struct conf_key cache_keys[] = {
+    {"ssd", "STORE", NULL, "the SSD: block:PATH, file:PATH, lvm:VG/LV, or a path",
+	CONF_TYPE_TEXT, .required = true, FIELD(conf_cache, ssd), .text = conf_text_store},
+    {"size", "SIZE", "the SSD's", "size; a file that doesn't exist is created with it and filled with zeros",
+	CONF_TYPE_SIZE, FIELD(conf_cache, size_bytes), .min = MiB, .max = SIZE_MAX_BYTES},
+};
+static const struct conf_object cache_object = {
+    "cache", "a cache", cache_keys, COUNT(cache_keys), sizeof(struct conf_cache), conf_text_name, NULL};
+
 /* ---- lun ------------------------------------------------------------------------------------- */
+
+static unsigned
+implied_mode(const void *object)
+{
+	struct conf_lun l = *(const struct conf_lun *)object;
+	l.mode = CONF_MODE_DEFAULT;
+	return conf_lun_mode(&l);
+}
 
 static const struct conf_key lun_keys[] = {
     {"store", "STORE", NULL, "where the bytes live: file:PATH, block:PATH, lvm:VG/LV, ram:, null:, or a path",
 	CONF_TYPE_TEXT, .required = true, FIELD(conf_lun, store), .text = conf_text_store},
     {"size", "SIZE", "the store's", "size; a file that doesn't exist is created with it",
 	CONF_TYPE_SIZE, FIELD(conf_lun, size_bytes), .min = 512, .max = SIZE_MAX_BYTES},
-    {"mode", "writethrough|volatile", "writethrough", "what an acknowledged write means",
-	CONF_TYPE_CHOICE, FIELD(conf_lun, mode), .choices = modes},
+    {"cache", "NAME", "none", "cache that stands in front of the store",
+	CONF_TYPE_TEXT, FIELD(conf_lun, cache), .text = conf_text_name},
+    {"profile", "vmware|windows|database|fileserver|archive|uncached", "vmware", "what uses the LUN: decides the mode where none is given",
+	CONF_TYPE_CHOICE, FIELD(conf_lun, profile), .choices = profiles},
+    {"mode", "nv|writethrough|volatile|bypass", "nv with a cache, else writethrough", "what an acknowledged write means",
+	CONF_TYPE_CHOICE, FIELD(conf_lun, mode), .choices = modes, .implied = implied_mode},
     {"uuid", "UUID", "generated", "identity, from which the others come",
 	CONF_TYPE_TEXT, FIELD(conf_lun, uuid), .text = conf_text_uuid},
     {"naa", "HEX", "from uuid", "NAA-6 designator, 32 hexadecimal digits",
@@ -279,6 +309,8 @@ static const struct conf_object limits_object = {
 /* ---- top level --------------------------------------------------------------------------------------- */
 
 static const struct conf_key top_keys[] = {
+    {"cache", "NAME { ... }", "none", "an SSD in front of LUNs",
+	CONF_TYPE_OBJECTS, ARRAY(conf, caches, cache_count), .object = &cache_object},
     {"lun", "NAME { ... }", "none", "a logical unit",
 	CONF_TYPE_OBJECTS, ARRAY(conf, luns, lun_count), .object = &lun_object},
     {"portal", "NAME { ... }", "none", "addresses to listen on",
@@ -327,6 +359,7 @@ conf_schema_object(enum conf_kind kind)
 	static const struct conf_object *const objects[CONF_KIND_COUNT] = {
 	    [CONF_KIND_SETTINGS] = &conf_schema,
 	    [CONF_KIND_PORTAL] = &portal_object,
+	    [CONF_KIND_CACHE] = &cache_object,
 	    [CONF_KIND_LUN] = &lun_object,
 	    [CONF_KIND_TARGET] = &target_object,
 	    [CONF_KIND_CHAP] = &top_chap_object,
@@ -343,9 +376,9 @@ conf_schema_object(enum conf_kind kind)
 const struct conf_option *
 conf_options(unsigned *ret_count)
 {
-	static const struct conf_object *const objects[] = {&conf_schema, &lun_object,
-	    &portal_object, &target_object, &top_group_object, &top_chap_object, &access_object,
-	    &discovery_object, &hooks_object, &limits_object};
+	static const struct conf_object *const objects[] = {&conf_schema, &cache_object,
+	    &lun_object, &portal_object, &target_object, &top_group_object, &top_chap_object,
+	    &access_object, &discovery_object, &hooks_object, &limits_object};
 	static struct conf_option options[OPTIONS_MAX];
 	unsigned count = 0;
 

@@ -313,6 +313,8 @@ conf_text(const struct conf *c)
 
 	for (unsigned i = 0; rc == 0 && i < c->portal_count; i++)
 		rc = print_object(&p, CONF_KIND_PORTAL, (const void *)&c->portals[i], 0);
+	for (unsigned i = 0; rc == 0 && i < c->cache_count; i++)
+		rc = print_object(&p, CONF_KIND_CACHE, (const void *)&c->caches[i], 0);
 	for (unsigned i = 0; rc == 0 && i < c->lun_count; i++)
 		rc = print_object(&p, CONF_KIND_LUN, (const void *)&c->luns[i], 0);
 	for (unsigned i = 0; rc == 0 && i < c->target_count; i++)

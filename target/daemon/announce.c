@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/text.h"
+#include "daemon/caches.h"
 #include "daemon/daemon.h"
 
 void
@@ -40,8 +41,7 @@ announce_luns(const struct daemon *d)
 			continue;
 		}
 		text_format_size(blk_get_info(l->blk)->size_bytes, size, sizeof size);
-		printf("  %-12s %9s  %-12s %s%s\n", l->name, size,
-		    l->conf->mode == CONF_MODE_VOLATILE ? "volatile" : "writethrough",
+		printf("  %-12s %9s  %-12s %s%s\n", l->name, size, daemon_lun_mode(l),
 		    daemon_is_memory(l->conf->store) ? l->conf->store : l->canonical,
 		    l->conf->read_only ? " (read-only)" : "");
 	}

@@ -409,6 +409,13 @@ put_identity(struct catalog *c, MDB_txn *txn, const struct catalog_key *k, const
 	return err;
 }
 
+static void
+serial_from_uuid(struct catalog_identity *id)
+{
+	for (size_t i = 0; i < 8; i++)
+		snprintf(id->serial + 2 * i, 3, "%02x", id->uuid[i]);
+}
+
 /* A random UUID (RFC 9562, version 4); the serial number is its first half. */
 static int
 new_identity(struct catalog_identity *id, int64_t now_s)
@@ -417,8 +424,7 @@ new_identity(struct catalog_identity *id, int64_t now_s)
 		return -EIO;
 	id->uuid[6] = (id->uuid[6] & 0x0f) | 0x40;
 	id->uuid[8] = (id->uuid[8] & 0x3f) | 0x80;
-	for (size_t i = 0; i < 8; i++)
-		snprintf(id->serial + 2 * i, 3, "%02x", id->uuid[i]);
+	serial_from_uuid(id);
 	id->size_bytes = 0;
 	id->created_s = now_s;
 	id->fresh = true;
@@ -511,6 +517,28 @@ catalog_lu_find(struct catalog *c, const char *key, struct catalog_identity *ret
 	mdb_txn_abort(txn);
 	if (err == 0)
 		*ret = id;
+	return err;
+}
+
+int
+catalog_lu_adopt(
+    struct catalog *c, const char *key, const uint8_t uuid[16], uint64_t size_bytes, int64_t now_s)
+{
+	struct catalog_identity id = {.created_s = now_s};
+	struct catalog_key k;
+	MDB_txn *txn;
+
+	memcpy(id.uuid, uuid, sizeof id.uuid);
+	serial_from_uuid(&id);
+	int err = catalog_make_key(key, 'n', &k);
+	if (err == 0)
+		err = catalog_errno(mdb_txn_begin(c->env, NULL, 0, &txn));
+	if (err < 0)
+		return err;
+	err = put_identity(c, txn, &k, key, &id, size_bytes);
+	if (err == 0)
+		return catalog_errno(mdb_txn_commit(txn));
+	mdb_txn_abort(txn);
 	return err;
 }
 

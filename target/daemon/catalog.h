@@ -61,6 +61,12 @@ int catalog_lu_identities(struct catalog *c, struct catalog_identity_request *li
     int64_t now_s, unsigned *ret_failed);
 /* The identity that a store was given. Blocking. 0, -ENOENT, -EINVAL, … */
 int catalog_lu_find(struct catalog *c, const char *key, struct catalog_identity *ret);
+/*
+ * The store is this LUN, whatever the catalogue knew of it: its cache outranks the catalogue. The serial
+ * number is the one that the uuid was given with. Blocking. As above.
+ */
+int catalog_lu_adopt(
+    struct catalog *c, const char *key, const uint8_t uuid[16], uint64_t size_bytes, int64_t now_s);
 /* Forgets identity and reservations of a store that is served no more. Blocking. 0, -ENOENT, … */
 int catalog_lu_forget(struct catalog *c, const char *key);
 

@@ -11,6 +11,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "daemon/caches.h"
 
 #define PATIENCE_NS (20 * 1000000000ull) /* then the answer comes without the end of what went */
 
@@ -70,14 +71,22 @@ listen_failed_done(struct change *c, int rc)
 	undo(c);
 }
 
+/* Stores are open, and caches in front of them. */
 static void
-open_done(struct change *c, int rc)
+make(struct change *c)
 {
 	struct plan *p = c->plan;
-	if (rc == 0) {
-		c->units_made = true;
-		rc = plan_make(p);
+	for (unsigned i = 0; i < p->lun_count; i++) {
+		const struct daemon_lun *l = p->luns[i].after;
+		if (l != NULL && l != p->luns[i].before && l->blk != NULL && l->why != NULL)
+			(void)change_fail(c, CTL_FAILED, "%s", l->why);
 	}
+	if (c->code != 0) {
+		undo(c);
+		return;
+	}
+	c->units_made = true;
+	int rc = plan_make(p);
 	if (rc < 0) {
 		(void)change_fail(c, CTL_FAILED, "%s", p->reason);
 		undo(c);
@@ -90,6 +99,34 @@ open_done(struct change *c, int rc)
 		return;
 	}
 	commit(c);
+}
+
+static void
+attached(void *ctx, int result)
+{
+	(void)result; /* the LUN says why */
+	change_release(ctx);
+}
+
+static void
+open_done(struct change *c, int rc)
+{
+	struct plan *p = c->plan;
+	if (rc < 0) {
+		(void)change_fail(c, CTL_FAILED, "%s", p->reason);
+		undo(c);
+		return;
+	}
+	c->after_waits = make;
+	change_hold(c);
+	for (unsigned i = 0; i < p->lun_count; i++) {
+		struct daemon_lun *l = p->luns[i].after;
+		if (l == NULL || l == p->luns[i].before || l->blk == NULL)
+			continue;
+		change_hold(c);
+		daemon_lun_attach(l, attached, c);
+	}
+	change_release(c);
 }
 
 static int
@@ -270,7 +307,7 @@ close_done(struct change *c, int rc)
 }
 
 static void
-units_gone(struct change *c)
+volumes_gone(struct change *c)
 {
 	/* A store that was watched has a timer here; files and identities are the worker's. */
 	for (unsigned i = 0; c->units_made && i < c->plan->lun_count; i++) {
@@ -281,6 +318,22 @@ units_gone(struct change *c)
 		l->blk = NULL;
 	}
 	change_work(c, close_work, close_done);
+}
+
+static void
+units_gone(struct change *c)
+{
+	struct plan *p = c->plan;
+	c->after_waits = volumes_gone;
+	change_hold(c);
+	for (unsigned i = 0; i < p->lun_count; i++) {
+		struct daemon_lun *l = p->luns[i].after;
+		if (l == NULL || l == p->luns[i].before || l->volume == NULL)
+			continue;
+		change_hold(c);
+		daemon_lun_detach(l, l->volume_is_new, attached, c);
+	}
+	change_release(c);
 }
 
 static void

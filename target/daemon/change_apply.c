@@ -11,6 +11,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "daemon/caches.h"
 #include "daemon/change_priv.h"
 
 #define RETRY_NS 100000000ull
@@ -18,6 +19,7 @@
 
 static void late(struct change *c);
 static void await_sizes(struct change *c);
+static void sizes_there(struct change *c);
 
 static void
 on_retry(struct loop_timer *t)
@@ -102,6 +104,17 @@ change_read_only(struct change *c)
 	return 0;
 }
 
+/* In its own time: what it means is the same for initiators. */
+static void
+change_modes(struct change *c)
+{
+	for (unsigned i = 0; i < c->plan->lun_count; i++) {
+		const struct plan_lun *pl = &c->plan->luns[i];
+		if (pl->after != NULL && pl->after == pl->before)
+			daemon_lun_follow_mode(pl->after);
+	}
+}
+
 static int
 change_limits(struct change *c)
 {
@@ -131,7 +144,8 @@ static bool
 targets_differ(const struct change *c)
 {
 	for (unsigned i = 0; i < c->diff->count; i++)
-		if (c->diff->list[i].kind != CONF_KIND_LUN)
+		if (c->diff->list[i].kind != CONF_KIND_LUN &&
+		    c->diff->list[i].kind != CONF_KIND_CACHE)
 			return true;
 	return false;
 }
@@ -167,6 +181,7 @@ show(struct change *c)
 	if (rc == 0)
 		rc = change_views(c);
 	if (rc == 0) {
+		change_modes(c);
 		change_release(c);
 		return;
 	}
@@ -179,7 +194,7 @@ show(struct change *c)
 /* ---- what goes ------------------------------------------------------------------------------------------ */
 
 static void
-units_ended(struct change *c)
+volumes_closed(struct change *c)
 {
 	struct plan *p = c->plan;
 	/* The stores close with their objects. */
@@ -193,6 +208,41 @@ units_ended(struct change *c)
 			*pl = (struct plan_lun){0};
 	}
 	late(c);
+}
+
+/* Where the store isn't behind this cache any more, all that the cache has goes to it. */
+static bool
+leaves_cache(const struct plan_lun *pl)
+{
+	const struct daemon_lun *l = pl->before;
+	return pl->after == NULL || pl->after->conf->cache == NULL ||
+	       strcmp(pl->after->conf->cache, l->cache->name) != 0 ||
+	       strcmp(pl->after->conf->store, l->conf->store) != 0;
+}
+
+static void
+volume_closed(void *ctx, int result)
+{
+	struct change *c = ctx;
+	if (result < 0)
+		change_remark(c, "what a cache has couldn't go to its store, and stays there (%s)",
+		    strerror(-result));
+	change_release(c);
+}
+
+static void
+units_ended(struct change *c)
+{
+	c->after_waits = volumes_closed;
+	change_hold(c);
+	for (unsigned i = 0; i < c->plan->lun_count; i++) {
+		struct plan_lun *pl = &c->plan->luns[i];
+		if (pl->before == NULL || pl->before == pl->after || pl->before->volume == NULL)
+			continue;
+		change_hold(c);
+		daemon_lun_detach(pl->before, leaves_cache(pl), volume_closed, c);
+	}
+	change_release(c);
 }
 
 static void
@@ -269,9 +319,8 @@ late_show(struct change *c)
 }
 
 static void
-late_done(struct change *c, int rc)
+late_units(struct change *c)
 {
-	(void)rc;
 	c->after_waits = await_sizes;
 	change_hold(c);
 	for (unsigned i = 0; i < c->plan->lun_count; i++) {
@@ -279,7 +328,6 @@ late_done(struct change *c, int rc)
 		char reason[1024];
 		if (!pl->late)
 			continue;
-		daemon_lun_take(pl->after, pl->trial);
 		if (pl->after->why == NULL &&
 		    daemon_lun_create_unit(pl->after, reason, sizeof reason) < 0)
 			end_failed_unit(c, pl->after, reason);
@@ -287,6 +335,32 @@ late_done(struct change *c, int rc)
 			change_remark(c, "%s: it is tried again from time to time", pl->after->why);
 	}
 	late_show(c);
+	change_release(c);
+}
+
+static void
+late_attached(void *ctx, int result)
+{
+	(void)result; /* the LUN says why */
+	change_release(ctx);
+}
+
+static void
+late_done(struct change *c, int rc)
+{
+	(void)rc;
+	c->after_waits = late_units;
+	change_hold(c);
+	for (unsigned i = 0; i < c->plan->lun_count; i++) {
+		const struct plan_lun *pl = &c->plan->luns[i];
+		if (!pl->late)
+			continue;
+		daemon_lun_take(pl->after, pl->trial);
+		if (pl->after->why != NULL)
+			continue;
+		change_hold(c);
+		daemon_lun_attach(pl->after, late_attached, c);
+	}
 	change_release(c);
 }
 
@@ -306,15 +380,36 @@ late(struct change *c)
 
 /* The watch over the stores sees a new size within a second or so: the answer comes after that. */
 static void
-await_sizes(struct change *c)
+failed_closed(struct change *c)
 {
-	uint64_t now = loop_now_ns(c->daemon->loops[0]);
-	bool all = true;
-	if (loop_timer_armed(&c->retry))
-		return; /* late_show() comes again */
 	for (unsigned i = 0; i < c->plan->lun_count; i++)
 		if (c->plan->luns[i].late && c->plan->luns[i].after->lu == NULL)
 			daemon_lun_undo(c->plan->luns[i].after);
+	sizes_there(c);
+}
+
+static void
+await_sizes(struct change *c)
+{
+	if (loop_timer_armed(&c->retry))
+		return; /* late_show() comes again */
+	c->after_waits = failed_closed;
+	change_hold(c);
+	for (unsigned i = 0; i < c->plan->lun_count; i++) {
+		struct daemon_lun *l = c->plan->luns[i].after;
+		if (!c->plan->luns[i].late || l->lu != NULL || l->volume == NULL)
+			continue;
+		change_hold(c);
+		daemon_lun_detach(l, l->volume_is_new, volume_closed, c);
+	}
+	change_release(c);
+}
+
+static void
+sizes_there(struct change *c)
+{
+	uint64_t now = loop_now_ns(c->daemon->loops[0]);
+	bool all = true;
 	for (unsigned i = 0; i < c->plan->lun_count; i++) {
 		const struct plan_lun *pl = &c->plan->luns[i];
 		all = all &&
@@ -323,7 +418,7 @@ await_sizes(struct change *c)
 	if (c->waited_ns == 0)
 		c->waited_ns = now;
 	if (!all && now - c->waited_ns < SIZE_WAIT_NS) {
-		again_later(c, await_sizes);
+		again_later(c, sizes_there);
 		return;
 	}
 	if (!all)

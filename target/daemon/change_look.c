@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "daemon/caches.h"
 #include "daemon/change_priv.h"
 
 json_t *
@@ -65,6 +66,12 @@ change_describe(struct change *c)
 		const struct conf_change *ch = &c->diff->list[i];
 		if (json_array_append_new(c->changes, describe_one(ch)) < 0)
 			return change_no_memory(c);
+		if (ch->kind == CONF_KIND_CACHE) {
+			char text[300];
+			snprintf(text, sizeof text,
+			    "cache %s changes at the next start of terraced", ch->name);
+			json_array_append_new(c->restart, ctl_string(text));
+		}
 		for (unsigned k = 0; ch->kind == CONF_KIND_SETTINGS && k < ch->key_count; k++) {
 			char text[300];
 			if (!is_for_restart(ch->keys[k].key))
@@ -91,6 +98,15 @@ change_restart(const struct daemon *d)
 	const char *dir = d->conf->state_dir != NULL ? d->conf->state_dir : "";
 	if (strcmp(dir, e->state_dir != NULL ? e->state_dir : "") != 0)
 		json_array_append_new(list, json_string("state_dir"));
+	bool caches = d->conf->cache_count != d->cache_count;
+	for (unsigned i = 0; !caches && i < d->conf->cache_count; i++) {
+		const struct conf_cache *x = &d->conf->caches[i];
+		const struct daemon_cache *is = daemon_cache_find(d, x->name);
+		caches =
+		    is == NULL || strcmp(is->spec, x->ssd) != 0 || is->size_bytes != x->size_bytes;
+	}
+	if (caches)
+		json_array_append_new(list, json_string("cache"));
 	const char *control = d->conf->control != NULL ? d->conf->control : "";
 	if (strcmp(control, e->control != NULL ? e->control : "") != 0)
 		json_array_append_new(list, json_string("control"));

@@ -91,6 +91,7 @@ struct change_engine {
 		struct daemon_lun *lun, *trial;
 	} * reopen;
 	unsigned reopen_count, reopen_waits;
+	void (*reopen_next)(struct change_engine *e); /* when nothing is waited for */
 };
 
 /* ---- change_new.c --------------------------------------------------------------------------------- */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "daemon/caches.h"
 #include "daemon/control.h"
 
 #define HEAD(o) ((const struct conf_head *)(const void *)(o))
@@ -167,15 +168,13 @@ lun_json(const struct daemon *d, const struct daemon_lun *l, bool stats)
 
 	if (l->lu != NULL)
 		text_format_uuid(l->id.uuid, uuid);
-	json_t *o =
-	    json_pack("{s:o, s:o, s:I, s:i, s:s, s:s, s:b, s:s, s:o}", "name", ctl_string(l->name),
-	        "store", ctl_string(l->canonical != NULL ? l->canonical : l->conf->store),
-	        "size_bytes", (json_int_t)(info != NULL ? info->size_bytes : l->conf->size_bytes),
-	        "block_bytes", (int)l->conf->block_size, "mode",
-	        l->conf->mode == CONF_MODE_VOLATILE ? "volatile" : "writethrough", "state",
-	        lun_state(l), "read_only", l->conf->read_only, "uuid",
-	        l->conf->uuid != NULL ? l->conf->uuid : uuid, "why",
-	        ctl_string(l->why != NULL ? l->why : ""));
+	json_t *o = json_pack("{s:o, s:o, s:I, s:i, s:s, s:s, s:b, s:s, s:o}", "name",
+	    ctl_string(l->name), "store",
+	    ctl_string(l->canonical != NULL ? l->canonical : l->conf->store), "size_bytes",
+	    (json_int_t)(info != NULL ? info->size_bytes : l->conf->size_bytes), "block_bytes",
+	    (int)l->conf->block_size, "mode", daemon_lun_mode(l), "state", lun_state(l),
+	    "read_only", l->conf->read_only, "uuid", l->conf->uuid != NULL ? l->conf->uuid : uuid,
+	    "why", ctl_string(l->why != NULL ? l->why : ""));
 	if (o != NULL && stats && l->lu != NULL) {
 		struct scsi_lu_stats st;
 		scsi_lu_get_stats(l->lu, &st);

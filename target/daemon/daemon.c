@@ -10,6 +10,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "daemon/caches.h"
 #include "daemon/change.h"
 #include "daemon/plan.h"
 
@@ -315,7 +316,8 @@ on_signal(struct loop_watch *w)
 
 	while (read(d->signal_fd, &si, sizeof si) == (ssize_t)sizeof si) {
 		if (si.ssi_signo == SIGHUP) {
-			change_reload(d);
+			if (d->changes != NULL)
+				change_reload(d);
 			continue;
 		}
 		if (d->stopping) {
@@ -328,6 +330,11 @@ on_signal(struct loop_watch *w)
 		    si.ssi_signo);
 		change_engine_stop(d->changes, on_changes_stopped, d);
 	}
+		if (d->changes == NULL) { /* while caches are attached: the start ends then */
+			log_info("daemon", "signal %u: ending", si.ssi_signo);
+			d->stopping = true;
+			continue;
+		}
 }
 
 static int
@@ -385,6 +392,7 @@ static const struct step start_steps[] = {
     {"watch over what runs", daemon_open_monitor, daemon_close_monitor},
     {"be ready for changes", open_changes, close_changes},
     {"open the control socket", daemon_open_control, daemon_close_control},
+    {"open the caches", daemon_open_caches, daemon_close_caches},
     {"listen", daemon_listen, NULL},
 };
 

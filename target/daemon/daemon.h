@@ -29,6 +29,11 @@ struct daemon_config {
 };
 
 /* Keeps the configuration that runs, which a change may replace meanwhile. Embedded in its user. */
+struct cache_volume;
+struct daemon_cache;
+struct daemon_marker;
+struct lun_detach;
+
 struct daemon_pin {
 	struct list link;
 	struct daemon *daemon;
@@ -39,12 +44,18 @@ struct daemon_pin {
 struct daemon_lun {
 	struct daemon *daemon;
 	char *name;
-	const struct conf_lun *conf; /* in the running configuration: another one after a change */
-	struct blk *blk;             /* NULL: its store couldn't be opened */
-	struct scsi_lu *lu;          /* NULL: no unit (store not open, or ending): not served */
-	char *canonical;             /* the store's, or "ram:NAME": key of its identity */
-	char *why;                   /* it isn't served: one sentence, else NULL */
-	bool created;                /* its file was made by this start or change */
+	const struct conf_lun *conf;  /* in the running configuration: another one after a change */
+	struct blk *blk;              /* the store; NULL: it couldn't be opened */
+	struct daemon_marker *marker; /* of the open store */
+	struct daemon_cache *cache;   /* with `volume` */
+	struct cache_volume *volume;  /* in front of the store; NULL: none */
+	struct lun_detach *detaching; /* waits for a change of mode */
+	bool mode_changes;
+	bool volume_is_new; /* the cache didn't know it before */
+	struct scsi_lu *lu; /* NULL: no unit (store not open, or ending): not served */
+	char *canonical;    /* the store's, or "ram:NAME": key of its identity */
+	char *why;          /* it isn't served: one sentence, else NULL */
+	bool created;       /* its file was made by this start or change */
 	struct catalog_identity id;
 	void *reservations; /* from before, until the unit has them */
 	size_t reservations_len;
@@ -92,7 +103,7 @@ struct daemon_objects {
 struct daemon {
 	const struct options *options;
 	struct daemon_config config;
-	const struct conf *conf;   /* config.conf */
+	const struct conf *conf; /* config.conf */
 	struct list pins, retired; /* who looks at configurations; plans whose ones are looked at */
 	uint64_t changes_adopted;  /* another number: `now` and `conf` are others */
 	struct statedir *statedir;
@@ -105,6 +116,8 @@ struct daemon {
 	struct scsi_core *core;
 	struct iscsi_config *iscsi_config;
 	struct iscsi_server *iscsi;
+	struct daemon_cache **caches; /* as at the start */
+	unsigned cache_count;
 	struct change_engine *changes;
 	struct ctl_server *ctl;
 	struct health *health;

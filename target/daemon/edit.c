@@ -80,6 +80,8 @@ nth(const struct conf *c, enum conf_kind kind, unsigned n, const struct conf_tar
 {
 	*ret_target = NULL;
 	switch (kind) {
+	case CONF_KIND_CACHE:
+		return n < c->cache_count ? (const struct conf_head *)&c->caches[n] : NULL;
 	case CONF_KIND_LUN:
 		return n < c->lun_count ? (const struct conf_head *)&c->luns[n] : NULL;
 	case CONF_KIND_PORTAL:

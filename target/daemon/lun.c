@@ -10,7 +10,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "daemon/daemon.h"
+#include "daemon/caches.h"
 
 /* ---- the object ----------------------------------------------------------------------------------- */
 
@@ -57,10 +57,11 @@ daemon_lun_destroy(struct daemon_lun *l)
 {
 	if (l == NULL)
 		return;
-	ASSERT(l->lu == NULL);
+	ASSERT(l->lu == NULL && l->volume == NULL);
 	if (l->blk != NULL)
 		blk_set_events(l->blk, NULL, NULL);
 	blk_close(l->blk);
+	daemon_marker_destroy(l->marker);
 	free(l->reservations);
 	free(l->canonical);
 	free(l->why);
@@ -92,7 +93,8 @@ on_blk_event(void *ctx, enum blk_event ev)
 	case BLK_EVENT_COUNT:
 		break;
 	}
-	if (l->lu != NULL)
+	/* Behind a cache the LUN goes on: what the SSD has is served, what is new waits there. */
+	if (l->lu != NULL && (l->volume == NULL || ev == BLK_EVENT_SIZE))
 		scsi_lu_blk_event(l->lu, ev);
 }
 
@@ -138,7 +140,8 @@ open_store(struct daemon_lun *l, char *reason, size_t cap)
 	    .spec = c->store,
 	    .size_bytes = c->size_bytes,
 	    .flags = (c->read_only ? BLK_OPEN_READ_ONLY : 0u) |
-	             (c->mode == CONF_MODE_VOLATILE ? BLK_OPEN_VOLATILE : 0u) |
+	             (c->cache == NULL && conf_lun_mode(c) == CONF_MODE_VOLATILE ? BLK_OPEN_VOLATILE
+	                                                                         : 0u) |
 	             (c->size_bytes > 0 && !c->read_only ? BLK_OPEN_CREATE : 0u) |
 	             (d->options->unsafe_fs ? BLK_OPEN_UNSAFE_FS : 0u) | BLK_OPEN_WATCH_LATER,
 	    .block_bytes = c->block_size,
@@ -170,6 +173,40 @@ check_store(const struct daemon_lun *l, char *reason, size_t cap)
 	return -EINVAL;
 }
 
+/* Whose newest data is in a cache isn't served without it. */
+static int
+check_marker(struct daemon_lun *l, char *reason, size_t cap)
+{
+	const struct daemon *d = l->daemon;
+	struct cache_marker m;
+	char uuid[37], undo[4200];
+	int rc = daemon_marker_create(l->daemon, l->canonical, &l->marker);
+
+	if (rc == 0)
+		rc = daemon_marker_read(l->marker, &m);
+	if (rc < 0) {
+		snprintf(reason, cap,
+		    "LUN %s: whether the newest data of %s is in a cache can't be told: %s",
+		    l->name, l->canonical, rc == -EINVAL ? "the mark is damaged" : strerror(-rc));
+		return rc;
+	}
+	if (!m.present || l->conf->cache != NULL)
+		return 0;
+	text_format_uuid(m.cache_uuid, uuid);
+	const char *name = uuid;
+	for (unsigned i = 0; i < d->cache_count; i++)
+		if (d->caches[i]->identity.is_known &&
+		    memcmp(d->caches[i]->identity.uuid, m.cache_uuid, 16) == 0)
+			name = d->caches[i]->name;
+	daemon_marker_describe(l->marker, undo, sizeof undo);
+	snprintf(reason, cap,
+	    "LUN %s: %s has its newest data in cache %s, and isn't served without it: add cache "
+	    "NAME "
+	    "to the LUN; if the SSD is lost, this gives up what it had and the store hasn't: %s",
+	    l->name, l->canonical, name, undo);
+	return -EUCLEAN;
+}
+
 int
 daemon_lun_open(struct daemon_lun *l, char *reason, size_t cap)
 {
@@ -189,6 +226,8 @@ daemon_lun_open(struct daemon_lun *l, char *reason, size_t cap)
 			rc = -ENOMEM;
 		}
 	}
+	if (rc == 0)
+		rc = check_marker(l, reason, cap);
 	free(l->why);
 	l->why = rc < 0 ? strdup(reason) : NULL;
 	if (rc < 0)
@@ -199,11 +238,14 @@ daemon_lun_open(struct daemon_lun *l, char *reason, size_t cap)
 void
 daemon_lun_take(struct daemon_lun *l, struct daemon_lun *trial)
 {
-	ASSERT(l->blk == NULL && l->lu == NULL && trial->lu == NULL);
+	ASSERT(l->blk == NULL && l->lu == NULL && trial->lu == NULL && trial->volume == NULL);
+	daemon_marker_destroy(l->marker);
 	free(l->canonical);
 	free(l->why);
 	free(l->reservations);
 	l->blk = trial->blk;
+	l->marker = trial->marker;
+	trial->marker = NULL;
 	l->canonical = trial->canonical;
 	l->why = trial->why;
 	l->created = trial->created;
@@ -226,9 +268,11 @@ daemon_lun_fail(struct daemon_lun *l, const char *reason)
 void
 daemon_lun_undo(struct daemon_lun *l)
 {
-	ASSERT(l->lu == NULL);
+	ASSERT(l->lu == NULL && l->volume == NULL);
 	blk_close(l->blk);
 	l->blk = NULL;
+	daemon_marker_destroy(l->marker);
+	l->marker = NULL;
 	if (l->created)
 		(void)unlink(daemon_lun_file(l->conf->store));
 	l->created = false;
@@ -336,7 +380,8 @@ int
 daemon_lun_create_unit(struct daemon_lun *l, char *reason, size_t cap)
 {
 	const struct conf_lun *c = l->conf;
-	const struct blk_info *info = blk_get_info(l->blk);
+	struct blk *front = daemon_lun_front(l);
+	const struct blk_info *info = blk_get_info(front);
 	struct scsi_lu_args args = {
 	    .name = c->name,
 	    .serial = c->serial != NULL ? c->serial : l->id.serial,
@@ -352,8 +397,8 @@ daemon_lun_create_unit(struct daemon_lun *l, char *reason, size_t cap)
 	        c->rotational_set ? c->rotational : (info->caps & BLK_CAP_ROTATIONAL) != 0,
 	    .thin = c->thin < 0 ? (info->caps & BLK_CAP_UNMAP) != 0 : c->thin > 0,
 	    .sanitize = c->sanitize,
-	    .volatile_cache = c->mode == CONF_MODE_VOLATILE,
-	    .blk = l->blk,
+	    .volatile_cache = (info->caps & BLK_CAP_VOLATILE) != 0,
+	    .blk = front,
 	};
 	ASSERT(l->lu == NULL && l->blk != NULL);
 	int rc = identity(l, &args, reason, cap);

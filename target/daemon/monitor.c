@@ -274,7 +274,7 @@ look_at_users(struct monitor *m)
 	}
 	for (unsigned l = 0; l < d->now.lun_count; l++) {
 		const struct daemon_lun *lun = d->now.luns[l];
-		if (users[l] != NULL && lun->conf->mode == CONF_MODE_VOLATILE)
+		if (users[l] != NULL && conf_lun_mode(lun->conf) == CONF_MODE_VOLATILE)
 			health_raise(d->health, HEALTH_STORE_VOLATILE, lun->name,
 			    "%s uses %s, which is volatile", users[l], lun->name);
 		else

@@ -28,6 +28,8 @@ enum {
 	OPT_LOOPS,
 	OPT_MODE,
 	OPT_OPEN,
+	OPT_SSD,
+	OPT_PROFILE,
 	OPT_USER,
 	OPT_CONFIG,
 	OPT_CHECK,
@@ -49,6 +51,8 @@ static const struct option long_options[] = {
     {"mode", required_argument, NULL, OPT_MODE},
     {"open", no_argument, NULL, OPT_OPEN},
     {"user", required_argument, NULL, OPT_USER},
+    {"ssd", required_argument, NULL, OPT_SSD},
+    {"profile", required_argument, NULL, OPT_PROFILE},
     {"config", required_argument, NULL, OPT_CONFIG},
     {"check", no_argument, NULL, OPT_CHECK},
     {"unsafe-fs", no_argument, NULL, OPT_UNSAFE_FS},
@@ -63,7 +67,7 @@ static const struct option long_options[] = {
 };
 
 static const char help_text[] =
-    "Usage: terraced --lun SPEC... [options]\n"
+    "Usage: terraced --lun SPEC... [--ssd PATH[:SIZE]] [options]\n"
     "       terraced --config FILE [options]\n"
     "Serves files, block devices and memory as LUNs over iSCSI.\n"
     "\n"
@@ -73,8 +77,15 @@ static const char help_text[] =
     "  --lun null:SIZE      reads zeros, forgets writes\n"
     "                       numbers are given in order, from 0; SIZE as 512MiB, 10GiB, 2TiB or "
     "bytes\n"
-    "  --mode MODE          writethrough (default): a write is durable before it is answered;\n"
-    "                       volatile: as a disk with a volatile write cache, flushes honoured\n"
+    "  --ssd PATH[:SIZE]    a cache in front of the LUNs: an empty block device, or a file on an\n"
+    "                       SSD, which is created and filled with zeros when SIZE is given\n"
+    "  --mode MODE          nv (default with --ssd; also: writeback): a write is durable on the "
+    "SSD\n"
+    "                       before it is answered; writethrough (default without): on the store;\n"
+    "                       volatile: as a disk with a volatile write cache, flushes honoured;\n"
+    "                       bypass: nothing is cached\n"
+    "  --profile NAME       what uses the LUNs: vmware (default), windows, database, fileserver,\n"
+    "                       archive, uncached; decides the mode where none is given\n"
     "  --config FILE        everything from a configuration file, see terrace.conf(5)\n"
     "  --check              only check the configuration\n"
     "\n"
@@ -112,6 +123,7 @@ struct parse {
 	bool open, name_given, any_direct;
 };
 
+	enum conf_profile profile;
 __attribute__((format(printf, 1, 2))) static int
 usage(const char *fmt, ...)
 {
@@ -177,7 +189,7 @@ path_of(const char *spec)
  * is a path, and so is what has a '/' behind the last colon.
  */
 static int
-split_spec(const char *spec, char **ret_store, uint64_t *ret_size)
+split_spec(const char *option, const char *spec, char **ret_store, uint64_t *ret_size)
 {
 	const char *path = path_of(spec), *colon = strrchr(path, ':');
 
@@ -190,19 +202,18 @@ split_spec(const char *spec, char **ret_store, uint64_t *ret_size)
 	}
 	int rc = text_parse_size(colon + 1, ret_size);
 	if (rc == -ERANGE)
-		return usage("--lun %s: the size is larger than any store", spec);
+		return usage("%s %s: the size is larger than any store", option, spec);
 	if (rc < 0 && is_memory(spec))
-		return usage(
-		    "--lun %s: what follows the colon is no size; write it as in %.*s:512MiB", spec,
-		    (int)(colon - spec), spec);
+		return usage("%s %s: what follows the colon is no size; write it as in %.*s:512MiB",
+		    option, spec, (int)(colon - spec), spec);
 	if (rc < 0)
-		return usage("--lun %s: there is no such file, and what follows the last colon is "
+		return usage("%s %s: there is no such file, and what follows the last colon is "
 		             "no size; write it as 512MiB, 10GiB, 2TiB or bytes",
-		    spec);
+		    option, spec);
 	if (*ret_size == 0)
-		return usage("--lun %s: a LUN has a size other than 0", spec);
+		return usage("%s %s: its size is to be other than 0", option, spec);
 	if (*ret_size % 512 != 0)
-		return usage("--lun %s: the size is no multiple of 512 bytes", spec);
+		return usage("%s %s: the size is no multiple of 512 bytes", option, spec);
 	*ret_store = copy(spec);
 	(*ret_store)[colon - spec + (is_memory(spec) ? 1 : 0)] = '\0';
 	return -1;
@@ -215,7 +226,7 @@ add_lun(struct parse *p, const char *spec)
 	char *store = NULL;
 	uint64_t size = 0;
 
-	int status = split_spec(spec, &store, &size);
+	int status = split_spec("--lun", spec, &store, &size);
 	if (status >= 0)
 		return status;
 	if (p->conf->lun_count == LUNS_MAX) {
@@ -241,6 +252,32 @@ add_lun(struct parse *p, const char *spec)
 static int
 add_user(struct parse *p, char *arg)
 {
+/* One cache, for all LUNs. */
+static int
+set_ssd(struct parse *p, const char *spec)
+{
+	char *store = NULL;
+	uint64_t size = 0;
+
+	if (p->conf->cache_count > 0)
+		return usage(
+		    "--ssd is given twice: one cache serves all LUNs; several need --config");
+	if (is_memory(spec))
+		return usage(
+		    "--ssd %s: a cache keeps what was acknowledged, memory doesn't; give a "
+		    "device or a file on an SSD",
+		    spec);
+	int status = split_spec("--ssd", spec, &store, &size);
+	if (status >= 0)
+		return status;
+	p->conf->caches = grow(NULL, 0, sizeof *p->conf->caches);
+	p->conf->cache_count = 1;
+	p->conf->caches[0].name = copy("ssd");
+	p->conf->caches[0].ssd = store;
+	p->conf->caches[0].size_bytes = size;
+	return -1;
+}
+
 	char *colon = strchr(arg, ':'), *secret, reason[400];
 	struct conf_target *t = p->target;
 
@@ -324,6 +361,15 @@ is_loopback(const char *listen)
 /* One group for the CHAP users, or the open target. */
 static int
 finish_direct(struct parse *p)
+static void
+finish_lun(const struct parse *p, struct conf_lun *l)
+{
+	l->mode = p->mode;
+	l->profile = p->profile;
+	if (p->conf->cache_count > 0)
+		l->cache = copy(p->conf->caches[0].name);
+}
+
 {
 	struct conf_target *t = p->target;
 
@@ -337,7 +383,11 @@ finish_direct(struct parse *p)
 		return usage(
 		    "--open admits everybody, --user asks for a password: give one of them");
 	for (unsigned i = 0; i < p->conf->lun_count; i++)
-		p->conf->luns[i].mode = p->mode;
+		finish_lun(p, &p->conf->luns[i]);
+	if (p->mode == CONF_MODE_NV && p->conf->cache_count == 0)
+		return usage(
+		    "--mode nv means durable on the SSD of a cache, and there is none: give "
+		    "--ssd PATH:SIZE, or --mode writethrough");
 	for (unsigned i = 0; i < p->portal->listen_count; i++) {
 		const char *l = p->portal->listen[i];
 		if (is_loopback(l))
@@ -388,14 +438,32 @@ number(const char *option, const char *arg, uint64_t min, uint64_t max, unsigned
 static int
 set_mode(struct parse *p, const char *arg)
 {
-	if (strcmp(arg, "writethrough") == 0)
-		p->mode = CONF_MODE_WRITETHROUGH;
-	else if (strcmp(arg, "volatile") == 0)
-		p->mode = CONF_MODE_VOLATILE;
-	else
-		return usage("--mode %s: the modes are writethrough and volatile", arg);
 	p->any_direct = true;
-	return -1;
+	for (unsigned i = CONF_MODE_NV; i <= CONF_MODE_BYPASS; i++) {
+		if (strcmp(arg, conf_mode_to_string((enum conf_mode)i)) != 0 &&
+		    (i != CONF_MODE_NV || strcmp(arg, "writeback") != 0))
+			continue;
+		p->mode = (enum conf_mode)i;
+		return -1;
+	}
+	return usage(
+	    "--mode %s: the modes are nv (or writeback), writethrough, volatile and bypass", arg);
+}
+
+static int
+set_profile(struct parse *p, const char *arg)
+{
+	p->any_direct = true;
+	for (unsigned i = CONF_PROFILE_VMWARE; i <= CONF_PROFILE_UNCACHED; i++) {
+		if (strcmp(arg, conf_profile_to_string((enum conf_profile)i)) != 0)
+			continue;
+		p->profile = (enum conf_profile)i;
+		return -1;
+	}
+	return usage(
+	    "--profile %s: the profiles are vmware, windows, database, fileserver, archive "
+	    "and uncached",
+	    arg);
 }
 
 /* Options that describe what is served; they exclude --config. */
@@ -409,6 +477,12 @@ direct_option(struct parse *p, int opt, char *arg)
 	case OPT_NAME:
 		return set_name(p, arg);
 	case OPT_LISTEN:
+	case OPT_SSD:
+		return set_ssd(p, arg);
+	case OPT_MODE:
+		return set_mode(p, arg);
+	case OPT_PROFILE:
+		return set_profile(p, arg);
 		return add_listen(p, arg);
 	case OPT_OPEN:
 		p->open = true;
@@ -505,19 +579,18 @@ options_parse(int argc, char **argv, struct options *ret)
 		if (opt != '?' && optarg != NULL && optarg[0] == '\0')
 			status = usage("--%s: its argument is empty", long_options[idx].name);
 		else if (opt == OPT_LUN || opt == OPT_NAME || opt == OPT_LISTEN ||
-		         opt == OPT_OPEN || opt == OPT_USER)
+		         opt == OPT_OPEN || opt == OPT_USER || opt == OPT_SSD || opt == OPT_MODE ||
+		         opt == OPT_PROFILE)
 			status = direct_option(&p, opt, optarg);
-		else if (opt == OPT_MODE)
-			status = set_mode(&p, optarg);
 		else
 			status = process_option(&p, opt, optarg);
 	}
 	if (status < 0 && optind < argc)
 		status = usage("unexpected '%s'; stores are given with --lun", argv[optind]);
 	if (status < 0 && ret->config_file != NULL && p.any_direct)
-		status = usage(
-		    "--config says what is served; --lun, --name, --listen, --mode, --open and "
-		    "--user don't go with it");
+		status =
+		    usage("--config says what is served; --lun, --ssd, --name, --listen, --mode, "
+		          "--profile, --open and --user don't go with it");
 	if (status < 0 && ret->check_only && ret->config_file == NULL)
 		status = usage("--check needs --config");
 	if (status < 0 && ret->config_file == NULL)

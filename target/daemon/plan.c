@@ -41,15 +41,17 @@ same_text(const char *a, const char *b)
 static bool
 same_unit(const struct conf_lun *a, const struct conf_lun *b)
 {
-	bool a_volatile = a->mode == CONF_MODE_VOLATILE, b_volatile = b->mode == CONF_MODE_VOLATILE;
-	return same_text(a->store, b->store) && a_volatile == b_volatile &&
-	       a->block_size == b->block_size && a->physical_exponent == b->physical_exponent &&
-	       a->removable == b->removable && a->rotational == b->rotational &&
-	       a->rotational_set == b->rotational_set && a->sanitize == b->sanitize &&
-	       a->thin == b->thin && same_text(a->uuid, b->uuid) && same_text(a->naa, b->naa) &&
-	       same_text(a->eui64, b->eui64) && same_text(a->serial, b->serial) &&
-	       same_text(a->t10_id, b->t10_id) && same_text(a->vendor, b->vendor) &&
-	       same_text(a->product, b->product) && same_text(a->revision, b->revision);
+	bool a_volatile = conf_lun_mode(a) == CONF_MODE_VOLATILE;
+	bool b_volatile = conf_lun_mode(b) == CONF_MODE_VOLATILE;
+	return same_text(a->store, b->store) && same_text(a->cache, b->cache) &&
+	       a_volatile == b_volatile && a->block_size == b->block_size &&
+	       a->physical_exponent == b->physical_exponent && a->removable == b->removable &&
+	       a->rotational == b->rotational && a->rotational_set == b->rotational_set &&
+	       a->sanitize == b->sanitize && a->thin == b->thin && same_text(a->uuid, b->uuid) &&
+	       same_text(a->naa, b->naa) && same_text(a->eui64, b->eui64) &&
+	       same_text(a->serial, b->serial) && same_text(a->t10_id, b->t10_id) &&
+	       same_text(a->vendor, b->vendor) && same_text(a->product, b->product) &&
+	       same_text(a->revision, b->revision);
 }
 
 /* A store that was opened for reading only can't be written to without opening it again. */
@@ -75,6 +77,13 @@ plan_size(struct plan *p, struct plan_lun *pl)
 		return 0;
 	text_format_size(c->size_bytes, want, sizeof want);
 	text_format_size(is, have, sizeof have);
+	if (pl->before->volume != NULL)
+		return refuse(p, -EINVAL,
+		    "LUN %s has %s, and a cache, with which it grows at the next start of terraced "
+		    "only: write size %s into its configuration file and restart, or take the "
+		    "cache "
+		    "away first (terracectl lun set %s cache --default)",
+		    c->name, have, want, c->name);
 	if (daemon_is_memory(c->store))
 		return refuse(p, -EINVAL,
 		    "LUN %s: memory keeps its size (%s): delete the LUN and create it again",
@@ -395,7 +404,8 @@ plan_destroy(struct plan *p)
 	free(p->bases);
 	iscsi_config_destroy(p->iscsi);
 	if (p->adopted && daemon_is_pinned(p->daemon, p->config.conf)) {
-		struct plan kept = {.daemon = p->daemon, .config = p->config, .adopted = true};
+		struct plan kept = {
+		    .daemon = p->daemon, .config = p->config, .adopted = true};
 		*p = kept;
 		list_push_back(&p->daemon->retired, &p->retired);
 		return;

@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "daemon/caches.h"
 #include "daemon/change_priv.h"
 
 #define REOPEN_NS (5 * 1000000000ull)
@@ -20,7 +21,7 @@ arm(struct change_engine *e)
 }
 
 static void
-ended(struct change_engine *e)
+closed(struct change_engine *e)
 {
 	for (unsigned i = 0; i < e->reopen_count; i++) {
 		if (e->reopen[i].lun->lu == NULL)
@@ -36,12 +37,40 @@ ended(struct change_engine *e)
 }
 
 static void
-shown(void *ctx)
+released(struct change_engine *e)
 {
-	struct change_engine *e = ctx;
 	ASSERT(e->reopen_waits > 0);
 	if (--e->reopen_waits == 0)
-		ended(e);
+		e->reopen_next(e);
+}
+
+static void
+shown(void *ctx)
+{
+	released(ctx);
+}
+
+/* Of a volume: the LUN says why it failed. */
+static void
+volume_done(void *ctx, int result)
+{
+	(void)result;
+	released(ctx);
+}
+
+static void
+ended(struct change_engine *e)
+{
+	e->reopen_next = closed;
+	e->reopen_waits = 1;
+	for (unsigned i = 0; i < e->reopen_count; i++) {
+		struct daemon_lun *l = e->reopen[i].lun;
+		if (l->lu != NULL || l->volume == NULL)
+			continue;
+		e->reopen_waits++;
+		daemon_lun_detach(l, false, volume_done, e);
+	}
+	released(e);
 }
 
 static bool
@@ -132,17 +161,15 @@ end_failed_unit(struct change_engine *e, struct daemon_lun *l, const char *reaso
 }
 
 static void
-reopen_done(struct loop_job *j, int result)
+make_units(struct change_engine *e)
 {
-	struct change_engine *e = container_of(j, struct change_engine, reopen_job);
 	bool any = false;
-	(void)result;
+	e->reopen_next = ended;
 	e->reopen_waits = 1; /* a count of our own */
 	for (unsigned i = 0; i < e->reopen_count; i++) {
 		struct daemon_lun *l = e->reopen[i].lun;
 		char reason[1024];
-		daemon_lun_take(l, e->reopen[i].trial);
-		if (l->blk == NULL || l->why != NULL || is_double(e->daemon, l))
+		if (l->blk == NULL || l->why != NULL)
 			continue;
 		if (daemon_lun_create_unit(l, reason, sizeof reason) < 0) {
 			end_failed_unit(e, l, reason);
@@ -154,7 +181,25 @@ reopen_done(struct loop_job *j, int result)
 	}
 	if (any)
 		show(e);
-	shown(e);
+	released(e);
+}
+
+static void
+reopen_done(struct loop_job *j, int result)
+{
+	struct change_engine *e = container_of(j, struct change_engine, reopen_job);
+	(void)result;
+	e->reopen_next = make_units;
+	e->reopen_waits = 1;
+	for (unsigned i = 0; i < e->reopen_count; i++) {
+		struct daemon_lun *l = e->reopen[i].lun;
+		daemon_lun_take(l, e->reopen[i].trial);
+		if (l->blk == NULL || l->why != NULL || is_double(e->daemon, l))
+			continue;
+		e->reopen_waits++;
+		daemon_lun_attach(l, volume_done, e);
+	}
+	released(e);
 }
 
 static void

@@ -20,7 +20,8 @@ MODULES = {
     "ctl": ("target/ctl/", {"base", "loop"}, {"ctl.h"}),
     "health": ("target/health/", {"base", "loop"}, {"health.h"}),
     "daemon": ("target/daemon/",
-               {"base", "loop", "store", "scsi", "iscsi", "conf", "ctl", "health"}, set()),
+               {"base", "loop", "store", "cache", "scsi", "iscsi", "conf", "ctl", "health"},
+               set()),
     # Clients of the control socket: of the target only what is known without a daemon.
     "tools": ("tools/", {"base", "health"}, set()),
     "bench": ("bench/", {"base", "cache_policy"}, set()),

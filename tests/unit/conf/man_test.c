@@ -117,7 +117,7 @@ the_sample_with_all_its_examples(void **state)
 		line += line != NULL;
 	}
 	expect_right(f, text, false);
-	assert_int_equal(f->conf->lun_count, 5);
+	assert_int_equal(f->conf->lun_count, 7);
 	assert_int_equal(f->conf->target_count, 2);
 	assert_int_equal(f->conf->limit_count, 2);
 	free(text);
@@ -129,6 +129,7 @@ static const struct {
 	const char *object, *section;
 } sections[] = {
     {"", ".Sh TOP LEVEL\n"},
+    {"cache", ".Sh CACHE\n"},
     {"lun", ".Sh LUN\n"},
     {"portal", ".Sh PORTAL\n"},
     {"target", ".Sh TARGET\n"},

@@ -250,7 +250,39 @@ modes_hold_for_all_luns(void **state)
 	accept("--lun", "ram:1MiB");
 	assert_int_not_equal(o.conf->luns[0].mode, CONF_MODE_VOLATILE);
 	options_fini(&o);
-	refuse("writethrough and volatile", "--lun", "ram:1MiB", "--mode", "writeback");
+	refuse("nv (or writeback), writethrough, volatile and bypass", "--lun", "ram:1MiB",
+	    "--mode", "fast");
+	refuse("there is none: give --ssd", "--lun", "ram:1MiB", "--mode", "nv");
+	refuse("there is none: give --ssd", "--lun", "ram:1MiB", "--mode", "writeback");
+}
+
+static void
+an_ssd_is_for_all_luns(void **state)
+{
+	(void)state;
+	accept("--lun", "ram:1MiB", "--ssd", "/no/such.ssd:2GiB", "--lun", "ram:2MiB");
+	assert_int_equal(o.conf->cache_count, 1);
+	assert_string_equal(o.conf->caches[0].ssd, "/no/such.ssd");
+	assert_int_equal(o.conf->caches[0].size_bytes, 2ull << 30);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_string_equal(o.conf->luns[i].cache, o.conf->caches[0].name);
+		assert_int_equal(conf_lun_mode(&o.conf->luns[i]), CONF_MODE_NV);
+	}
+	options_fini(&o);
+	accept("--lun", "ram:1MiB", "--ssd", "/no/such.ssd", "--profile", "uncached");
+	assert_int_equal(conf_lun_mode(&o.conf->luns[0]), CONF_MODE_BYPASS);
+	options_fini(&o);
+	accept("--lun", "ram:1MiB", "--ssd", "/no/such.ssd", "--mode", "writeback");
+	assert_int_equal(conf_lun_mode(&o.conf->luns[0]), CONF_MODE_NV);
+	options_fini(&o);
+	accept("--lun", "ram:1MiB", "--profile", "database");
+	assert_int_equal(conf_lun_mode(&o.conf->luns[0]), CONF_MODE_WRITETHROUGH);
+	options_fini(&o);
+	refuse("--ssd is given twice", "--lun", "ram:1MiB", "--ssd", "/a", "--ssd", "/b");
+	refuse("memory doesn't", "--lun", "ram:1MiB", "--ssd", "ram:1GiB");
+	refuse("no size", "--lun", "ram:1MiB", "--ssd", "/no/such.ssd:2GB");
+	refuse("the profiles are", "--lun", "ram:1MiB", "--profile", "fast");
+	refuse("don't go with it", "--config", "/x", "--ssd", "/a");
 }
 
 /* ---- who may reach it -------------------------------------------------------------------------------- */
@@ -588,6 +620,7 @@ main(void)
 	    cmocka_unit_test(the_kind_of_store_may_be_said),
 	    cmocka_unit_test(ram_is_memory_whatever_files_there_are),
 	    cmocka_unit_test(modes_hold_for_all_luns),
+	    cmocka_unit_test(an_ssd_is_for_all_luns),
 	    cmocka_unit_test(loopback_needs_neither_password_nor_name),
 	    cmocka_unit_test(elsewhere_a_password_or_open_is_needed),
 	    cmocka_unit_test(elsewhere_a_name_is_needed),

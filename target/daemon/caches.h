@@ -1,0 +1,90 @@
+/*
+ * The caches of a configuration: their SSDs, and the volumes of LUNs in them. A cache is attached at the
+ * start and detached at the end; LUNs come to it and leave it at any time between.
+ *
+ * Thread rule: home loop; where it says blocking, on a worker or before the loops run.
+ */
+#ifndef DAEMON_CACHES_H
+#define DAEMON_CACHES_H
+
+#include "cache/cache.h"
+#include "daemon/daemon.h"
+
+struct daemon_cache {
+	struct daemon *daemon;
+	char *name;
+	char *spec;                      /* of the SSD */
+	uint64_t size_bytes;             /* as configured; 0: its own */
+	struct blk *ssd;                 /* NULL: it couldn't be opened */
+	struct cache *cache;             /* NULL: not attached */
+	char *why;                       /* it isn't attached: one sentence */
+	bool created;                    /* its file was made by this start */
+	bool is_new;                     /* it has to be formatted */
+	char *details[CACHE_COND_COUNT]; /* of conditions that hold; else NULL */
+	struct {
+		bool is_known;
+		uint8_t uuid[16];
+	} identity;
+};
+
+/*
+ * Steps of the start. The home loop runs for them, alone: caches are attached, volumes opened. A cache
+ * that can't be attached, or a LUN that can't have its volume, stops a start from the command line; with
+ * a configuration file it isn't served, and says why.
+ */
+int daemon_open_caches(void *daemon);
+void daemon_close_caches(void *daemon);
+
+/* NULL: there was none of the name at the start. */
+struct daemon_cache *daemon_cache_find(const struct daemon *d, const char *name);
+
+/* ---- cache_ssd.c ----------------------------------------------------------------------------------- */
+
+/*
+ * Blocking. Opens the SSD: c->ssd, c->created, c->is_new. A file is made and filled with zeros, with
+ * progress. 0 or -errno with a sentence: what is there is no cache and isn't empty, can't be durable,
+ * has holes, is in use, …; -EINTR: a signal to end came while it was filled. Nothing that was there is
+ * overwritten.
+ */
+int daemon_ssd_open(struct daemon_cache *c, char *reason, size_t cap);
+/* Blocking. Closes it; a file that this start made, and that has no cache yet, is removed. */
+void daemon_ssd_close(struct daemon_cache *c, bool undo);
+
+/* ---- cache_marker.c: which cache has a store's newest data ------------------------------------------ */
+
+/* Owned by whoever made it; outlives the volume that uses it. */
+struct daemon_marker;
+
+/* Blocking. Of the store of this canonical name. 0 or -ENOMEM. */
+int daemon_marker_create(struct daemon *d, const char *store, struct daemon_marker **ret);
+void daemon_marker_destroy(struct daemon_marker *m); /* no call under way; accepts NULL */
+extern const struct cache_marker_ops daemon_marker_ops;
+/* Blocking. 0 (m->present tells whether there is one), -EINVAL: damaged; -errno. */
+int daemon_marker_read(const struct daemon_marker *m, struct cache_marker *ret);
+/* How a person takes it away, giving up what the store lacks. */
+void daemon_marker_describe(const struct daemon_marker *m, char *buf, size_t cap);
+/* True if it isn't with the store but in the state directory: another host doesn't see it. */
+bool daemon_marker_is_local(const struct daemon_marker *m);
+
+/* ---- cache_lun.c: the volume of a LUN ------------------------------------------------------------------ */
+
+/*
+ * Opens the volume of a LUN whose store is open and that has a cache; l->volume from then on. `done` may
+ * be called at once. 0 or -errno, with a sentence that is l->why.
+ */
+void daemon_lun_attach(struct daemon_lun *l, void (*done)(void *ctx, int result), void *ctx);
+/*
+ * The LUN has no unit. Without a volume nothing happens. `remove`: all of its data goes to the store
+ * and the cache forgets it; when that fails it stays in the cache, and result and l->why tell.
+ */
+void daemon_lun_detach(
+    struct daemon_lun *l, bool remove, void (*done)(void *ctx, int result), void *ctx);
+/* What the unit uses: the volume, or the store. */
+struct blk *daemon_lun_front(const struct daemon_lun *l);
+/* What holds: of the volume, or of the configuration. "nv", … */
+const char *daemon_lun_mode(const struct daemon_lun *l);
+enum cache_mode daemon_cache_mode(enum conf_mode m);
+/* The volume has another mode than the configuration says: it is changed, in its own time. */
+void daemon_lun_follow_mode(struct daemon_lun *l);
+
+#endif
