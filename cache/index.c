@@ -205,13 +205,20 @@ struct build {
 	unsigned count;
 };
 
+/* `e` goes on where `p` ends. */
+static bool
+continues(const struct cache_ext *p, const struct cache_ext *e)
+{
+	uint32_t loc = (e->flags & CACHE_EXT_ZERO) ? p->loc : p->loc + (e->first - p->first);
+	return p->last + 1u == e->first && p->ver == e->ver && p->flags == e->flags &&
+	       p->mask == 0xff && e->mask == 0xff && e->loc == loc;
+}
+
 static void
 build_add(struct build *b, struct cache_ext e)
 {
 	struct cache_ext *p = b->count > 0 ? &b->ext[b->count - 1] : NULL;
-	if (p != NULL && p->last + 1u == e.first && p->ver == e.ver && p->flags == e.flags &&
-	    p->mask == 0xff && e.mask == 0xff &&
-	    e.loc == ((e.flags & CACHE_EXT_ZERO) ? p->loc : p->loc + (e.first - p->first))) {
+	if (p != NULL && continues(p, &e)) {
 		p->last = e.last;
 		return;
 	}
@@ -269,13 +276,85 @@ chunk_store(struct cache_index *ix, uint64_t c, const struct build *b)
 	page->dirty += (uint32_t)(n->dirty > 0) - (uint32_t)was_dirty;
 }
 
+/* First extent of `ch` that ends at or after `at`; ch->count: none. */
+static unsigned
+ext_index(const struct chunk *ch, unsigned at)
+{
+	unsigned lo = 0, hi = ch->count;
+	while (lo < hi) {
+		unsigned mid = (lo + hi) / 2;
+		if (ch->ext[mid].last < at)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+static unsigned
+dirty_of(const struct cache_ext *e)
+{
+	return (e->flags & CACHE_EXT_DIRTY) ? e->last - e->first + 1u : 0;
+}
+
+static void
+dirty_set(struct cache_index *ix, uint64_t c, struct chunk *ch, unsigned dirty)
+{
+	struct cache_page *page = ix->pages[c >> PAGE_SHIFT];
+	page->dirty += (uint32_t)(dirty > 0) - (uint32_t)(ch->dirty > 0);
+	ch->dirty = (uint16_t)dirty;
+}
+
+/*
+ * The usual changes, in place: an extent takes exactly the place of another one, or of nothing and there
+ * is room. False: it is neither.
+ */
+static bool
+chunk_put_short(struct cache_index *ix, uint64_t c, const struct cache_ext *with,
+    cache_index_gone_fn *gone, void *ctx)
+{
+	struct chunk *ch = chunk_get(ix, c);
+	if (ch == NULL)
+		return false;
+	unsigned i = ext_index(ch, with->first), blocks = with->last - with->first + 1u;
+	struct cache_ext *e = &ch->ext[i];
+	if (i < ch->count && e->first == with->first && e->last == with->last) {
+		struct cache_piece left;
+		piece_of_ext(c, e, e->first, e->last, &left);
+		count_blocks(ix, blocks, e->flags, false);
+		count_blocks(ix, blocks, with->flags, true);
+		dirty_set(ix, c, ch, ch->dirty - dirty_of(e) + dirty_of(with));
+		*e = *with;
+		if (gone != NULL)
+			gone(ctx, &left);
+		return true;
+	}
+	if (i < ch->count && e->first <= with->last)
+		return false;
+	if (i > 0 && continues(e - 1, with)) {
+		e[-1].last = with->last;
+	} else {
+		if (ch->count == ch->cap)
+			return false;
+		memmove(e + 1, e, (ch->count - i) * sizeof *e);
+		*e = *with;
+		ch->count++;
+	}
+	count_blocks(ix, blocks, with->flags, true);
+	dirty_set(ix, c, ch, ch->dirty + dirty_of(with));
+	return true;
+}
+
 /* Puts `with` (NULL: nothing) over blocks first..last of chunk c, which is in no range. */
 static void
 chunk_put(struct cache_index *ix, uint64_t c, unsigned first, unsigned last,
     const struct cache_ext *with, cache_index_gone_fn *gone, void *ctx)
 {
+	if (with != NULL && chunk_put_short(ix, c, with, gone, ctx))
+		return;
 	const struct chunk *old = chunk_get(ix, c);
-	struct build b = {.count = 0};
+	struct build b; /* 4 KiB: not to be cleared each time */
+	b.count = 0;
 	struct cache_piece left[CACHE_CHUNK_BLOCKS];
 	unsigned left_count = 0;
 	bool done = with == NULL;
@@ -390,19 +469,11 @@ cache_index_set(
 
 /* ---- looking ----------------------------------------------------------------------------- */
 
-/* First extent that ends at or after `at`. */
 static const struct cache_ext *
 ext_at(const struct chunk *ch, unsigned at)
 {
-	unsigned lo = 0, hi = ch->count;
-	while (lo < hi) {
-		unsigned mid = (lo + hi) / 2;
-		if (ch->ext[mid].last < at)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo < ch->count ? &ch->ext[lo] : NULL;
+	unsigned i = ext_index(ch, at);
+	return i < ch->count ? &ch->ext[i] : NULL;
 }
 
 static void
