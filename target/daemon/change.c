@@ -352,7 +352,7 @@ undo(struct change *c)
 		l->lu = NULL;
 		blk_set_events(l->blk, NULL, NULL);
 		change_hold(c);
-		scsi_lu_destroy(lu, change_released, c);
+		daemon_lun_end_unit(l, lu, change_released, c);
 	}
 	change_release(c);
 }

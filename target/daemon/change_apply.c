@@ -269,7 +269,7 @@ units_end(struct change *c)
 		l->lu = NULL;
 		blk_set_events(l->blk, NULL, NULL);
 		change_hold(c);
-		scsi_lu_destroy(lu, change_released, c);
+		daemon_lun_end_unit(l, lu, change_released, c);
 	}
 	change_release(c);
 }
@@ -302,7 +302,7 @@ end_failed_unit(struct change *c, struct daemon_lun *l, const char *reason)
 	if (lu == NULL)
 		return;
 	change_hold(c);
-	scsi_lu_destroy(lu, change_released, c);
+	daemon_lun_end_unit(l, lu, change_released, c);
 }
 
 static void

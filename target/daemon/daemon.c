@@ -179,7 +179,7 @@ end_units(struct daemon *d, const struct daemon_objects *o)
 		if (lu == NULL)
 			continue;
 		d->lus_left++;
-		scsi_lu_destroy(lu, on_unit_destroyed, d);
+		daemon_lun_end_unit(o->luns[i], lu, on_unit_destroyed, d);
 	}
 	on_unit_destroyed(d);
 }
@@ -293,10 +293,16 @@ destroy_units(void *ctx)
 /* ---- signals ----------------------------------------------------------------------------------------- */
 
 static void
-on_server_stopped(void *ctx)
+on_nbd_stopped(void *ctx)
 {
 	struct daemon *d = ctx;
 	end_units(d, &d->now);
+}
+
+static void
+on_server_stopped(void *ctx)
+{
+	daemon_end_nbd(ctx, on_nbd_stopped);
 }
 
 /* No change is under way any more. */
@@ -390,6 +396,7 @@ static const struct step start_steps[] = {
     {"create the logical units", create_units, destroy_units},
     {"create the iSCSI server", daemon_create_frontend, daemon_destroy_frontend},
     {"watch over what runs", daemon_open_monitor, daemon_close_monitor},
+    {"serve NBD", daemon_open_nbd, daemon_close_nbd},
     {"be ready for changes", open_changes, close_changes},
     {"open the control socket", daemon_open_control, daemon_close_control},
     {"open the caches", daemon_open_caches, daemon_close_caches},

@@ -19,6 +19,7 @@
 #include "health/health.h"
 #include "iscsi/iscsi.h"
 #include "loop/loop.h"
+#include "nbd/nbd.h"
 #include "scsi/scsi.h"
 #include "store/blk.h"
 
@@ -59,6 +60,10 @@ struct daemon_lun {
 	struct catalog_identity id;
 	void *reservations; /* from before, until the unit has them */
 	size_t reservations_len;
+	struct nbd_release nbd_release; /* daemon_lun_end_unit() */
+	struct scsi_lu *ending;
+	void (*ended)(void *ctx);
+	void *ended_ctx;
 };
 
 /* What the initiators of a group, or everybody on an open target, see. */
@@ -116,6 +121,7 @@ struct daemon {
 	struct scsi_core *core;
 	struct iscsi_config *iscsi_config;
 	struct iscsi_server *iscsi;
+	struct nbd_server *nbd; /* NULL: off, or no more */
 	struct daemon_cache **caches; /* as at the start */
 	unsigned cache_count;
 	struct change_engine *changes;
@@ -244,6 +250,20 @@ struct scsi_persist_ops daemon_persist_ops(struct daemon *d);
 /* ---- control.c ---------------------------------------------------------------------------------- */
 int daemon_open_control(void *daemon);
 void daemon_close_control(void *daemon);
+
+/* ---- nbd.c -------------------------------------------------------------------------------------- */
+
+/* Steps of the start. */
+int daemon_open_nbd(void *daemon);
+void daemon_close_nbd(void *daemon);
+/* Home loop: nobody is served any more, then `done`, perhaps at once. */
+void daemon_end_nbd(struct daemon *d, void (*done)(void *daemon));
+/*
+ * Home loop: ends the unit of a LUN, l->lu before, after all that reads its blk otherwise. `done` runs
+ * there, not before this returns.
+ */
+void daemon_lun_end_unit(
+    struct daemon_lun *l, struct scsi_lu *lu, void (*done)(void *ctx), void *ctx);
 
 /* ---- holder.c ------------------------------------------------------------------------------------- */
 

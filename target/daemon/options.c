@@ -25,6 +25,7 @@ enum {
 	OPT_STATE_DIR,
 	OPT_STATE_DIR_MOVED,
 	OPT_CONTROL,
+	OPT_NBD,
 	OPT_LOOPS,
 	OPT_MODE,
 	OPT_OPEN,
@@ -47,6 +48,7 @@ static const struct option long_options[] = {
     {"state-dir", required_argument, NULL, OPT_STATE_DIR},
     {"state-dir-moved", no_argument, NULL, OPT_STATE_DIR_MOVED},
     {"control", required_argument, NULL, OPT_CONTROL},
+    {"nbd", required_argument, NULL, OPT_NBD},
     {"loops", required_argument, NULL, OPT_LOOPS},
     {"mode", required_argument, NULL, OPT_MODE},
     {"open", no_argument, NULL, OPT_OPEN},
@@ -102,6 +104,7 @@ static const char help_text[] =
     "                       ~/.local/state/terrace)\n"
     "  --state-dir-moved    the state directory came from another machine for good\n"
     "  --control SOCKET     control socket (/run/terrace/control.sock)\n"
+    "  --nbd SOCKET|off     where LUNs can be read over NBD (/run/terrace/nbd.sock)\n"
     "  --loops N            threads that serve (1 per core, at most 4)\n"
     "  --buffers SIZE       I/O buffers of all loops together (1/16 of memory, 64MiB to 1GiB)\n"
     "  --spin-us N          longest busy wait before a loop sleeps (50; 0: never)\n"
@@ -507,6 +510,9 @@ process_option(struct parse *p, int opt, char *arg)
 		return -1;
 	case OPT_CONTROL:
 		o->control = arg;
+		return -1;
+	case OPT_NBD:
+		o->nbd = arg;
 		return -1;
 	case OPT_LOOPS:
 		return number("--loops", arg, 1, 32, &o->loops);

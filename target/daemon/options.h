@@ -26,6 +26,7 @@ struct options {
 	struct conf *conf;       /* from --lun…; NULL with --config */
 	const char *state_dir;   /* NULL: default, or the configuration's */
 	const char *control;
+	const char *nbd;       /* --nbd: a path, or "off"; NULL: default */
 	unsigned loops;        /* 0: default, or the configuration's */
 	uint64_t buffer_bytes; /* of all loops; 0: default, or the configuration's */
 	bool state_dir_moved;

@@ -157,7 +157,7 @@ end_failed_unit(struct change_engine *e, struct daemon_lun *l, const char *reaso
 	if (lu == NULL)
 		return;
 	e->reopen_waits++;
-	scsi_lu_destroy(lu, shown, e);
+	daemon_lun_end_unit(l, lu, shown, e);
 }
 
 static void

@@ -122,7 +122,7 @@ read_piece(struct nbd_conn *c, struct nbd_req *r)
 	p->data_at = pos - start;
 	p->data_len = (stop < end ? stop : end) - pos;
 	p->io.op = BLK_READ;
-	p->io.flags = 0;
+	p->io.flags = BLK_QUIET; /* looking at a LUN changes nothing for those who use it */
 	p->io.offset_bytes = start;
 	p->io.len_bytes = stop - start;
 	p->io.sg = &p->sg;

@@ -20,7 +20,7 @@ MODULES = {
     "ctl": ("target/ctl/", {"base", "loop"}, {"ctl.h"}),
     "health": ("target/health/", {"base", "loop"}, {"health.h"}),
     "daemon": ("target/daemon/",
-               {"base", "loop", "store", "cache", "scsi", "iscsi", "conf", "ctl", "health"},
+               {"base", "loop", "store", "cache", "scsi", "iscsi", "nbd", "conf", "ctl", "health"},
                set()),
     # Clients of the control socket: of the target only what is known without a daemon.
     "tools": ("tools/", {"base", "health"}, set()),

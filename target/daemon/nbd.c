@@ -1,0 +1,145 @@
+/*
+ * What runs is served over NBD as well, to this machine's tools: LUNs by their names, read-only. A unit
+ * that ends ends the connections that read it first.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "daemon/daemon.h"
+
+#define RUN_DIR "/run/terrace"
+#define DEFAULT_STATE_DIR "/var/lib/terrace"
+#define GROUP "terrace"
+
+/* ---- exports ------------------------------------------------------------------------------------ */
+
+static void
+list(void *ctx, bool (*each)(void *each_ctx, const char *name), void *each_ctx)
+{
+	const struct daemon *d = ctx;
+	for (unsigned i = 0; i < d->now.lun_count; i++)
+		if (d->now.luns[i]->lu != NULL && !each(each_ctx, d->now.luns[i]->name))
+			return;
+}
+
+/* The default export is the only LUN that is served, where there is only one. */
+static const struct daemon_lun *
+only_lun(const struct daemon *d)
+{
+	const struct daemon_lun *only = NULL;
+	for (unsigned i = 0; i < d->now.lun_count; i++) {
+		if (d->now.luns[i]->lu == NULL)
+			continue;
+		if (only != NULL)
+			return NULL;
+		only = d->now.luns[i];
+	}
+	return only;
+}
+
+static int
+open_export(void *ctx, const char *name, struct nbd_export *ret)
+{
+	const struct daemon *d = ctx;
+	const struct daemon_lun *l = name[0] == '\0' ? only_lun(d) : daemon_lun_find(d, name);
+	if (l == NULL || l->lu == NULL)
+		return -ENOENT;
+	*ret = (struct nbd_export){.name = l->name, .blk = scsi_lu_blk(l->lu)};
+	return 0;
+}
+
+static const struct nbd_ops ops = {.list = list, .open = open_export};
+
+/* ---- the server ----------------------------------------------------------------------------------- */
+
+/* As the control socket: where everybody finds it as long as root uses the system's state directory. */
+static const char *
+default_path(const struct daemon *d, char *buf, size_t cap)
+{
+	if (geteuid() == 0 && strcmp(statedir_path(d->statedir), DEFAULT_STATE_DIR) == 0) {
+		(void)mkdir(RUN_DIR, 0755);
+		return RUN_DIR "/nbd.sock";
+	}
+	snprintf(buf, cap, "%s/nbd.sock", statedir_path(d->statedir));
+	return buf;
+}
+
+int
+daemon_open_nbd(void *ctx)
+{
+	struct daemon *d = ctx;
+	char fallback[4096], reason[sizeof d->reason] = "out of memory";
+	const char *path = d->options->nbd;
+
+	if (path != NULL && strcmp(path, "off") == 0)
+		return 0;
+	const struct nbd_server_args args = {
+	    .loops = d->loops,
+	    .loop_count = d->loop_count,
+	    .ops = &ops,
+	    .ctx = d,
+	    .path = path != NULL ? path : default_path(d, fallback, sizeof fallback),
+	    .group = GROUP,
+	};
+	int rc = nbd_server_create(&args, &d->nbd, reason, sizeof reason);
+	if (rc < 0 && path != NULL) {
+		memcpy(d->reason, reason, sizeof reason);
+		return rc;
+	}
+	/* Nobody asked for it: initiators aren't kept waiting for that. */
+	if (rc < 0)
+		log_warn("daemon", "LUNs aren't served over NBD: %s", reason);
+	return 0;
+}
+
+void
+daemon_close_nbd(void *ctx)
+{
+	struct daemon *d = ctx;
+	nbd_server_destroy(d->nbd);
+	d->nbd = NULL;
+}
+
+void
+daemon_end_nbd(struct daemon *d, void (*done)(void *daemon))
+{
+	if (d->nbd == NULL)
+		done(d);
+	else
+		nbd_server_stop(d->nbd, done, d);
+}
+
+/* ---- units ------------------------------------------------------------------------------------------ */
+
+static void
+on_unit_ended(void *ctx)
+{
+	struct daemon_lun *l = ctx;
+	l->ended(l->ended_ctx);
+}
+
+static void
+on_released(void *ctx)
+{
+	struct daemon_lun *l = ctx;
+	struct scsi_lu *lu = l->ending;
+	l->ending = NULL;
+	scsi_lu_destroy(lu, on_unit_ended, l);
+}
+
+void
+daemon_lun_end_unit(struct daemon_lun *l, struct scsi_lu *lu, void (*done)(void *ctx), void *ctx)
+{
+	l->ending = lu;
+	l->ended = done;
+	l->ended_ctx = ctx;
+	if (l->daemon->nbd == NULL)
+		on_released(l);
+	else
+		nbd_server_release(
+		    l->daemon->nbd, scsi_lu_blk(lu), &l->nbd_release, on_released, l);
+}
