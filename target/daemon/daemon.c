@@ -330,17 +330,17 @@ on_signal(struct loop_watch *w)
 			log_warn("daemon", "second signal: ending at once");
 			_exit(EXIT_FAILED);
 		}
+		if (d->changes == NULL) { /* while caches are attached: the start ends then */
+			log_info("daemon", "signal %u: ending", si.ssi_signo);
+			d->stopping = true;
+			continue;
+		}
 		log_info("daemon", "signal %u: asking initiators to log out", si.ssi_signo);
 		d->stopping = true;
 		health_event(d->health, HEALTH_EVENT_STOP, "", NULL, "the target ends (signal %u)",
 		    si.ssi_signo);
 		change_engine_stop(d->changes, on_changes_stopped, d);
 	}
-		if (d->changes == NULL) { /* while caches are attached: the start ends then */
-			log_info("daemon", "signal %u: ending", si.ssi_signo);
-			d->stopping = true;
-			continue;
-		}
 }
 
 static int
@@ -392,6 +392,7 @@ static const struct step start_steps[] = {
     {"keep events", daemon_open_health, daemon_close_health},
     {"watch signals", watch_signals, unwatch_signals},
     {"open the stores", open_stores, close_stores},
+    {"open the caches", daemon_open_caches, daemon_close_caches},
     {"create the SCSI core", create_core, destroy_core},
     {"create the logical units", create_units, destroy_units},
     {"create the iSCSI server", daemon_create_frontend, daemon_destroy_frontend},
@@ -399,7 +400,6 @@ static const struct step start_steps[] = {
     {"serve NBD", daemon_open_nbd, daemon_close_nbd},
     {"be ready for changes", open_changes, close_changes},
     {"open the control socket", daemon_open_control, daemon_close_control},
-    {"open the caches", daemon_open_caches, daemon_close_caches},
     {"listen", daemon_listen, NULL},
 };
 

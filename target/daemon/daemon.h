@@ -29,12 +29,12 @@ struct daemon_config {
 	struct conf *conf;
 };
 
-/* Keeps the configuration that runs, which a change may replace meanwhile. Embedded in its user. */
 struct cache_volume;
 struct daemon_cache;
 struct daemon_marker;
 struct lun_detach;
 
+/* Keeps the configuration that runs, which a change may replace meanwhile. Embedded in its user. */
 struct daemon_pin {
 	struct list link;
 	struct daemon *daemon;
@@ -116,14 +116,14 @@ struct daemon {
 	struct loop *loops[LOOP_COUNT_MAX];
 	unsigned loop_count;
 	unsigned threads_started;
+	struct daemon_cache **caches; /* as at the start */
+	unsigned cache_count;
 	struct daemon_objects now;
 	struct plan *plan; /* of the start, until it is complete */
 	struct scsi_core *core;
 	struct iscsi_config *iscsi_config;
 	struct iscsi_server *iscsi;
 	struct nbd_server *nbd; /* NULL: off, or no more */
-	struct daemon_cache **caches; /* as at the start */
-	unsigned cache_count;
 	struct change_engine *changes;
 	struct ctl_server *ctl;
 	struct health *health;

@@ -28,9 +28,9 @@ enum {
 	OPT_NBD,
 	OPT_LOOPS,
 	OPT_MODE,
-	OPT_OPEN,
 	OPT_SSD,
 	OPT_PROFILE,
+	OPT_OPEN,
 	OPT_USER,
 	OPT_CONFIG,
 	OPT_CHECK,
@@ -51,10 +51,10 @@ static const struct option long_options[] = {
     {"nbd", required_argument, NULL, OPT_NBD},
     {"loops", required_argument, NULL, OPT_LOOPS},
     {"mode", required_argument, NULL, OPT_MODE},
-    {"open", no_argument, NULL, OPT_OPEN},
-    {"user", required_argument, NULL, OPT_USER},
     {"ssd", required_argument, NULL, OPT_SSD},
     {"profile", required_argument, NULL, OPT_PROFILE},
+    {"open", no_argument, NULL, OPT_OPEN},
+    {"user", required_argument, NULL, OPT_USER},
     {"config", required_argument, NULL, OPT_CONFIG},
     {"check", no_argument, NULL, OPT_CHECK},
     {"unsafe-fs", no_argument, NULL, OPT_UNSAFE_FS},
@@ -123,10 +123,10 @@ struct parse {
 	struct conf_target *target;
 	struct conf_portal *portal;
 	enum conf_mode mode;
+	enum conf_profile profile;
 	bool open, name_given, any_direct;
 };
 
-	enum conf_profile profile;
 __attribute__((format(printf, 1, 2))) static int
 usage(const char *fmt, ...)
 {
@@ -252,9 +252,6 @@ add_lun(struct parse *p, const char *spec)
 	return -1;
 }
 
-static int
-add_user(struct parse *p, char *arg)
-{
 /* One cache, for all LUNs. */
 static int
 set_ssd(struct parse *p, const char *spec)
@@ -281,6 +278,9 @@ set_ssd(struct parse *p, const char *spec)
 	return -1;
 }
 
+static int
+add_user(struct parse *p, char *arg)
+{
 	char *colon = strchr(arg, ':'), *secret, reason[400];
 	struct conf_target *t = p->target;
 
@@ -361,9 +361,6 @@ is_loopback(const char *listen)
 	return strcasecmp(host, "localhost") == 0;
 }
 
-/* One group for the CHAP users, or the open target. */
-static int
-finish_direct(struct parse *p)
 static void
 finish_lun(const struct parse *p, struct conf_lun *l)
 {
@@ -373,6 +370,9 @@ finish_lun(const struct parse *p, struct conf_lun *l)
 		l->cache = copy(p->conf->caches[0].name);
 }
 
+/* One group for the CHAP users, or the open target. */
+static int
+finish_direct(struct parse *p)
 {
 	struct conf_target *t = p->target;
 
@@ -477,15 +477,15 @@ direct_option(struct parse *p, int opt, char *arg)
 	switch (opt) {
 	case OPT_LUN:
 		return add_lun(p, arg);
-	case OPT_NAME:
-		return set_name(p, arg);
-	case OPT_LISTEN:
 	case OPT_SSD:
 		return set_ssd(p, arg);
 	case OPT_MODE:
 		return set_mode(p, arg);
 	case OPT_PROFILE:
 		return set_profile(p, arg);
+	case OPT_NAME:
+		return set_name(p, arg);
+	case OPT_LISTEN:
 		return add_listen(p, arg);
 	case OPT_OPEN:
 		p->open = true;
