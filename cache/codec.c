@@ -13,7 +13,7 @@
 #define SEGMENTS_WANTED 32u /* a small device gets smaller segments, down to 1 MiB, for so many */
 #define FOOTER_SHARE 50u    /* a footer takes one in so many blocks, at least one */
 #define BLOCKS_MAX (1ull << 44)     /* of a device: 64 PiB */
-#define VOL_BLOCKS_MAX (1ull << 51) /* of a volume */
+#define VOL_BLOCKS_MAX (1ull << 40) /* of a volume: 4 PiB; bounds the index's memory */
 #define ROWS_PER_BLOCK (CF_BLOCK_BYTES / sizeof(struct cf_volume))
 
 /* ---- heads ------------------------------------------------------------------------------- */

@@ -505,11 +505,16 @@ hole(const struct cache_index *ix, uint64_t block, uint64_t end, struct cache_pi
 	uint32_t i = range_at(ix, c);
 	if (i < ix->range_count && ix->ranges[i].first <= last)
 		last = ix->ranges[i].first - 1;
-	while (c < last && chunk_get(ix, c + 1) == NULL) {
-		c++;
-		uint64_t p = (c + 1) >> PAGE_SHIFT;
+	while (c < last) {
+		uint64_t next = c + 1, p = next >> PAGE_SHIFT, page_end = next | (PAGE_CHUNKS - 1);
 		if (p >= ix->page_count)
 			c = last;
+		else if (ix->pages[p] == NULL)
+			c = page_end < last ? page_end : last;
+		else if (ix->pages[p]->chunks[next & (PAGE_CHUNKS - 1)] == NULL)
+			c = next;
+		else
+			break;
 	}
 	*ret = (struct cache_piece){
 	    .block = block,
