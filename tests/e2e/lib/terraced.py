@@ -124,13 +124,17 @@ class Daemon:
             own += ["--listen", f"127.0.0.1:{self.port}", "--name", TARGET]
         return [*self.prefix, PROGRAM, *own, *self.options]
 
-    def start(self, seconds=30):
+    def launch(self):
+        """Without waiting for anything."""
         if not os.access(PROGRAM, os.X_OK):
             raise Failed(f"{PROGRAM} is not there: build it first")
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log,
                                             stderr=log)
         Daemon.running.append(self)
+
+    def start(self, seconds=30):
+        self.launch()
         wait_until(lambda: self.process.poll() is not None or self.listens(),
                    "terraced listens", seconds)
         if self.process.poll() is not None:
