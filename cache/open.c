@@ -207,12 +207,12 @@ judge(const struct opening *o, const struct cache_marker *m)
 		return row->dirty ? -ESTALE : 0;
 	if (memcmp(m->cache_uuid, o->c->uuid, 16) != 0)
 		return -EBUSY;
-	/* A volume that was removed, and the crash came before its marker went; one that this SSD never
-	 * had means that it is an old copy. */
-	if (o->is_new && row_by_id(o->c, m->volume) != NULL)
+	if (m->volume != row->id && row_by_id(o->c, m->volume) != NULL)
 		return -ENXIO; /* it has one, under another name or LUN: with its data */
-	if (o->is_new)
-		return m->volume < row->id ? 0 : -ESTALE;
+	/* Of a volume that was removed, and a crash came before its marker went: fine until this one's
+	 * has been set. One that this SSD never had means that it is an old copy. */
+	if (m->volume < row->id && !row->dirty)
+		return 0;
 	bool fits = m->volume == row->id &&
 	            (m->generation == row->marker_gen || m->generation == row->marker_next);
 	return fits ? 0 : -ESTALE;
