@@ -1,6 +1,9 @@
 /*
  * The methods of the control socket, a table for each group of them; control.c puts them together.
  * Answers are described in terrace-control(7). ctx is the daemon.
+ *
+ * Answers that grow with what is configured or happened are made by a helper thread, out of a picture
+ * of the moment: initiators on the home loop wait for taking it, not for printing a thousand objects.
  */
 #ifndef DAEMON_CONTROL_H
 #define DAEMON_CONTROL_H
@@ -8,6 +11,7 @@
 #include <jansson.h>
 
 #include "ctl/ctl.h"
+#include "daemon/caches.h"
 #include "daemon/daemon.h"
 
 #define CONTROL_SCHEMA 1 /* of the answers; fields are only ever added */
@@ -16,15 +20,79 @@ extern const struct ctl_method control_health_methods[];  /* version status heal
 extern const struct ctl_method control_list_methods[];    /* lun.list target.list … loop.list */
 extern const struct ctl_method control_connect_methods[]; /* connect */
 
-/* The lists, for answers that hold several. New references, NULL without memory. */
-json_t *control_luns(const struct daemon *d, bool stats);
-json_t *control_sessions(const struct daemon *d);
-json_t *control_loops(const struct daemon *d);
+/* ---- control_picture.c ------------------------------------------------------------------------------ */
+
+/* What a picture has beside the configuration. */
+#define PICTURE_SESSIONS 1u
+#define PICTURE_LUNS 2u    /* and PICTURE_SESSIONS */
+#define PICTURE_STATS 4u   /* of LUNs: counters, rates */
+#define PICTURE_LATENCY 8u /* … and latencies */
+#define PICTURE_PORTALS 16u
+#define PICTURE_LOOPS 32u
+#define PICTURE_HEALTH 64u
+
+struct picture_lun {
+	const struct conf_lun *conf;
+	const char *state, *mode; /* static */
+	char *store, *why;        /* "" */
+	char uuid[37];
+	uint64_t size_bytes;
+	bool has_stats, has_volume, marker_is_local;
+	struct cache_volume_stats volume; /* its cache's, with has_volume */
+	struct monitor_rates rates;
+};
+struct picture_address {
+	char text[80];
+	bool wildcard;
+};
+struct picture_portal {
+	char *name;
+	unsigned tag, address_count;
+	struct picture_address *addresses; /* listened on */
+};
+
+struct picture {
+	struct ctl_build build;
+	struct daemon_pin pin;
+	json_t *(*make)(const struct picture *p);
+	unsigned parts;
+	const struct options *options;
+	const struct conf *conf;
+	struct iscsi_session_info *sessions;
+	uint32_t session_count;
+	struct picture_lun *luns; /* in the order of the configuration */
+	unsigned lun_count;
+	struct scsi_lu_stats *stats;    /* of luns; without PICTURE_LATENCY those are unset */
+	struct picture_portal *portals; /* in the order of the configuration */
+	unsigned portal_count;
+	struct {
+		struct loop_stats stats;
+		bool uring;
+	} loops[LOOP_COUNT_MAX];
+	unsigned loop_count;
+	struct health_copy *health; /* conditions, or what the method put there: the picture's */
+	int64_t uptime_s;
+};
+
+/*
+ * Answers the call with what make() says of a picture, on a helper thread: NULL is "out of memory".
+ * `health`: taken, may be NULL.
+ */
+void control_answer(struct daemon *d, struct ctl_call *call, unsigned parts,
+    struct health_copy *health, json_t *(*make)(const struct picture *p));
+
+/* ---- parts of answers: any thread; new references, NULL without memory ---------------------------- */
+
+json_t *control_luns(const struct picture *p);     /* control_luns.c */
+json_t *control_sessions(const struct picture *p); /* control_lists.c */
+json_t *control_loops(const struct picture *p);
+const struct picture_portal *control_portal(const struct picture *p, const char *name);
+/* Of a target; of a group of it; group "": of its open view. */
+unsigned control_count_sessions(const struct picture *p, const char *target, const char *group);
+/* Adds "owner", "runtime" and "origin" of an object; takes and returns it. */
+json_t *control_add_head(json_t *o, const struct conf_head *head);
 
 /* Answers the calls that wait for an event. */
 void control_end_waiters(struct daemon *d);
-
-/* Adds "owner", "runtime" and "origin" of an object; takes and returns it. */
-json_t *control_add_head(json_t *o, const struct conf_head *head);
 
 #endif

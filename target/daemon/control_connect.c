@@ -1,34 +1,17 @@
 /* What an initiator needs to log in. */
-#include <netinet/in.h>
-#include <string.h>
-
 #include "daemon/control.h"
 
-/* A wildcard address is nobody's to connect to, but says that all of this machine's do. */
-static bool
-is_wildcard(const struct sockaddr_storage *a)
-{
-	if (a->ss_family == AF_INET6)
-		return IN6_IS_ADDR_UNSPECIFIED(
-		    &((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
-	return ((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr == htonl(INADDR_ANY);
-}
-
 static json_t *
-addresses_json(const struct daemon *d, const struct conf_target *t, bool *ret_any)
+addresses_json(const struct picture *p, const struct conf_target *t, bool *ret_any)
 {
 	json_t *list = json_array();
 
 	*ret_any = false;
 	for (unsigned i = 0; list != NULL && i < t->portal_count; i++) {
-		const struct daemon_portal *p = daemon_portal_find(d, t->portals[i]);
-		for (unsigned k = 0; p != NULL && k < p->address_count; k++) {
-			char text[80];
-			if (!p->addresses[k].listening)
-				continue;
-			*ret_any |= is_wildcard(&p->addresses[k].real);
-			daemon_format_address(&p->addresses[k].real, text, sizeof text);
-			json_array_append_new(list, json_string(text));
+		const struct picture_portal *portal = control_portal(p, t->portals[i]);
+		for (unsigned k = 0; portal != NULL && k < portal->address_count; k++) {
+			*ret_any |= portal->addresses[k].wildcard;
+			json_array_append_new(list, json_string(portal->addresses[k].text));
 		}
 	}
 	return list;
@@ -45,17 +28,14 @@ needs_chap(const struct conf_target *t)
 }
 
 static json_t *
-connect_list(void *ctx, const json_t *params, struct ctl_failure *failure)
+connect_json(const struct picture *p)
 {
-	const struct daemon *d = ctx;
 	json_t *list = json_array();
 
-	(void)params;
-	(void)failure;
-	for (unsigned i = 0; list != NULL && i < d->conf->target_count; i++) {
-		const struct conf_target *t = &d->conf->targets[i];
+	for (unsigned i = 0; list != NULL && i < p->conf->target_count; i++) {
+		const struct conf_target *t = &p->conf->targets[i];
 		bool chap = needs_chap(t), mutual = false, any;
-		json_t *addresses = addresses_json(d, t, &any);
+		json_t *addresses = addresses_json(p, t, &any);
 		for (unsigned c = 0; c < t->chap_count; c++)
 			mutual |= t->chaps[c].mutual_secret != NULL;
 		json_array_append_new(list,
@@ -63,15 +43,22 @@ connect_list(void *ctx, const json_t *params, struct ctl_failure *failure)
 		        ctl_string(t->name), "alias", ctl_string(t->alias != NULL ? t->alias : ""),
 		        "addresses", addresses, "any_address", any, "chap", chap, "user",
 		        ctl_string(chap && t->chap_count == 1 ? t->chaps[0].user : ""), "mutual",
-		        chap && mutual, "discovery_chap", d->conf->discovery_chap_count > 0, "open",
+		        chap && mutual, "discovery_chap", p->conf->discovery_chap_count > 0, "open",
 		        t->open));
 	}
 	return list;
 }
 
+static void
+connect_list(void *ctx, struct ctl_call *call, const json_t *params)
+{
+	(void)params;
+	control_answer(ctx, call, PICTURE_PORTALS, NULL, connect_json);
+}
+
 const struct ctl_method control_connect_methods[] = {
     {.name = "connect",
         .help = "targets with the addresses and names that initiators need",
-        .call = connect_list},
+        .start = connect_list},
     {.name = NULL},
 };

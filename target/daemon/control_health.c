@@ -20,33 +20,53 @@ version(void *ctx, const json_t *params, struct ctl_failure *failure)
 }
 
 static json_t *
-status(void *ctx, const json_t *params, struct ctl_failure *failure)
+status_json(const struct picture *p)
 {
-	const struct daemon *d = ctx;
 	char host[HOST_NAME_MAX + 1] = "";
-	json_t *health = health_json(d->health);
+	json_t *health = health_copy_json(p->health);
 
-	(void)params;
-	(void)failure;
 	if (gethostname(host, sizeof host - 1) < 0)
 		host[0] = '\0';
-	json_t *o = json_pack("{s:s, s:i, s:o, s:i, s:I, s:s, s:O*, s:o, s:o, s:o}", "version",
+	json_t *o = json_pack("{s:s, s:i, s:o, s:i, s:I, s:O*, s:O*, s:o, s:o, s:o}", "version",
 	    TERRACE_VERSION, "schema", CONTROL_SCHEMA, "host", ctl_string(host), "pid",
-	    (int)getpid(), "uptime_s",
-	    (json_int_t)((loop_now_ns(d->loops[0]) - d->started_ns) / 1000000000ull), "state",
-	    health_state(d->health), "conditions", json_object_get(health, "conditions"), "luns",
-	    control_luns(d, true), "sessions", control_sessions(d), "loops", control_loops(d));
+	    (int)getpid(), "uptime_s", (json_int_t)p->uptime_s, "state",
+	    json_object_get(health, "state"), "conditions", json_object_get(health, "conditions"),
+	    "luns", control_luns(p), "sessions", control_sessions(p), "loops", control_loops(p));
 	json_decref(health);
 	return o;
 }
 
-static json_t *
-health(void *ctx, const json_t *params, struct ctl_failure *failure)
+static void
+status(void *ctx, struct ctl_call *call, const json_t *params)
 {
-	const struct daemon *d = ctx;
 	(void)params;
-	(void)failure;
-	return health_json(d->health);
+	control_answer(ctx, call,
+	    PICTURE_HEALTH | PICTURE_LUNS | PICTURE_STATS | PICTURE_SESSIONS | PICTURE_LOOPS, NULL,
+	    status_json);
+}
+
+/* What the picture was given: conditions, events or orders. */
+static json_t *
+copy_json(const struct picture *p)
+{
+	return health_copy_json(p->health);
+}
+
+static void
+health(void *ctx, struct ctl_call *call, const json_t *params)
+{
+	(void)params;
+	control_answer(ctx, call, PICTURE_HEALTH, NULL, copy_json);
+}
+
+/* Takes the copy; NULL: there was no memory for it. */
+static void
+answer_copy(struct daemon *d, struct ctl_call *call, struct health_copy *copy)
+{
+	if (copy != NULL)
+		control_answer(d, call, 0, copy, copy_json);
+	else
+		ctl_call_fail(call, CTL_FAILED, NULL, "out of memory");
 }
 
 /* ---- events --------------------------------------------------------------------------------------------- */
@@ -75,7 +95,7 @@ answer_waiter(struct waiter *w)
 	health_wait_remove(&w->wait);
 	loop_timer_cancel(&w->timer);
 	list_remove(&w->link);
-	ctl_call_done(w->call, health_events(w->d->health, w->since, w->limit));
+	answer_copy(w->d, w->call, health_copy_events(w->d->health, w->since, w->limit));
 	free(w);
 }
 
@@ -123,14 +143,14 @@ events(void *ctx, struct ctl_call *call, const json_t *params)
 	    !get_int(call, params, "limit", LIMIT_DEFAULT, 1, LIMIT_MAX, &limit) ||
 	    !get_int(call, params, "wait_ms", 0, 0, WAIT_MAX_MS, &wait_ms))
 		return;
-	json_t *now = health_events(d->health, (uint64_t)since, (unsigned)limit);
-	bool any = json_array_size(json_object_get(now, "events")) > 0;
-	struct waiter *w = !any && wait_ms > 0 && !d->stopping ? calloc(1, sizeof *w) : NULL;
+	struct health_copy *now = health_copy_events(d->health, (uint64_t)since, (unsigned)limit);
+	bool wait = now != NULL && health_copy_count(now) == 0 && wait_ms > 0 && !d->stopping;
+	struct waiter *w = wait ? calloc(1, sizeof *w) : NULL;
 	if (w == NULL) {
-		ctl_call_done(call, now);
+		answer_copy(d, call, now);
 		return;
 	}
-	json_decref(now);
+	health_copy_destroy(now);
 	w->d = d;
 	w->call = call;
 	w->since = (uint64_t)since;
@@ -156,7 +176,7 @@ history(void *ctx, struct ctl_call *call, const json_t *params)
 	json_int_t limit;
 
 	if (get_int(call, params, "limit", LIMIT_DEFAULT, 1, LIMIT_MAX, &limit))
-		ctl_call_done(call, health_history(d->health, (unsigned)limit));
+		answer_copy(d, call, health_copy_history(d->health, (unsigned)limit));
 }
 
 static json_t *
@@ -171,8 +191,8 @@ refused(void *ctx, const json_t *params, struct ctl_failure *failure)
 
 const struct ctl_method control_health_methods[] = {
     {.name = "version", .help = "version of the daemon and of these answers", .call = version},
-    {.name = "status", .help = "health, LUNs, sessions and loops in one answer", .call = status},
-    {.name = "health", .help = "the state, and the conditions that need a person", .call = health},
+    {.name = "status", .help = "health, LUNs, sessions and loops in one answer", .start = status},
+    {.name = "health", .help = "the state, and the conditions that need a person", .start = health},
     {.name = "events",
         .help = "what happened, oldest first",
         .params = events_params,

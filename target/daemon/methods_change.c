@@ -6,41 +6,28 @@
 
 #include "base/log.h"
 #include "daemon/change_priv.h"
+#include "daemon/control.h"
 
 /* ---- the configuration as it is -------------------------------------------------------------------- */
 
-struct check {
-	struct loop_job job;
-	struct ctl_call *call;
-	struct daemon *daemon;
-	struct conf_errors errors;
-	struct conf_tree *tree;
-	struct conf *conf;
-};
-
-static int
-check_work(struct loop_job *j)
+static json_t *
+check_json(const struct picture *p)
 {
-	struct check *k = container_of(j, struct check, job);
-	struct conf_load_args args = {
-	    .path = k->daemon->options->config_file, .events = daemon_event_names()};
-	return conf_load(&args, &k->errors, &k->tree, &k->conf);
-}
+	const struct conf_load_args args = {
+	    .path = p->options->config_file, .events = daemon_event_names()};
+	struct conf_errors errors = {0};
+	struct conf_tree *tree = NULL;
+	struct conf *conf = NULL;
+	json_t *result = NULL;
 
-static void
-check_done(struct loop_job *j, int result)
-{
-	struct check *k = container_of(j, struct check, job);
-	if (result == -ENOMEM)
-		ctl_call_fail(k->call, CTL_FAILED, NULL, "out of memory");
-	else
-		ctl_call_done(
-		    k->call, json_pack("{s:b, s:i, s:o}", "ok", result == 0, "errors_total",
-		                 (int)k->errors.wrong, "errors", change_errors_json(&k->errors)));
-	conf_errors_fini(&k->errors);
-	conf_destroy(k->conf);
-	conf_tree_destroy(k->tree);
-	free(k);
+	int rc = conf_load(&args, &errors, &tree, &conf);
+	if (rc != -ENOMEM)
+		result = json_pack("{s:b, s:i, s:o}", "ok", rc == 0, "errors_total",
+		    (int)errors.wrong, "errors", change_errors_json(&errors));
+	conf_errors_fini(&errors);
+	conf_destroy(conf);
+	conf_tree_destroy(tree);
+	return result;
 }
 
 static void
@@ -48,20 +35,11 @@ config_check(void *ctx, struct ctl_call *call, const json_t *params)
 {
 	struct daemon *d = ctx;
 	(void)params;
-	if (d->options->config_file == NULL) {
+	if (d->options->config_file == NULL)
 		ctl_call_fail(call, CTL_FAILED, NULL,
 		    "terraced runs without a configuration file: there is nothing to check");
-		return;
-	}
-	struct check *k = calloc(1, sizeof *k);
-	if (k == NULL) {
-		ctl_call_fail(call, CTL_FAILED, NULL, "out of memory");
-		return;
-	}
-	k->call = call;
-	k->daemon = d;
-	k->job = (struct loop_job){.work = check_work, .done = check_done};
-	loop_job_submit(d->loops[0], &k->job);
+	else
+		control_answer(d, call, 0, NULL, check_json);
 }
 
 static int
@@ -77,17 +55,21 @@ add_value(void *ctx, const struct conf_value *v)
 }
 
 static json_t *
-config_effective(void *ctx, const json_t *params, struct ctl_failure *failure)
+effective_json(const struct picture *p)
 {
-	const struct daemon *d = ctx;
 	json_t *list = json_array();
-	(void)params;
-	(void)failure;
-	if (list != NULL && conf_effective(d->conf, add_value, list) < 0) {
+	if (list != NULL && conf_effective(p->conf, add_value, list) < 0) {
 		json_decref(list);
 		return NULL;
 	}
 	return list;
+}
+
+static void
+config_effective(void *ctx, struct ctl_call *call, const json_t *params)
+{
+	(void)params;
+	control_answer(ctx, call, 0, NULL, effective_json);
 }
 
 /* ---- sessions, log level ------------------------------------------------------------------------------ */
@@ -276,7 +258,7 @@ const struct ctl_method change_methods[] = {
 	{.name = "config.check", .help = "mistakes in the configuration files as they are",
 	    .start = config_check},
 	{.name = "config.effective", .help = "each value with its origin",
-	    .call = config_effective},
+	    .start = config_effective},
 	CHANGE("lun.create", "a new LUN, perhaps shown to somebody", lun_create_params),
 	CHANGE("lun.delete", "a LUN goes; its data stays", lun_delete_params),
 	CHANGE("lun.set", "a key of a LUN", set_params),

@@ -418,17 +418,14 @@ scsi_lu_set_read_only(struct scsi_lu *lu, bool read_only, void (*done)(void *ctx
 
 /* ---- counters --------------------------------------------------------------------------------------- */
 
+#define SUM(field) ret->field += __atomic_load_n(&s->field, __ATOMIC_RELAXED)
+
 void
-scsi_lu_get_stats(const struct scsi_lu *lu, struct scsi_lu_stats *ret)
+scsi_lu_get_counters(const struct scsi_lu *lu, struct scsi_lu_stats *ret)
 {
-	memset(ret, 0, sizeof *ret);
+	memset(ret, 0, offsetof(struct scsi_lu_stats, read_latency));
 	for (unsigned i = 0; i < lu->core->loop_count; i++) {
 		const struct scsi_lu_stats *s = &lu->ll[i].stats;
-#define SUM(field) ret->field += __atomic_load_n(&s->field, __ATOMIC_RELAXED)
-		for (unsigned b = 0; b < SCSI_LATENCY_BUCKETS; b++) {
-			SUM(read_latency.buckets[b]);
-			SUM(write_latency.buckets[b]);
-		}
 		SUM(reads);
 		SUM(writes);
 		SUM(others);
@@ -439,6 +436,22 @@ scsi_lu_get_stats(const struct scsi_lu *lu, struct scsi_lu_stats *ret)
 		SUM(aborts);
 		SUM(resets);
 		SUM(in_flight);
-#undef SUM
 	}
 }
+
+void
+scsi_lu_get_stats(const struct scsi_lu *lu, struct scsi_lu_stats *ret)
+{
+	scsi_lu_get_counters(lu, ret);
+	memset(&ret->read_latency, 0, sizeof ret->read_latency);
+	memset(&ret->write_latency, 0, sizeof ret->write_latency);
+	for (unsigned i = 0; i < lu->core->loop_count; i++) {
+		const struct scsi_lu_stats *s = &lu->ll[i].stats;
+		for (unsigned b = 0; b < SCSI_LATENCY_BUCKETS; b++) {
+			SUM(read_latency.buckets[b]);
+			SUM(write_latency.buckets[b]);
+		}
+	}
+}
+
+#undef SUM

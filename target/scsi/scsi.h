@@ -161,8 +161,10 @@ struct scsi_lu_stats {
 	uint64_t in_flight;
 	struct scsi_latency read_latency, write_latency;
 };
-void scsi_lu_get_stats(
-    const struct scsi_lu *lu, struct scsi_lu_stats *ret); /* any loop; snapshot */
+/* Any loop; a snapshot. */
+void scsi_lu_get_stats(const struct scsi_lu *lu, struct scsi_lu_stats *ret);
+/* Without the latencies, which stay as they are in *ret: a tenth of the time. */
+void scsi_lu_get_counters(const struct scsi_lu *lu, struct scsi_lu_stats *ret);
 
 /* ---- views: which LU has which number ------------------------------------------------------ */
 

@@ -26,9 +26,10 @@ INNER = {("status", "luns"): "lun.list", ("status", "sessions"): "session.list",
          ("methods", "params"): "params", ("config.check", "errors"): "errors",
          ("config.diff", "changes"): "changes", ("config.diff", "sessions"): "affected",
          ("changes", "keys"): "keys"}
+LATENCIES = {"read_latency_us", "write_latency_us"}
 # Fields that not every object of the kind has.
 OPTIONAL = {"event": {"code", "severity", "data"}, "config.effective": {"target"},
-            "changes": {"target"}}
+            "changes": {"target"}, "stats": LATENCIES}
 # Lists that have nothing to tell here: nobody ordered anything.
 EMPTY = {"history"}
 CONFIG = """
@@ -195,7 +196,10 @@ def main():
         stats = status["luns"][0]["stats"]
         same([stats[k] for k in ("reads", "writes", "read_bytes", "write_bytes", "in_flight")],
              [1, 1, 4096, 4096, 0], "counters")
-        same(sum(n for _, n in stats["read_latency_us"]), 1, "commands in the buckets")
+        check(not LATENCIES & set(stats), "latencies are told without being asked for")
+        stats = client.call("lun.list", latency=True, stats=False)[0]["stats"]
+        same(sorted(stats), sorted({*fields["stats"], *LATENCIES}), "all counters")
+        same([sum(n for _, n in stats[k]) for k in sorted(LATENCIES)], [1, 1], "commands in the buckets")
         same([lun["sessions"] for lun in status["luns"]], [1, 1, 1], "sessions of LUNs")
         same(status["sessions"][0]["target"], TARGET, "target of the session")
         same(status["sessions"][0]["group"], "hosts", "group of the session")

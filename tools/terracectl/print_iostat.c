@@ -223,7 +223,7 @@ rates_json(const json_t *before, const json_t *after, double seconds)
 static json_t *
 look(struct tool *t, int *ret_exit)
 {
-	return tool_call(t, "lun.list", json_pack("{s:b}", "stats", 1), ret_exit);
+	return tool_call(t, "lun.list", json_pack("{s:b}", "latency", 1), ret_exit);
 }
 
 int

@@ -1,0 +1,241 @@
+/* A picture of what is served, taken on the home loop, looked at by a helper thread. */
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/text.h"
+#include "daemon/control.h"
+
+/* ---- LUNs --------------------------------------------------------------------------------------- */
+
+/* "ok", "store gone", "store not open", "ending". */
+static const char *
+lun_state(const struct daemon_lun *l)
+{
+	if (l->lu == NULL && l->why != NULL)
+		return "store not open";
+	if (l->blk == NULL)
+		return "ending";
+	if (blk_get_state(l->blk) != BLK_OK)
+		return "store gone";
+	return l->lu != NULL ? "ok" : "ending";
+}
+
+static bool
+take_lun(struct picture *p, const struct daemon *d, const struct daemon_lun *l)
+{
+	struct picture_lun *to = &p->luns[p->lun_count];
+
+	*to = (struct picture_lun){
+	    .conf = l->conf,
+	    .state = lun_state(l),
+	    .mode = daemon_lun_mode(l),
+	    .store = strdup(l->canonical != NULL ? l->canonical : l->conf->store),
+	    .why = strdup(l->why != NULL ? l->why : ""),
+	    .size_bytes = l->blk != NULL ? blk_get_info(l->blk)->size_bytes : l->conf->size_bytes,
+	    .has_stats = p->stats != NULL && l->lu != NULL,
+	    .rates = {.p99_ms = -1},
+	};
+	if (l->volume != NULL) {
+		to->has_volume = true;
+		to->marker_is_local = daemon_marker_is_local(l->marker);
+		cache_volume_get_stats(l->volume, &to->volume);
+	}
+	if (l->lu != NULL)
+		text_format_uuid(l->id.uuid, to->uuid);
+	if (to->has_stats && (p->parts & PICTURE_LATENCY))
+		scsi_lu_get_stats(l->lu, &p->stats[p->lun_count]);
+	else if (to->has_stats)
+		scsi_lu_get_counters(l->lu, &p->stats[p->lun_count]);
+	if (to->has_stats && d->monitor != NULL)
+		monitor_lun_rates(d->monitor, l->name, &to->rates);
+	p->lun_count++;
+	return to->store != NULL && to->why != NULL;
+}
+
+/* None while the daemon ends. */
+static bool
+take_luns(struct picture *p, const struct daemon *d)
+{
+	unsigned count = d->stopping ? 0 : d->now.lun_count;
+
+	p->luns = calloc(count + 1u, sizeof *p->luns);
+	if (p->luns == NULL)
+		return false;
+	if (p->parts & PICTURE_STATS) {
+		p->stats = calloc(count + 1u, sizeof *p->stats);
+		if (p->stats == NULL)
+			return false;
+	}
+	for (unsigned i = 0; i < count; i++)
+		if (!take_lun(p, d, d->now.luns[i]))
+			return false;
+	return true;
+}
+
+/* ---- the others ----------------------------------------------------------------------------------- */
+
+static bool
+take_sessions(struct picture *p, const struct daemon *d)
+{
+	uint32_t count = iscsi_server_session_count(d->iscsi);
+
+	p->sessions = calloc(count + 1u, sizeof *p->sessions);
+	if (p->sessions == NULL)
+		return false;
+	p->session_count = iscsi_server_sessions(d->iscsi, p->sessions, count);
+	return true;
+}
+
+/* A wildcard address is nobody's to connect to, but says that all of this machine's do. */
+static bool
+is_wildcard(const struct sockaddr_storage *a)
+{
+	if (a->ss_family == AF_INET6)
+		return IN6_IS_ADDR_UNSPECIFIED(
+		    &((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
+	return ((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr == htonl(INADDR_ANY);
+}
+
+static bool
+take_portal(struct picture *p, const struct daemon_portal *portal)
+{
+	struct picture_portal *to = &p->portals[p->portal_count++];
+
+	*to = (struct picture_portal){.name = strdup(portal->name), .tag = portal->tag};
+	to->addresses = calloc(portal->address_count + 1u, sizeof *to->addresses);
+	if (to->name == NULL || to->addresses == NULL)
+		return false;
+	for (unsigned i = 0; i < portal->address_count; i++) {
+		const struct daemon_address *a = &portal->addresses[i];
+		struct picture_address *address = &to->addresses[to->address_count];
+		if (!a->listening)
+			continue;
+		daemon_format_address(&a->real, address->text, sizeof address->text);
+		address->wildcard = is_wildcard(&a->real);
+		to->address_count++;
+	}
+	return true;
+}
+
+static bool
+take_portals(struct picture *p, const struct daemon *d)
+{
+	p->portals = calloc(d->now.portal_count + 1u, sizeof *p->portals);
+	if (p->portals == NULL)
+		return false;
+	for (unsigned i = 0; i < d->now.portal_count; i++)
+		if (!take_portal(p, d->now.portals[i]))
+			return false;
+	return true;
+}
+
+static void
+take_loops(struct picture *p, const struct daemon *d)
+{
+	for (unsigned i = 0; i < d->loop_count; i++) {
+		loop_get_stats(d->loops[i], &p->loops[i].stats);
+		p->loops[i].uring = loop_is_uring(d->loops[i]);
+	}
+	p->loop_count = d->loop_count;
+}
+
+static bool
+take(struct picture *p, const struct daemon *d)
+{
+	if ((p->parts & PICTURE_SESSIONS) && !take_sessions(p, d))
+		return false;
+	if ((p->parts & PICTURE_LUNS) && !take_luns(p, d))
+		return false;
+	if ((p->parts & PICTURE_PORTALS) && !take_portals(p, d))
+		return false;
+	if (p->parts & PICTURE_LOOPS)
+		take_loops(p, d);
+	if (p->parts & PICTURE_HEALTH) {
+		p->health = health_copy_conditions(d->health);
+		if (p->health == NULL)
+			return false;
+	}
+	p->uptime_s = (int64_t)((loop_now_ns(d->loops[0]) - d->started_ns) / 1000000000ull);
+	return true;
+}
+
+/* ---- the answer ------------------------------------------------------------------------------------- */
+
+/* What isn't bound to the home loop: thousands of small pieces. */
+static void
+forget(struct picture *p)
+{
+	for (unsigned i = 0; i < p->lun_count; i++) {
+		free(p->luns[i].store);
+		free(p->luns[i].why);
+	}
+	free(p->luns);
+	free(p->stats);
+	for (unsigned i = 0; i < p->portal_count; i++) {
+		free(p->portals[i].name);
+		free(p->portals[i].addresses);
+	}
+	free(p->portals);
+	free(p->sessions);
+	health_copy_destroy(p->health);
+	p->health = NULL;
+}
+
+static json_t *
+build(struct ctl_build *b)
+{
+	struct picture *p = container_of(b, struct picture, build);
+	json_t *result = p->make(p);
+	forget(p);
+	return result;
+}
+
+static void
+built(struct ctl_build *b)
+{
+	struct picture *p = container_of(b, struct picture, build);
+	struct daemon *d = p->pin.daemon;
+
+	daemon_unpin(&p->pin);
+	free(p);
+	ASSERT(d->answers > 0);
+	d->answers--;
+	if (d->ended && d->answers == 0)
+		daemon_stop_loops(d);
+}
+
+void
+control_answer(struct daemon *d, struct ctl_call *call, unsigned parts, struct health_copy *health,
+    json_t *(*make)(const struct picture *p))
+{
+	struct picture *p = NULL;
+
+	if (d->ended) {
+		health_copy_destroy(health);
+		ctl_call_fail(call, CTL_FAILED, NULL, "terraced is ending");
+		return;
+	}
+	p = calloc(1, sizeof *p);
+	if (p == NULL) {
+		health_copy_destroy(health);
+		ctl_call_fail(call, CTL_FAILED, NULL, "out of memory");
+		return;
+	}
+	p->parts = parts;
+	p->make = make;
+	p->options = d->options;
+	p->conf = d->conf;
+	p->health = health;
+	if (!take(p, d)) {
+		forget(p);
+		free(p);
+		ctl_call_fail(call, CTL_FAILED, NULL, "out of memory");
+		return;
+	}
+	daemon_pin(d, &p->pin);
+	d->answers++;
+	p->build = (struct ctl_build){.build = build, .built = built};
+	ctl_call_build(call, d->loops[0], &p->build);
+}
