@@ -13,9 +13,9 @@
  * down at once; what they change is dropped before, and what was written is kept after they succeeded.
  * A read that overlaps a change in flight is answered by the lower blk, so it shows what that shows.
  *
- * Thread rule: all calls on the home loop (loops[0]) or before the loops run, but for I/O on
- * ram_volume_blk(), which may come from any of the loops, and the two *_get_stats(), which any thread
- * may call. Callbacks run on the home loop, exactly once, never before the call that asked returned.
+ * Thread rule: all calls on the home loop (loops[0]), create, open, follow and destroy also while no
+ * loop runs; I/O on ram_volume_blk() may come from any of the loops, and any thread may call the two
+ * *_get_stats(). Callbacks run on the home loop, exactly once, never before the call that asked returned.
  */
 #ifndef CACHE_RAM_RAM_TIER_H
 #define CACHE_RAM_RAM_TIER_H
@@ -46,17 +46,17 @@ struct ram_tier_args {
 	 */
 	uint64_t size_bytes;
 	uint64_t size_max_bytes; /* of later resizes: address space only; 0: the machine's memory */
-	uint32_t frames_min; /* tests: so many frames per loop are enough and taken; 0: by size */
+	uint32_t frames_min; /* tests: the least number of frames per loop instead; 0: as above */
 };
 
 /* 0, -EINVAL (a size), -ENOMEM. */
 int ram_tier_create(const struct ram_tier_args *args, struct ram_tier **ret);
-/* All volumes are closed and all lists put (asserted). While the loops run it takes some messages
+/* All volumes are closed, all lists put, no resize is under way (asserted). While the loops run it takes some messages
  * between them until the memory is free. Accepts NULL. */
 void ram_tier_destroy(struct ram_tier *t);
 /*
  * Another size while in use. Done when the memory above it is free, which waits for lists that hold
- * some of it. 0, -EINVAL (a size), -EBUSY (one at a time), -ENOMEM (the size is unchanged).
+ * some of it. 0, -EINVAL (a size; it is unchanged). One at a time (asserted).
  */
 void ram_tier_resize(struct ram_tier *t, uint64_t size_bytes, ram_done_fn *done, void *ctx);
 
