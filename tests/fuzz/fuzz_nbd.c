@@ -261,7 +261,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    .loops = 3,
 	    .buf_bytes = 1u << 20,
 	    .net_delay_us_max = 5,
-	    .net_chunk_max_bytes = data[1] & 3 ? 1u << (data[1] & 15) : 0,
+	    .net_chunk_max_bytes = data[1] & 3 ? 256u << (data[1] >> 2 & 7) : 0,
 	};
 	CHECK(loop_sim_create(&cfg, &r.sim) == 0);
 	r.loops[0] = loop_sim_loop(r.sim, 0);
@@ -287,7 +287,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		loop_sim_call(r.client, finish, &r);
 	settle(&r);
 	loop_sim_call(r.loops[0], down, &r);
-	settle(&r); /* a store of several loops closes on all of them */
+	settle(&r);              /* a store of several loops closes on all of them */
 	loop_sim_destroy(r.sim); /* every buffer is back: asserted there */
 	return 0;
 }
