@@ -292,7 +292,9 @@ static void
 on_stopped(struct loop_defer *d)
 {
 	struct nbd_server *s = container_of(d, struct nbd_server, stop_defer);
-	s->stopped(s->stopped_ctx);
+	void (*stopped)(void *ctx) = s->stopped;
+	s->stopped = NULL; /* a blk may be released after it: that is no second end */
+	stopped(s->stopped_ctx);
 }
 
 /* What waited for connections that are gone. */
