@@ -73,7 +73,7 @@ end(struct recovery *v, int result)
 	cache_later(v->c, ended, v, result);
 }
 
-static void
+static void __attribute__((format(printf, 3, 4)))
 fail(struct recovery *v, int err, const char *fmt, ...)
 {
 	va_list ap;

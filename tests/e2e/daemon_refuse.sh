@@ -36,7 +36,7 @@ refused "size 0" 2 'size' --lun ram:0
 refused "odd size" 2 'multiple of 512' --lun ram:1000
 refused "huge size" 2 'size' --lun ram:99999999999999999999TiB
 refused "loops" 2 '--loops takes a number' --lun ram:1MiB --loops 0
-refused "mode" 2 'writethrough and volatile' --lun ram:1MiB --mode fast
+refused "mode" 2 'modes are nv .*writethrough, volatile and bypass' --lun ram:1MiB --mode fast
 refused "log level" 2 '--log-level takes' --lun ram:1MiB --log-level loud
 refused "user without secret" 2 'NAME:SECRET' --lun ram:1MiB --user me
 refused "short secret" 2 '12 to 256 bytes' --lun ram:1MiB --user me:short

@@ -67,7 +67,7 @@ change(uint64_t ver)
 {
 	static struct block before[BLOCKS];
 	uint64_t n = 1 + below(below(10) == 0 ? BLOCKS : 40), at = below(BLOCKS - n + 1);
-	enum cache_piece_kind kind = below(3);
+	enum cache_piece_kind kind = (enum cache_piece_kind)below(3);
 	struct cache_piece p = {
 	    .block = at,
 	    .count = n,

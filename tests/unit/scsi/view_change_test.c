@@ -587,7 +587,7 @@ storm_command(struct fx_nexus *n)
 			c = copy_cmd(n, (uint16_t)(100 + rnd(8000)), lists[list_at++ % 64]);
 			break;
 		}
-		/* fallthrough */
+		__attribute__((fallthrough));
 	case 7: /* MODE SELECT of the control page, TAS on and off */
 		cdb[0] = 0x15;
 		cdb[1] = 0x10;
