@@ -6,8 +6,14 @@
 #include <string.h>
 
 #define TICK_NS 20000000ull
+#ifdef CACHE_SIM
+#define OPS_MAX 4u
+#else
 #define OPS_MAX 16384u
-#define IOS_MAX (OPS_MAX * CACHE_SUBS_MAX)
+#endif
+/* An op has one more for a moment, when one ends and begins the next. The rest is for what the cache does
+ * by itself: destage, copies, checkpoints, recovery. */
+#define IOS_MAX (OPS_MAX * (CACHE_SUBS_MAX + 1) + 65536u)
 #define REQS_MAX (OPS_MAX * 8u)
 #define FILLS_MAX 4096u
 
@@ -95,8 +101,11 @@ tick(struct loop_timer *t)
 	struct cache *c = container_of(t, struct cache, tick);
 	loop_timer_set(t, TICK_NS);
 	for (uint32_t i = 0; i < c->geo.segment_count; i++)
-		if (c->segs[i].state == SEG_CLOSED && !c->is_void)
+		if (c->segs[i].state == SEG_CLOSED)
 			cache_segment_close(c, i);
+	for (unsigned s = 0; s < CF_STREAM_COUNT; s++)
+		c->logs[s].stalled = false;
+	cache_epoch_retry(c);
 	cache_voltable_retry(c);
 	uint64_t now = loop_now_ns(c->home), every = (uint64_t)c->tuning.checkpoint_ms * 1000000;
 	bool due = every > 0 && now - c->ck.last_ns >= every && cache_checkpoint_needed(c);
@@ -264,7 +273,8 @@ detach_idle(void *ctx, int result)
 		cache_wait(&c->tick_waiters, detach_idle, d);
 		return;
 	}
-	if (sealing(c) || !cache_log_idle(c) || c->vt.busy || c->space.evicting) {
+	if (sealing(c) || !cache_log_idle(c) || c->vt.busy || c->epoch_writing ||
+	    c->space.evicting || c->space.copying > 0) {
 		cache_wait(&c->tick_waiters, detach_idle, d);
 		return;
 	}

@@ -70,7 +70,11 @@ extern enum cache_mutant cache_mutant;
 #define CACHE_VOLUME_BLOCKS_MAX (1ull << 40)
 #define CACHE_REQ_ENTS 3u         /* head, middle, tail */
 #define CACHE_RECORD_ZEROS_MAX 8u /* they take a header block each */
-#define CACHE_SUBS_MAX 16u        /* reads at once for one request */
+#ifdef CACHE_SIM
+#define CACHE_SUBS_MAX 2u
+#else
+#define CACHE_SUBS_MAX 16u /* reads at once for one request */
+#endif
 
 struct cache_op;
 
@@ -108,6 +112,8 @@ uint32_t cache_crc_part(const struct blk_sg *sg, uint64_t at, size_t len);
 /* 4 KiB frames for partial blocks and fills. NULL: none free; `wait` is run when one is. */
 void *cache_frame_get(struct cache *c);
 void cache_frame_put(struct cache *c, void *frame);
+/* Memory went back to the pool: those who wait for frames try again. */
+void cache_frames_free(struct cache *c);
 
 /* A callback to make once, kept in lists. */
 struct cache_waiter {
@@ -136,14 +142,15 @@ struct segment {
 	uint64_t generation, epoch, order; /* order: of opening */
 	enum seg_state state;
 	enum cf_stream stream;
-	uint8_t slot;  /* in force */
-	bool changed;  /* since the slot in force was written, or since its checkpoint began */
-	bool in_ck;    /* has a slot in the running checkpoint */
-	bool free_ck;  /* which says that it is free */
-	bool bad;      /* failed a write: not opened again */
-	bool sealing;  /* its footer is on the way */
-	bool stuck;    /* eviction found something it had to leave */
-	uint32_t unit; /* next free one */
+	uint8_t slot;   /* in force */
+	bool changed;   /* since the slot in force was written, or since its checkpoint began */
+	bool in_ck;     /* has a slot in the running checkpoint */
+	bool free_ck;   /* which says that it is free */
+	bool bad;       /* failed a write: not opened while there are others */
+	uint8_t errors; /* commits that failed in it */
+	bool sealing;   /* its footer is on the way */
+	bool stuck;     /* eviction found something it had to leave */
+	uint32_t unit;  /* next free one */
 	uint32_t live, dirty; /* units that the index needs; zero records count as one */
 	uint32_t pins;        /* reads in flight */
 	uint32_t records, foot_bytes;
@@ -196,6 +203,7 @@ struct cache_log {
 	enum cf_stream stream;
 	uint32_t seg; /* open one, or LOC_NONE */
 	bool opening, busy, blocked, capped;
+	bool stalled;         /* a segment couldn't be opened: not before the next tick */
 	struct list queue;    /* of cache_req, not in a record yet */
 	struct list inflight; /* in the record that is being written */
 	uint64_t seq;         /* of the last record that was built */
@@ -222,6 +230,8 @@ void cache_log_close(struct cache_log *l);
 void cache_epoch_end(struct cache *c, struct cache_log *l);
 /* Something that an ending epoch may have waited for has ended. */
 void cache_epoch_check(struct cache *c);
+/* The tick: the superblocks of an epoch's end that couldn't be written. */
+void cache_epoch_retry(struct cache *c);
 bool cache_log_idle(const struct cache *c);
 
 void cache_segment_open(struct cache_log *l);
@@ -314,6 +324,7 @@ struct cache_volume {
 	uint32_t running;   /* ops, of any kind */
 	bool bypass;        /* everything goes to the store alone */
 	bool shut;          /* new changes are held */
+	bool releasing;     /* what was held is being begun */
 	bool frozen;        /* …by freeze */
 	struct list clean_waiters;
 	struct list idle_waiters; /* until no change is in flight */
@@ -350,7 +361,10 @@ struct cache {
 	uint64_t orders;
 	uint64_t flush_failures; /* of the SSD: what was written without FUA before may be gone */
 	bool index_full;         /* [19] */
+	bool ops_short;          /* a request is held for want of an op */
 	bool loaded, is_void, epoch_ending, epoch_writing, stopping;
+	bool epoch_owed;  /* its end isn't durable: what failed in it may still count */
+	bool epoch_begun; /* …and the new one has no number yet: footers first */
 	struct segment *segs;
 	struct cache_log logs[CF_STREAM_COUNT];
 	struct list volumes, openings;
@@ -435,10 +449,13 @@ void cache_set_condition(struct cache *c, enum cache_condition k, bool set, cons
 void cache_super_write(struct cache *c, cache_done_fn *done, void *ctx);
 /* No writes to the SSD from here on [4]. */
 void cache_give_up(struct cache *c, const char *why);
+/* …unless nothing is owed any more. */
+void cache_give_up_end(struct cache *c);
 /* voltable.c: the rows as they are now, durable at done. Fails only when the SSD is void: what a failed
  * write left is unknown, so it is repeated. */
 void cache_voltable_write(struct cache *c, cache_done_fn *done, void *ctx);
 void cache_voltable_retry(struct cache *c);
+bool cache_voltable_fails(const struct cache *c);
 struct cache_volrow *cache_voltable_find(struct cache *c, const uint8_t uuid[16]);
 struct cache_volume *cache_volume_by_id(struct cache *c, uint32_t id);
 struct cache_volume *cache_volume_make(struct cache *c, const struct cache_volrow *row);

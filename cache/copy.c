@@ -26,6 +26,7 @@ copy_free(struct cache_copy *k)
 	c->space.copying--;
 	cache_mode_poke(v);
 	cache_space_kick(c);
+	cache_frames_free(c);
 }
 
 /* The zeros of the record are the same; only its unit is another one. */

@@ -8,7 +8,9 @@
  * A crash before the superblocks: the record is the tail of the chain; if it is whole, recovery takes it
  * (its writes had no answer), else not; nothing was acknowledged after it. After them: it has the old
  * epoch, above where that ended, and doesn't count. If the superblocks can't be written, the SSD is void:
- * writes fail from here on, reads and destage go on.
+ * writes fail from here on, reads and destage go on. The end of the epoch is still owed then: a record that
+ * failed may be whole, so nothing may go round the log to the store before its epoch has ended durably
+ * (mode.c). The tick repeats it; when it succeeds, the SSD isn't void any more.
  */
 #include "cache/cache_priv.h"
 
@@ -19,13 +21,25 @@ cache_give_up(struct cache *c, const char *why)
 	cache_set_condition(c, CACHE_COND_SSD_VOID, true, why);
 }
 
+void
+cache_give_up_end(struct cache *c)
+{
+	if (!c->is_void || c->epoch_owed || cache_voltable_fails(c))
+		return;
+	c->is_void = false;
+	cache_set_condition(c, CACHE_COND_SSD_VOID, false, "the SSD takes writes again");
+	cache_log_kick(c);
+}
+
 static void
 epoch_written(void *ctx, int result)
 {
 	struct cache *c = ctx;
 	c->epoch_ending = c->epoch_writing = false;
+	c->epoch_owed = result < 0;
 	if (result < 0)
 		cache_give_up(c, "a commit failed, and then the superblocks couldn't be written");
+	cache_give_up_end(c);
 	cache_log_kick(c);
 	LIST_FOREACH (n, &c->volumes)
 		cache_destage_kick(container_of(n, struct cache_volume, link));
@@ -72,11 +86,27 @@ epoch_end(struct cache *c)
 	}
 	if (old) {
 		c->epoch_ending = false;
+		c->epoch_owed = c->epoch_begun = true;
 		cache_give_up(c, "footers can't be written");
 		cache_log_kick(c);
 		return;
 	}
 	c->super.epoch++;
+	c->epoch_writing = true;
+	cache_super_write(c, epoch_written, c);
+}
+
+void
+cache_epoch_retry(struct cache *c)
+{
+	if (!c->epoch_owed || c->epoch_writing || c->stopping)
+		return;
+	if (c->epoch_begun) {
+		if (has_old_unsealed(c))
+			return;
+		c->epoch_begun = false;
+		c->super.epoch++;
+	}
 	c->epoch_writing = true;
 	cache_super_write(c, epoch_written, c);
 }
@@ -97,5 +127,6 @@ cache_epoch_end(struct cache *c, struct cache_log *l)
 	cache_set_condition(c, CACHE_COND_SSD_WRITE, true, "a commit failed");
 	c->epoch_ending = true;
 	c->segs[l->seg].bad = true;
+	c->segs[l->seg].errors++;
 	cache_epoch_check(c);
 }

@@ -6,7 +6,8 @@
  *
  * A write that is accepted cancels the fills of its range; that the range is absent now as it was then is
  * no proof. A fill that isn't inserted leaves dead units. Until then it counts as something older that
- * may be found after a crash: what lies above it stays known.
+ * may be found after a crash: what lies above it stays known. In bypass none begins: a read from before
+ * the change of mode may still be under way then.
  */
 #include "cache/cache_priv.h"
 
@@ -19,7 +20,8 @@ cache_fill_begin(struct cache_volume *v, uint64_t block, uint64_t count)
 	struct cache *c = v->c;
 	uint64_t bytes = count << CF_BLOCK_SHIFT;
 	if (count == 0 || count > cache_log_req_max(c) || bytes > BUFPOOL_BUF_MAX_BYTES ||
-	    c->is_void || c->index_full || c->stopping || v->shut || c->logs[CF_F].blocked ||
+	    c->is_void || c->index_full || c->stopping || v->shut || v->bypass ||
+	    v->chg.step != 0 || c->logs[CF_F].blocked ||
 	    cache_lock_overlaps(v, block, block + count - 1))
 		return NULL;
 	void *mem = bufpool_get(c->bufs, bytes);
@@ -53,8 +55,7 @@ cache_fill_abandon(struct cache_fill *f)
 	bufpool_put(c->bufs, f->mem, f->count << CF_BLOCK_SHIFT);
 	pool_put(&c->fill_pool, f);
 	cache_mode_poke(v);
-	if (!list_empty(&c->frame_waiters) && !loop_defer_queued(&c->frame_defer))
-		loop_defer(c->home, &c->frame_defer);
+	cache_frames_free(c);
 }
 
 static void

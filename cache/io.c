@@ -142,6 +142,12 @@ cache_frame_put(struct cache *c, void *frame)
 	if (frame == NULL)
 		return;
 	bufpool_put(c->bufs, frame, CF_BLOCK_BYTES);
+	cache_frames_free(c);
+}
+
+void
+cache_frames_free(struct cache *c)
+{
 	if (!list_empty(&c->frame_waiters) && !loop_defer_queued(&c->frame_defer))
 		loop_defer(c->home, &c->frame_defer);
 }

@@ -372,7 +372,8 @@ cache_log_expire(struct cache *c)
 {
 	struct cache_log *l = &c->logs[CF_W];
 	uint64_t now = loop_now_ns(c->home), most = (uint64_t)c->tuning.write_wait_ms * 1000000;
-	if ((!l->blocked && !l->capped) || most == 0)
+	/* While an epoch ends, whether a write that was sent lies on the SSD is unknown [4]. */
+	if ((!l->blocked && !l->capped && !l->stalled) || most == 0 || c->epoch_ending)
 		return;
 	struct list all = LIST_INIT(all);
 	LIST_FOREACH_SAFE (n, &l->queue) {

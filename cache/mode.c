@@ -62,6 +62,15 @@ waited(void *ctx, int result)
 	run(v);
 }
 
+/* A commit that failed may come back after a crash as long as its epoch hasn't ended durably: nothing
+ * newer may be on the store alone before [4]. */
+static void
+ended_epoch(void *ctx, int result)
+{
+	const struct cache *c = ((struct cache_volume *)ctx)->c;
+	waited(ctx, result == 0 && (c->epoch_ending || c->epoch_owed) ? -EIO : result);
+}
+
 static void
 flushed(struct cache_io *x, int result)
 {
@@ -178,7 +187,7 @@ step(struct cache_volume *v)
 	case CHECKPOINT:
 		if (!empty || v->bypass || MUTANT(BYPASS_NO_CHECKPOINT))
 			return true;
-		cache_checkpoint_wait(c, waited, v);
+		cache_checkpoint_wait(c, ended_epoch, v);
 		return false;
 	case STORE_FLUSH:
 		if (!v->bypass)

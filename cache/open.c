@@ -182,6 +182,11 @@ volume_ready(struct opening *o)
 	v->mode = o->args.mode;
 	v->bypass = v->mode == CACHE_BYPASS;
 	v->last_write_ns = loop_now_ns(c->home);
+	/* It may have been open before, and closed. */
+	v->closing = v->shut = v->frozen = v->want_clean = false;
+	v->d.hold_until_ns = 0;
+	v->d.failures = 0;
+	v->d.cursor = 0;
 	struct blk_info info;
 	blk_describe(v, &info);
 	struct blk_open_args a = {.loops = c->loops, .loop_count = c->loop_count};

@@ -19,6 +19,8 @@
 /* Free segments that a stream leaves for others [18]: G must always find one, W goes before F. */
 static const uint32_t reserve[CF_STREAM_COUNT] = {[CF_W] = 1, [CF_F] = 2, [CF_G] = 0};
 
+#define ERRORS_MAX 3u /* commits */
+
 uint32_t
 cache_segment_free_count(const struct cache *c)
 {
@@ -73,21 +75,30 @@ cache_segment_unpin(struct cache *c, uint32_t loc)
 		cache_log_kick(c);
 }
 
-/* The free segment that was used longest ago, or LOC_NONE. */
+/* The free segment that was used longest ago, or LOC_NONE. `bad`: of those that failed. */
 static uint32_t
-pick(const struct cache *c)
+pick(const struct cache *c, bool bad)
 {
 	uint32_t best = LOC_NONE;
 	for (uint32_t i = 0; i < c->geo.segment_count; i++) {
 		const struct segment *s = &c->segs[i];
 		bool usable = s->state == SEG_FREE ||
 		              (MUTANT(REUSE_NO_CHECKPOINT) && cache_segment_all_dead(s));
-		if (!usable || s->bad || (s->pins > 0 && !MUTANT(REUSE_READ_IN_FLIGHT)))
+		if (!usable || s->bad != bad || (s->pins > 0 && !MUTANT(REUSE_READ_IN_FLIGHT)))
 			continue;
 		if (best == LOC_NONE || s->order < c->segs[best].order)
 			best = i;
 	}
 	return best;
+}
+
+/* The SSD takes writes: what failed a few times only may have been a glitch of all of it. */
+static void
+well_again(struct cache *c)
+{
+	for (uint32_t i = 0; i < c->geo.segment_count; i++)
+		if (c->segs[i].errors < ERRORS_MAX)
+			c->segs[i].bad = false;
 }
 
 static void
@@ -107,8 +118,11 @@ header_done(struct cache_io *x, int result)
 		free(s->foot);
 		s->foot = NULL;
 		l->seg = LOC_NONE;
+		l->stalled = true;
 	} else {
 		s->state = SEG_OPEN;
+		s->bad = false;
+		well_again(c);
 	}
 	cache_epoch_check(c);
 	cache_log_kick(c);
@@ -120,11 +134,15 @@ cache_segment_open(struct cache_log *l)
 	struct cache *c = l->c;
 	ASSERT(l->seg == LOC_NONE && !l->opening);
 	l->blocked = false;
-	if (c->epoch_ending || c->is_void)
+	if (c->epoch_ending || c->is_void || l->stalled)
 		return;
-	uint32_t seg = pick(c);
-	if (seg == LOC_NONE ||
-	    (cache_segment_free_count(c) <= reserve[l->stream] && !MUTANT(REUSE_NO_CHECKPOINT))) {
+	uint32_t free_count = cache_segment_free_count(c);
+	bool few = free_count <= reserve[l->stream] && !MUTANT(REUSE_NO_CHECKPOINT);
+	uint32_t seg = few ? LOC_NONE : pick(c, false);
+	/* Others have failed: all of the SSD may have. One of them is tried again, once a tick. */
+	if (seg == LOC_NONE && free_count == 0)
+		seg = pick(c, true);
+	if (seg == LOC_NONE) {
 		l->blocked = true;
 		return;
 	}

@@ -19,6 +19,7 @@ written(struct cache_io *x, int result)
 	if (result == 0) {
 		c->vt.which ^= 1;
 		c->vt.failures = 0;
+		cache_give_up_end(c);
 	} else {
 		c->stats.ssd_errors++;
 		cache_set_condition(
@@ -32,6 +33,12 @@ written(struct cache_io *x, int result)
 	cache_wake(&c->vt.waiters, result);
 	if (!c->vt.busy && !list_empty(&c->vt.next_waiters))
 		start(c);
+}
+
+bool
+cache_voltable_fails(const struct cache *c)
+{
+	return c->vt.failures >= FAILURES_MAX;
 }
 
 void

@@ -91,6 +91,15 @@ answer(struct cache *c, struct blk_io *io, int result)
 	loop_send(io->loop, &io->msg);
 }
 
+/* The ops are shared: what another volume holds may have waited for this one's. */
+static void
+release_all(struct cache *c)
+{
+	c->ops_short = false;
+	LIST_FOREACH (n, &c->volumes)
+		cache_volume_release(container_of(n, struct cache_volume, link));
+}
+
 void
 cache_op_end(struct cache_op *op, int result)
 {
@@ -109,6 +118,8 @@ cache_op_end(struct cache_op *op, int result)
 	if (change && --v->changes == 0)
 		cache_wake(&v->idle_waiters, 0);
 	cache_volume_release(v);
+	if (c->ops_short)
+		release_all(c);
 	cache_mode_poke(v);
 }
 
@@ -192,8 +203,10 @@ begin(struct cache_volume *v, struct blk_io *io)
 	if (changes(io) && v->shut)
 		return false;
 	struct cache_op *op = pool_get(&c->op_pool);
-	if (op == NULL)
+	if (op == NULL) {
+		c->ops_short = true;
 		return false;
+	}
 	memset(op, 0, sizeof *op);
 	list_init(&op->link);
 	list_init(&op->lock.link);
@@ -207,6 +220,7 @@ begin(struct cache_volume *v, struct blk_io *io)
 	v->stats.writes += io->op == BLK_WRITE;
 	v->stats.unmaps += op->is_change && io->op != BLK_WRITE;
 	if (v->bypass && op->is_change) {
+		cache_fill_cancel(v, op->first, op->last);
 		op->lock =
 		    (struct cache_lock){.first = op->first, .last = op->last, .grant = pass_locked};
 		cache_lock_take(v, &op->lock);
@@ -235,20 +249,36 @@ start(struct cache_volume *v, struct blk_io *io)
 		list_push_back(&v->held, &io->link);
 }
 
-/* Something ended: what was held is looked at again. */
+/* The first that may begin now, or NULL. */
+static struct blk_io *
+next_held(struct cache_volume *v)
+{
+	if (!list_empty(&v->held) && pool_free_count(&v->c->op_pool) == 0) {
+		v->c->ops_short = true;
+		return NULL;
+	}
+	LIST_FOREACH (n, &v->held) {
+		struct blk_io *io = container_of(n, struct blk_io, link);
+		if (!changes(io) || !v->shut)
+			return io;
+	}
+	return NULL;
+}
+
+/* Something ended: what was held is looked at again. A request that is begun may end at once, which comes
+ * here again: only the outermost call takes from the list, from its front each time. */
 void
 cache_volume_release(struct cache_volume *v)
 {
-	LIST_FOREACH_SAFE (n, &v->held) {
-		struct blk_io *io = container_of(n, struct blk_io, link);
-		if (changes(io) && v->shut)
-			continue;
-		if (pool_free_count(&v->c->op_pool) == 0)
-			return;
-		list_remove(n);
+	if (v->releasing)
+		return;
+	v->releasing = true;
+	for (struct blk_io *io; (io = next_held(v)) != NULL;) {
+		list_remove(&io->link);
 		bool begun = begin(v, io);
 		ASSERT(begun);
 	}
+	v->releasing = false;
 }
 
 static void

@@ -173,8 +173,10 @@ write_merge(struct cache_op *op)
 			continue;
 		op->frame[i] = cache_frame_get(c);
 		if (op->frame[i] == NULL) {
-			/* With one in hand others could wait for ever for each other's. */
-			cache_frame_put(c, op->frame[0]);
+			/* With one in hand others could wait for ever for each other's. Nobody is
+			 * woken: it was free before, and they would do the same in turn. */
+			if (op->frame[0] != NULL)
+				bufpool_put(c->bufs, op->frame[0], CF_BLOCK_BYTES);
 			op->frame[0] = NULL;
 			op->again = write_merge;
 			list_push_back(&c->frame_waiters, &op->link);

@@ -114,7 +114,8 @@ end_write(struct request *r)
 	}
 	if (fail) {
 		d->write_errors++;
-		keep = rng_below(&d->rng, w->count + 1);
+		keep = d->broken ? (d->lands ? w->count : 0) : rng_below(&d->rng, w->count + 1);
+		d->lands = false;
 	}
 	memcpy(d->now + w->sector * SECTOR, w->data, keep * SECTOR);
 	w->count = keep;

@@ -69,6 +69,13 @@ config(uint64_t seed, bool exhaustive, struct sim_cfg *c)
 	/* Then what was acknowledged may be gone; it must be said, or be without a witness. */
 	c->lie = rng_below(&r, 8) == 0 ? 40 : 0;
 	c->index_cap = rng_below(&r, 5) == 0;
+	c->few_frames = rng_below(&r, 4) == 0;
+	c->reopen = rng_below(&r, 4) == 0;
+	c->ssd_breaks = rng_below(&r, 6) == 0;
+	if (c->ssd_breaks) {
+		c->ssd_write_error = c->ssd_flush_error = c->lie = 0;
+		c->store_flush_error = c->store_write_error = c->store_broken = 0;
+	}
 	if (rng_below(&r, 12) == 0) {
 		/* Fills are sealed while checkpoints are written, and flushes fail. */
 		c->weight[1] = 20;

@@ -1,5 +1,5 @@
 /* See world.h. */
-#include "tests/cachesim/world.h"
+#include "tests/cachesim/world_priv.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -16,100 +16,13 @@ static uint32_t cuts_left; /* of this seed */
 bool sim_verbose;
 
 #define STEPS_MAX 400000u
-#define SAY(...)                                                                                   \
-	do {                                                                                       \
-		if (sim_verbose)                                                                   \
-			fprintf(stderr, __VA_ARGS__);                                              \
-	} while (0)
-
-enum op_kind {
-	OP_WRITE,
-	OP_READ,
-	OP_UNMAP,
-	OP_ZERO,
-	OP_BLK_FLUSH,
-	OP_FLUSH,
-	OP_EVICT,
-	OP_CHECKPOINT,
-	OP_MODE,
-	OP_REOPEN,
-	OP_REMOVE,
-	OP_PAUSE,
-	OP_COUNT
-};
-
-/* As the marker of a store: durable when it says so. */
-struct marker {
-	struct cache_marker now;
-	struct loop_timer timer;
-	struct world *w;
-	cache_done_fn *done;
-	void (*got)(void *ctx, int result, const struct cache_marker *m);
-	void *ctx;
-	struct cache_marker next;
-	bool busy;
-};
-
-struct vol {
-	struct world *w;
-	unsigned idx;
-	struct drive *store;
-	struct marker marker;
-	struct cache_volume *v;
-	uint64_t sectors;
-	struct oracle o;
-	enum cache_mode mode;
-	bool weak;    /* an acknowledgement may be lost by a crash: bypass, or on the way there */
-	bool managed; /* a change of the volume as a whole runs */
-	bool gone;
-	uint32_t users;
-	uint64_t flush_errors;
-	uint32_t changes; /* of mode, begun */
-};
-
-/* A user of a volume: one request at a time. */
-struct task {
-	struct world *w;
-	struct vol *vol;
-	struct blk_io io;
-	struct blk_sg sg;
-	uint64_t number, first, count;
-	uint64_t floor[SECTORS_MAX]; /* a read: what was known when it began */
-	bool busy, weak;
-	enum cache_mode mode; /* when it was submitted */
-	uint32_t changes;
-	uint8_t *mem;
-	struct loop *loop;
-	enum op_kind kind;
-	struct loop_timer pause;
-};
-
-struct world {
-	struct sim_cfg cfg;
-	unsigned level;
-	struct loop_sim *sim;
-	struct loop *loops[2];
-	struct drive *ssd;
-	struct cache *c;
-	struct vol vols[VOLUMES];
-	struct task tasks[TASKS_MAX];
-	uint64_t rng;
-	uint64_t events, cut_at;
-	uint32_t ops_left;
-	uint32_t waiting; /* management calls in flight */
-	int result;
-	bool attached, failed_attach, detached, checkpointing;
-	const char *what;
-	char reason[256];
-};
-
 static void task_next(struct task *t);
 static void cut(struct world *w);
 static void world_run(
     const struct sim_cfg *cfg, unsigned level, struct world *parent, enum loss loss, uint64_t seed);
 
-__attribute__((format(printf, 2, 3))) _Noreturn static void
-lost(const struct world *w, const char *fmt, ...)
+void
+world_lost(const struct world *w, const char *fmt, ...)
 {
 	va_list ap;
 	va_start(ap, fmt);
@@ -143,16 +56,17 @@ verify(struct world *w, struct vol *v, uint64_t sector, uint64_t floor, const ui
 		return;
 	}
 	if (x == UINT64_MAX)
-		lost(w, "%s: volume %u sector %" PRIu64 ": not what anybody wrote there", when,
-		    v->idx, sector);
+		world_lost(w, "%s: volume %u sector %" PRIu64 ": not what anybody wrote there",
+		    when, v->idx, sector);
 	uint64_t value = x == 0 ? zero_value(&v->o, sector, floor) : x;
 	if (value == UINT64_MAX || value < floor)
-		lost(w,
+		world_lost(w,
 		    "%s: volume %u sector %" PRIu64 ": %" PRIu64 " came back, %" PRIu64
 		    " was acknowledged or read",
 		    when, v->idx, sector, x, floor);
 	if (x > v->o.issued)
-		lost(w, "%s: volume %u sector %" PRIu64 ": from the future", when, v->idx, sector);
+		world_lost(
+		    w, "%s: volume %u sector %" PRIu64 ": from the future", when, v->idx, sector);
 	totals.verified++;
 	raise_to(&v->o.now[sector], value);
 	if (!weak)
@@ -232,7 +146,9 @@ step(struct world *w)
 {
 	uint64_t before = w->events;
 	if (!loop_sim_step(w->sim))
-		lost(w, "%s: nothing goes on", w->what);
+		world_lost(w, "%s: nothing goes on", w->what);
+	if (w->events >= w->mend_at)
+		w->ssd->broken = false;
 	for (unsigned i = 0; i < VOLUMES; i++)
 		if (w->vols[i].store->flush_errors != w->vols[i].flush_errors)
 			flush_failed(w, &w->vols[i]);
@@ -244,19 +160,19 @@ step(struct world *w)
 	}
 }
 
-static void
-run_until(struct world *w, const bool *flag, const char *what)
+void
+world_until(struct world *w, const bool *flag, const char *what)
 {
 	w->what = what;
 	for (uint32_t i = 0; !*flag; i++) {
 		if (i > STEPS_MAX)
-			lost(w, "%s: doesn't end", what);
+			world_lost(w, "%s: doesn't end", what);
 		step(w);
 	}
 }
 
-static void
-run_idle(struct world *w, const char *what)
+void
+world_idle(struct world *w, const char *what)
 {
 	w->what = what;
 	for (uint32_t i = 0;; i++) {
@@ -266,13 +182,13 @@ run_idle(struct world *w, const char *what)
 		if (!busy)
 			return;
 		if (i > STEPS_MAX)
-			lost(w, "%s: doesn't end", what);
+			world_lost(w, "%s: doesn't end", what);
 		step(w);
 	}
 }
 
-static void
-call(struct world *w, void (*fn)(void *ctx), void *ctx)
+void
+world_call(struct world *w, void (*fn)(void *ctx), void *ctx)
 {
 	loop_sim_call(w->loops[0], fn, ctx);
 }
@@ -309,13 +225,6 @@ do_attach(void *ctx)
 	cache_attach(&a, on_attached, w);
 }
 
-struct opening {
-	struct world *w;
-	struct vol *v;
-	bool done;
-	int result;
-};
-
 static void
 on_opened(void *ctx, int result, struct cache_volume *v)
 {
@@ -341,22 +250,22 @@ do_open(void *ctx)
 	cache_volume_open(o->w->c, &a, on_opened, o);
 }
 
-static void
+void
 vol_open(struct world *w, struct vol *v)
 {
 	struct opening o = {.w = w, .v = v};
-	call(w, do_open, &o);
-	run_until(w, &o.done, "open");
+	world_call(w, do_open, &o);
+	world_until(w, &o.done, "open");
 	if (o.result < 0 && !(o.result == -EIO && w->c->is_void) && w->cfg.lie == 0)
-		lost(w, "volume %u doesn't open: %s", v->idx, strerror(-o.result));
+		world_lost(w, "volume %u doesn't open: %s", v->idx, strerror(-o.result));
 	if (v->v != NULL)
 		v->mode = v->v->mode;
 }
 
 /* ---- management ---------------------------------------------------------------------------------- */
 
-static void
-on_managed(void *ctx, int result)
+void
+world_managed(void *ctx, int result)
 {
 	struct vol *v = ctx;
 	(void)result;
@@ -382,7 +291,7 @@ on_flushed(void *ctx, int result)
 		uint64_t x = stamp_read(v->idx, s, p);
 		uint64_t value = x == 0 ? zero_value(&v->o, s, b->at[s]) : x;
 		if (x == UINT64_MAX || value == UINT64_MAX || value < b->at[s])
-			lost(v->w,
+			world_lost(v->w,
 			    "flush: volume %u sector %" PRIu64 ": the store has %" PRIu64
 			    ", %" PRIu64 " was acknowledged",
 			    v->idx, s, x, b->at[s]);
@@ -400,6 +309,19 @@ do_flush(struct vol *v)
 	memcpy(b->at, v->o.durable, sizeof b->at);
 	v->w->waiting++;
 	cache_volume_flush(v->v, on_flushed, b);
+}
+
+static void
+flush_call(void *ctx)
+{
+	do_flush(ctx);
+}
+
+void
+vol_flush(struct world *w, struct vol *v)
+{
+	world_call(w, flush_call, v);
+	world_idle(w, "flush");
 }
 
 static void
@@ -456,7 +378,7 @@ ended_change(struct task *t)
 		uint64_t x =
 		    stamp_read(v->idx, t->first + i, v->store->durable + (t->first + i) * 512);
 		if (x != UINT64_MAX && x != 0 && x < t->number)
-			lost(t->w,
+			world_lost(t->w,
 			    "writethrough: volume %u sector %" PRIu64 ": the store has %" PRIu64
 			    ", %" PRIu64 " was acknowledged",
 			    v->idx, t->first + i, x, t->number);
@@ -486,7 +408,7 @@ ended(struct blk_io *io)
 			    t->weak || v->weak || v->managed, "read");
 		}
 	} else if (io->op == BLK_READ && w->cfg.ssd_read_error == 0 && w->cfg.lie == 0) {
-		lost(w, "a read fails: %s", strerror(-io->result));
+		world_lost(w, "a read fails: %s", strerror(-io->result));
 	}
 	t->busy = false;
 	task_next(t);
@@ -627,10 +549,11 @@ manage(struct task *t, enum op_kind kind)
 		v->changes++;
 		w->waiting++;
 		if (kind == OP_EVICT)
-			cache_volume_evict(v->v, on_managed, v);
+			cache_volume_evict(v->v, world_managed, v);
 		else
-			cache_volume_set_mode(
-			    v->v, rng_below(&w->rng, CACHE_MODE_COUNT), on_managed, v);
+			cache_volume_set_mode(v->v,
+			    (enum cache_mode)rng_below(&w->rng, CACHE_MODE_COUNT), world_managed,
+			    v);
 		break;
 	default:
 		break;
@@ -714,7 +637,7 @@ verify_volume(struct world *w, struct vol *v)
 	t->first = 0;
 	t->count = v->sectors;
 	loop_sim_call(t->loop, submit_check, t);
-	run_idle(w, "verify");
+	world_idle(w, "verify");
 	w->ops_left = left;
 }
 
@@ -725,13 +648,21 @@ cut(struct world *w)
 {
 	for (uint32_t i = 0; i < w->cfg.losses && cuts_left > 0; i++) {
 		cuts_left--;
-		enum loss loss =
-		    w->cfg.losses >= LOSS_COUNT ? i % LOSS_COUNT : rng_below(&w->rng, LOSS_COUNT);
+		enum loss loss = w->cfg.losses >= LOSS_COUNT
+		                     ? (enum loss)(i % LOSS_COUNT)
+		                     : (enum loss)rng_below(&w->rng, LOSS_COUNT);
 		uint64_t seed = rng_next(&w->rng);
 		totals.cuts++;
 		totals.deep_cuts += w->level > 0;
 		world_run(&w->cfg, w->level + 1, w, loss, seed);
 	}
+}
+
+void
+world_cut(struct world *w, enum loss loss)
+{
+	totals.cuts++;
+	world_run(&w->cfg, w->level + 1, w, loss, rng_next(&w->rng));
 }
 
 /* ---- life cycle ----------------------------------------------------------------------------------------- */
@@ -826,7 +757,8 @@ drives_crashed(struct world *w, struct world *from, enum loss loss, uint64_t see
 	w->ssd = drive_after_crash(from->ssd, loss, seed, w->loops, w->cfg.loops, &w->events);
 	for (unsigned i = 0; i < VOLUMES; i++) {
 		struct vol *v = &w->vols[i], *old = &from->vols[i];
-		enum loss l = loss == LOSS_KILL ? LOSS_KILL : rng_below(&w->rng, LOSS_KILL);
+		enum loss l =
+		    loss == LOSS_KILL ? LOSS_KILL : (enum loss)rng_below(&w->rng, LOSS_KILL);
 		v->store = drive_after_crash(
 		    old->store, l, seed + i + 1, w->loops, w->cfg.loops, &w->events);
 		v->sectors = old->sectors;
@@ -883,8 +815,8 @@ world_fini(struct world *w)
 	loop_sim_destroy(w->sim);
 }
 
-static void
-workload(struct world *w)
+void
+world_work(struct world *w)
 {
 	errors_on(w);
 	for (unsigned i = 0; i < w->cfg.tasks; i++) {
@@ -893,22 +825,26 @@ workload(struct world *w)
 			continue;
 		loop_sim_call(t->loop, task_begin, t);
 	}
-	run_idle(w, "work");
+	world_idle(w, "work");
 	errors_off(w);
+}
+
+void
+vol_close(struct world *w, struct vol *v)
+{
+	struct opening o = {.w = w, .v = v};
+	if (v->v == NULL)
+		return;
+	world_call(w, do_close, &o);
+	world_until(w, &o.done, "close");
+	v->v = NULL;
 }
 
 static void
 shut_down(struct world *w)
 {
-	for (unsigned i = 0; i < VOLUMES; i++) {
-		struct vol *v = &w->vols[i];
-		struct opening o = {.w = w, .v = v};
-		if (v->v == NULL)
-			continue;
-		call(w, do_close, &o);
-		run_until(w, &o.done, "close");
-		v->v = NULL;
-	}
+	for (unsigned i = 0; i < VOLUMES; i++)
+		vol_close(w, &w->vols[i]);
 	struct cache_stats s;
 	cache_get_stats(w->c, &s);
 	totals.epochs += s.conditions & (1u << CACHE_COND_SSD_WRITE) ? 1 : 0;
@@ -917,8 +853,9 @@ shut_down(struct world *w)
 	totals.evicted += s.evicted_blocks;
 	totals.copies += s.copies;
 	w->detached = false;
-	call(w, do_detach, w);
-	run_until(w, &w->detached, "detach");
+	world_call(w, faults_unhog, w);
+	world_call(w, do_detach, w);
+	world_until(w, &w->detached, "detach");
 }
 
 /* A removed volume has its newest data on the store, and its successor shows nothing else. */
@@ -928,8 +865,8 @@ remove_and_make(struct world *w, struct vol *v)
 	struct opening o = {.w = w, .v = v};
 	if (v->v == NULL || v->mode == CACHE_BYPASS)
 		return;
-	call(w, do_remove, &o);
-	run_until(w, &o.done, "remove");
+	world_call(w, do_remove, &o);
+	world_until(w, &o.done, "remove");
 	if (o.result < 0)
 		return;
 	v->v = NULL;
@@ -949,8 +886,8 @@ world_run(
 		uint32_t depth = w->cfg.depth;
 		drives_new(w);
 		w->cfg.depth = 0; /* an unfinished format isn't a cache yet */
-		call(w, do_format, w);
-		run_until(w, &w->detached, "format");
+		world_call(w, do_format, w);
+		world_until(w, &w->detached, "format");
 		ASSERT(w->result == 0);
 		w->cfg.depth = depth;
 	} else {
@@ -958,12 +895,12 @@ world_run(
 		    (int)level * 2, "", parent->level, parent->events, loss, seed);
 		drives_crashed(w, parent, loss, seed);
 	}
-	call(w, do_attach, w);
-	run_until(w, &w->attached, "attach");
+	world_call(w, do_attach, w);
+	world_until(w, &w->attached, "attach");
 	totals.attaches++;
 	if (w->result < 0) {
 		if (cfg->lie == 0)
-			lost(w, "the cache doesn't attach: %s (loss %u)", w->reason, loss);
+			world_lost(w, "the cache doesn't attach: %s (loss %u)", w->reason, loss);
 		totals.refused++;
 		world_fini(w);
 		free(w);
@@ -975,11 +912,17 @@ world_run(
 	}
 	for (unsigned i = 0; i < VOLUMES; i++)
 		verify_volume(w, &w->vols[i]);
-	workload(w);
+	if (w->cfg.few_frames)
+		world_call(w, faults_hog, w);
+	world_work(w);
+	if (w->cfg.reopen && rng_below(&w->rng, 2) == 0)
+		faults_reopen(w);
+	if (w->cfg.ssd_breaks && w->level == 0)
+		faults_void(w);
 	if (w->cfg.weight[OP_REMOVE] > 0 && rng_below(&w->rng, 3) == 0) {
 		remove_and_make(w, &w->vols[rng_below(&w->rng, VOLUMES)]);
 		w->ops_left = w->cfg.ops / 4;
-		workload(w);
+		world_work(w);
 	}
 	for (unsigned i = 0; i < VOLUMES; i++)
 		verify_volume(w, &w->vols[i]);

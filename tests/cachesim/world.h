@@ -42,6 +42,9 @@ struct sim_cfg {
 	uint32_t tasks;
 	uint32_t sectors; /* part of each volume that is used */
 	bool index_cap;   /* a small index */
+	bool few_frames;  /* of memory there is hardly any */
+	bool reopen;      /* volumes are closed and opened again */
+	bool ssd_breaks;  /* for a while */
 };
 
 struct sim_totals {
