@@ -23,8 +23,9 @@ struct fault_config {
 	uint64_t seed;
 	double error[BLK_OP_COUNT]; /* chances, 0..1 */
 	double torn_write, lost_write;
-	uint32_t delay_min_us, delay_max_us;
-	uint64_t range_start, range_end; /* bytes */
+	uint32_t delay_min_us, delay_max_us;   /* before an operation is passed on */
+	uint32_t answer_min_us, answer_max_us; /* after it came back */
+	uint64_t range_start, range_end;       /* bytes */
 };
 
 struct fault_loop {
@@ -158,10 +159,35 @@ wrapper_end(struct wrapper *w, int result)
 }
 
 static void
+answer(struct wrapper *w)
+{
+	int result = w->io.result;
+	wrapper_end(w, result == 0 && w->decision == TEAR ? w->err : result);
+}
+
+static void
+answer_over(struct loop_timer *t)
+{
+	answer(container_of(t, struct wrapper, timer));
+}
+
+static uint64_t
+draw_ns(struct fault_loop *fl, uint32_t min_us, uint32_t max_us)
+{
+	return (min_us + draw(fl) % (max_us - min_us + 1ull)) * 1000;
+}
+
+static void
 inner_done(struct blk_io *io)
 {
 	struct wrapper *w = container_of(io, struct wrapper, io);
-	wrapper_end(w, io->result == 0 && w->decision == TEAR ? w->err : io->result);
+	const struct fault_config *c = &w->fl->fault->cfg;
+	if (c->answer_max_us == 0) {
+		answer(w);
+		return;
+	}
+	loop_timer_init(&w->timer, w->fl->loop, answer_over);
+	loop_timer_set(&w->timer, draw_ns(w->fl, c->answer_min_us, c->answer_max_us));
 }
 
 static void
@@ -233,9 +259,8 @@ fault_start(struct fault_loop *fl, struct blk_io *io)
 		hold_or_submit(w);
 		return;
 	}
-	uint64_t us = c->delay_min_us + draw(fl) % (c->delay_max_us - c->delay_min_us + 1ull);
 	loop_timer_init(&w->timer, fl->loop, delay_over);
-	loop_timer_set(&w->timer, us * 1000);
+	loop_timer_set(&w->timer, draw_ns(fl, c->delay_min_us, c->delay_max_us));
 }
 
 static void
@@ -376,14 +401,14 @@ second_half(char *s)
 }
 
 static int
-parse_delay(char *s, struct fault_config *c)
+parse_delay(char *s, uint32_t *ret_min, uint32_t *ret_max)
 {
 	uint64_t a, b;
 	const char *to = second_half(s);
 	if (text_parse_u64(s, 60000000, &a) < 0 || text_parse_u64(to, 60000000, &b) < 0 || a > b)
 		return -EINVAL;
-	c->delay_min_us = (uint32_t)a;
-	c->delay_max_us = (uint32_t)b;
+	*ret_min = (uint32_t)a;
+	*ret_max = (uint32_t)b;
 	return 0;
 }
 
@@ -422,7 +447,9 @@ parse_option(char *opt, struct fault_config *c)
 			return parse_chance(value, chances[i].p);
 	}
 	if (strcmp(opt, "delay_us") == 0)
-		return parse_delay(value, c);
+		return parse_delay(value, &c->delay_min_us, &c->delay_max_us);
+	if (strcmp(opt, "answer_us") == 0)
+		return parse_delay(value, &c->answer_min_us, &c->answer_max_us);
 	if (strcmp(opt, "range") == 0)
 		return parse_range(value, c);
 	return -EINVAL;
@@ -453,7 +480,8 @@ parse_spec(
 			return blk_refuse(why, -EINVAL,
 			    "fault: option %s is not one of read_error=P write_error=P "
 			    "flush_error=P "
-			    "unmap_error=P torn_write=P lost_write=P delay_us=A-B range=A-B",
+			    "unmap_error=P torn_write=P lost_write=P delay_us=A-B answer_us=A-B "
+			    "range=A-B",
 			    shown);
 	}
 	*ret_inner = opts_end + 1;

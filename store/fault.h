@@ -8,6 +8,7 @@
  *   torn_write=P                  a random part from its start is written, then -EIO
  *   lost_write=P                  acknowledged, not passed on
  *   delay_us=A or A-B             each operation is passed on after A to B microseconds
+ *   answer_us=A or A-B            what was passed on is answered so much later than it ended
  *   range=A-B                     errors and losses only for operations that touch bytes A to B-1;
  *                                 sizes as "1MiB"
  *

@@ -34,7 +34,7 @@ without_faults_it_is_the_inner_store(void **state)
 			start(seed, loops, "fault:7::ram:");
 			suite_all(w, b, seed);
 			finish();
-			start(seed, loops, "fault:7:delay_us=0-300:ram:");
+			start(seed, loops, "fault:7:delay_us=0-300,answer_us=0-300:ram:");
 			suite_basic(w, b);
 			suite_random(w, b, seed, 50);
 			suite_parallel(w, b, seed, 3);
@@ -255,6 +255,24 @@ delays_pass_in_the_worlds_time(void **state)
 	uint64_t t0 = loop_sim_now_ns(w->sim);
 	assert_int_equal(io_read(w, 0, b, 0, 512, buf), 0);
 	assert_in_range(loop_sim_now_ns(w->sim) - t0, 5000000, 6000000);
+	finish();
+	/* The answer only: what was written is there before it comes. */
+	char got[512];
+	pattern_fill(buf, sizeof buf, 1);
+	start(10, 1, "fault:1:answer_us=5000:ram:");
+	struct req *wr = req_new(w, 0, b, BLK_WRITE, 0, 0, sizeof buf, buf);
+	t0 = loop_sim_now_ns(w->sim);
+	req_start(wr);
+	world_pass(w, 1000000);
+	struct req *rd = req_new(w, 0, b, BLK_READ, 0, 0, sizeof got, NULL);
+	req_start(rd);
+	assert_int_equal(req_wait(wr), 0);
+	assert_in_range(loop_sim_now_ns(w->sim) - t0, 5000000, 6000000);
+	assert_int_equal(req_wait(rd), 0);
+	req_copy_out(rd, got);
+	assert_memory_equal(got, buf, sizeof got);
+	req_put(wr);
+	req_put(rd);
 	finish();
 }
 
