@@ -82,7 +82,7 @@ settle_frame(struct rt_fill *f, uint32_t i, bool ok)
 {
 	struct rt_shard *s = f->s;
 	uint32_t n = f->frames[i];
-	if (ok && f->keep)
+	if (ok && f->keep && n < s->limit)
 		rt_frame_insert(s, n, rt_key(f->v, f->first + i), f->kind);
 	else
 		s->frames[n].state = ok ? RT_HELD : RT_BAD;

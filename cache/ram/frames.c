@@ -145,25 +145,39 @@ forget(struct rt_shard *s, uint32_t f)
 	s->frames[f].state = RT_HELD;
 }
 
-uint32_t
-rt_frame_get(struct rt_shard *s)
+/* The policy's choice, free, or RT_NIL. While the shard shrinks it may be one that has to go anyway. */
+static uint32_t
+evict(struct rt_shard *s)
 {
-	uint32_t f;
-	if (s->free_count > 0) {
-		f = s->free[--s->free_count];
-	} else if (s->fresh < s->limit) {
-		f = s->fresh++;
-	} else {
+	for (;;) {
 		struct policy_s3_node *node = policy_s3_evict(s->s3);
 		if (node == NULL)
 			return RT_NIL;
-		f = (uint32_t)(container_of(node, struct rt_frame, node) - s->frames);
+		uint32_t f = (uint32_t)(container_of(node, struct rt_frame, node) - s->frames);
 		ASSERT(s->frames[f].state == RT_CACHED && s->frames[f].refs == 0);
 		forget(s, f);
 		rt_count(&s->n.evicted, 1);
 		rt_count(&s->n.ahead_wasted, s->frames[f].is_ahead);
-		rt_count(&s->n.frames_used, UINT64_MAX);
+		if (f < s->limit) {
+			rt_count(&s->n.frames_used, UINT64_MAX);
+			return f;
+		}
+		frame_free(s, f);
 	}
+}
+
+uint32_t
+rt_frame_get(struct rt_shard *s)
+{
+	uint32_t f;
+	if (s->free_count > 0)
+		f = s->free[--s->free_count];
+	else if (s->fresh < s->limit)
+		f = s->fresh++;
+	else
+		f = evict(s);
+	if (f == RT_NIL)
+		return RT_NIL;
 	ASSERT(f < s->limit);
 	s->frames[f].state = RT_HELD;
 	s->frames[f].refs = 1;
