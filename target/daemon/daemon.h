@@ -108,7 +108,7 @@ struct daemon_objects {
 struct daemon {
 	const struct options *options;
 	struct daemon_config config;
-	const struct conf *conf; /* config.conf */
+	const struct conf *conf;   /* config.conf */
 	struct list pins, retired; /* who looks at configurations; plans whose ones are looked at */
 	uint64_t changes_adopted;  /* another number: `now` and `conf` are others */
 	struct statedir *statedir;

@@ -404,8 +404,7 @@ plan_destroy(struct plan *p)
 	free(p->bases);
 	iscsi_config_destroy(p->iscsi);
 	if (p->adopted && daemon_is_pinned(p->daemon, p->config.conf)) {
-		struct plan kept = {
-		    .daemon = p->daemon, .config = p->config, .adopted = true};
+		struct plan kept = {.daemon = p->daemon, .config = p->config, .adopted = true};
 		*p = kept;
 		list_push_back(&p->daemon->retired, &p->retired);
 		return;
