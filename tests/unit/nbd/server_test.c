@@ -196,6 +196,11 @@ stop_ends_everything(void **state)
 		assert_int_equal(bench_half_open(b), 0);
 		for (unsigned i = 0; i < 6; i++)
 			client_free(c[i]);
+		/* What is released after the end is told once, and the end not again. */
+		bool done;
+		bench_release(b, b->exports[0].blk, &done);
+		world_pass(b->w, SECOND_NS);
+		assert_true(done);
 		bench_free(b);
 	}
 }
