@@ -351,7 +351,8 @@ cache_log_kick(struct cache *c)
 	kick_one(&c->logs[CF_F]);
 	if (c->logs[CF_W].blocked || c->logs[CF_G].blocked)
 		cache_space_kick(c);
-	bool full = c->logs[CF_W].blocked && !list_empty(&c->logs[CF_W].queue);
+	const struct cache_log *w = &c->logs[CF_W];
+	bool full = (w->blocked || w->capped) && !list_empty(&w->queue);
 	cache_set_condition(c, CACHE_COND_LOG_FULL, full, "writes wait for free segments");
 }
 

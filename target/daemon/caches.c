@@ -77,14 +77,29 @@ struct attach {
 	struct cache_format_args format;
 };
 
+/* For people; the core says which LUN, or which error. */
+static const char *const meanings[CACHE_COND_COUNT] = {
+    [CACHE_COND_SSD_WRITE] = "a write to the SSD failed",
+    [CACHE_COND_SSD_VOID] = "the SSD takes no writes any more",
+    [CACHE_COND_SSD_READ] = "blocks of the SSD couldn't be read",
+    [CACHE_COND_DATA_LOST] = "acknowledged data can't be read from the SSD",
+    [CACHE_COND_STORE_WRITE] = "a store doesn't take its data",
+    [CACHE_COND_LOG_FULL] = "it is full",
+    [CACHE_COND_DRIVE_LIED] = "the SSD had lost what it had called durable",
+};
+
 static void
 on_condition(void *ctx, enum cache_condition k, bool set, const char *detail)
 {
 	struct daemon_cache *c = ctx;
 	free(c->details[k]);
-	c->details[k] = set ? strdup(detail != NULL ? detail : "") : NULL;
+	c->details[k] = NULL;
+	if (set && asprintf(&c->details[k], "%s%s%s%s", meanings[k], detail != NULL ? " (" : "",
+	               detail != NULL ? detail : "", detail != NULL ? ")" : "") < 0)
+		c->details[k] = strdup(meanings[k]);
 	if (set)
-		log_err("cache", "%s cache=%s", detail != NULL ? detail : "", c->name);
+		log_err("cache", "cache %s: %s cache=%s", c->name,
+		    c->details[k] != NULL ? c->details[k] : meanings[k], c->name);
 	monitor_soon(c->daemon->monitor);
 }
 
@@ -110,6 +125,7 @@ attached(void *ctx, int result, struct cache *cache, const char *reason)
 		snprintf(text, sizeof text, "%s: %s", blk_get_name(c->ssd),
 		    reason != NULL && reason[0] != '\0' ? reason : strerror(-result));
 		fail(c, text);
+		c->lied = result == -EUCLEAN;
 	} else {
 		c->cache = cache;
 		cache_get_stats(cache, &st);

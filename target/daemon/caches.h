@@ -13,13 +13,14 @@
 struct daemon_cache {
 	struct daemon *daemon;
 	char *name;
-	char *spec;                      /* of the SSD */
-	uint64_t size_bytes;             /* as configured; 0: its own */
-	struct blk *ssd;                 /* NULL: it couldn't be opened */
-	struct cache *cache;             /* NULL: not attached */
-	char *why;                       /* it isn't attached: one sentence */
-	bool created;                    /* its file was made by this start */
-	bool is_new;                     /* it has to be formatted */
+	char *spec;          /* of the SSD */
+	uint64_t size_bytes; /* as configured; 0: its own */
+	struct blk *ssd;     /* NULL: it couldn't be opened */
+	struct cache *cache; /* NULL: not attached */
+	char *why;           /* it isn't attached: one sentence */
+	bool created;        /* its file was made by this start */
+	bool is_new;         /* it has to be formatted */
+	bool lied;           /* recovery found that acknowledged writes may be missing */
 	char *details[CACHE_COND_COUNT]; /* of conditions that hold; else NULL */
 	struct {
 		bool is_known;

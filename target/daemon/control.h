@@ -18,6 +18,7 @@
 
 extern const struct ctl_method control_health_methods[];  /* version status health events … */
 extern const struct ctl_method control_list_methods[];    /* lun.list target.list … loop.list */
+extern const struct ctl_method control_cache_methods[];   /* cache.list */
 extern const struct ctl_method control_connect_methods[]; /* connect */
 
 /* ---- control_picture.c ------------------------------------------------------------------------------ */
@@ -91,6 +92,9 @@ const struct picture_portal *control_portal(const struct picture *p, const char 
 unsigned control_count_sessions(const struct picture *p, const char *target, const char *group);
 /* Adds "owner", "runtime" and "origin" of an object; takes and returns it. */
 json_t *control_add_head(json_t *o, const struct conf_head *head);
+
+/* Adds what is known of its cache to a LUN. Any thread. */
+void control_add_volume(json_t *o, const struct picture_lun *l);
 
 /* Answers the calls that wait for an event. */
 void control_end_waiters(struct daemon *d);

@@ -57,6 +57,8 @@ lun_json(const struct picture *p, unsigned i, unsigned sessions)
 	    l->conf->uuid != NULL ? l->conf->uuid : l->uuid, "why", ctl_string(l->why), "sessions",
 	    (int)sessions);
 
+	if (o != NULL)
+		control_add_volume(o, l);
 	if (o != NULL && l->has_stats) {
 		json_object_set_new(
 		    o, "stats", stats_json(&p->stats[i], (p->parts & PICTURE_LATENCY) != 0));

@@ -10,6 +10,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "daemon/caches.h"
 #include "daemon/change.h"
 
 #define MS_NS 1000000ull
@@ -215,6 +216,34 @@ look_at_luns(struct monitor *m)
 		for (unsigned c = 0; c < sizeof codes / sizeof codes[0]; c++)
 			health_clear(d->health, codes[c], m->seen[i]->name);
 		forget_seen(m, i);
+	}
+}
+
+/* Caches are those of the start. */
+static void
+look_at_cache(struct monitor *m, const struct daemon_cache *c)
+{
+	static const enum health_code codes[CACHE_COND_COUNT] = {
+	    [CACHE_COND_SSD_WRITE] = HEALTH_CACHE_SSD_WRITE,
+	    [CACHE_COND_SSD_VOID] = HEALTH_CACHE_SSD_VOID,
+	    [CACHE_COND_SSD_READ] = HEALTH_CACHE_SSD_READ,
+	    [CACHE_COND_DATA_LOST] = HEALTH_CACHE_DATA_LOST,
+	    [CACHE_COND_STORE_WRITE] = HEALTH_CACHE_STORE,
+	    [CACHE_COND_LOG_FULL] = HEALTH_CACHE_FULL,
+	    [CACHE_COND_DRIVE_LIED] = HEALTH_CACHE_LIED,
+	};
+	struct health *h = m->d->health;
+
+	if (c->cache == NULL) {
+		health_raise(h, c->lied ? HEALTH_CACHE_LIED : HEALTH_CACHE_ABSENT, c->name, "%s",
+		    c->why != NULL ? c->why : "its SSD can't be used");
+		return;
+	}
+	for (unsigned k = 0; k < CACHE_COND_COUNT; k++) {
+		if (c->details[k] != NULL)
+			health_raise(h, codes[k], c->name, "cache %s: %s", c->name, c->details[k]);
+		else
+			health_clear(h, codes[k], c->name);
 	}
 }
 
@@ -450,6 +479,8 @@ look(struct monitor *m)
 		apply_hooks(m);
 	m->config_changed = false;
 	look_at_luns(m);
+	for (unsigned i = 0; i < m->d->cache_count; i++)
+		look_at_cache(m, m->d->caches[i]);
 	if (m->users_changed)
 		look_at_users(m);
 	logins_tick(m->logins);

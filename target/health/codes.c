@@ -170,6 +170,70 @@ static const struct health_condition conditions[HEALTH_CODE_COUNT] = {
     "Hooks are run by a process of its own, terrace-hook, so that no hook can hold up the target. It "
     "couldn't be started, or ended by itself.\n\n"
     "It is started again after a pause, which grows to a minute; the condition ends when it answers."},
+[HEALTH_CACHE_ABSENT] = {
+    "C601", "cache-absent", HEALTH_FAILED,
+    "the SSD of a cache couldn't be opened",
+    "LUNs that use it aren't served: it may have their newest data",
+    "bring the SSD of {object} back, then: systemctl restart terraced",
+    "When the target started, the device or file was missing, in use, not accessible, or not "
+    "what it was. The sentence says what the system said.\n\nNothing was changed on the stores. "
+    "Without the SSD, what was acknowledged and not yet written to them would be missing, so "
+    "their LUNs stay away until it is back."},
+[HEALTH_CACHE_SSD_WRITE] = {
+    "C602", "cache-ssd-write", HEALTH_DEGRADED,
+    "a write to the SSD of a cache failed",
+    "nothing is lost: what wasn't acknowledged was written again elsewhere",
+    "look at the kernel's messages (journalctl -k) and plan to replace the SSD of {object}",
+    "The SSD answered a write with an error. The part of it that was concerned isn't used any "
+    "more.\n\nAn SSD that begins so seldom gets better. Take its LUNs off it with 'terracectl "
+    "lun set LUN cache --default' before it is replaced: their data then goes to the stores."},
+[HEALTH_CACHE_SSD_VOID] = {
+    "C603", "cache-ssd-void", HEALTH_FAILED,
+    "the SSD of a cache takes no writes any more",
+    "writes to its LUNs fail; reads go on, and what waits on it goes to the stores",
+    "replace the SSD of {object}; before that: terracectl lun set LUN cache --default",
+    "Writes to the SSD failed again and again, also those to its own tables. Nothing can be made "
+    "durable on it, so nothing is acknowledged.\n\nWhat was acknowledged is read from it and "
+    "written to the stores, as long as it can be read. Taking the cache away from a LUN waits "
+    "for that."},
+[HEALTH_CACHE_SSD_READ] = {
+    "C604", "cache-ssd-read", HEALTH_DEGRADED,
+    "blocks of the SSD of a cache couldn't be read",
+    "nothing is lost: they were read from the store",
+    "look at the kernel's messages (journalctl -k) and plan to replace the SSD of {object}",
+    "A read of the SSD failed, or what came back didn't have the checksum that it was written "
+    "with. The store had the same data, and it was taken from there."},
+[HEALTH_CACHE_DATA_LOST] = {
+    "C605", "cache-data-lost", HEALTH_FAILED,
+    "acknowledged data on the SSD of a cache can't be read",
+    "the blocks concerned are answered with a medium error, the others aren't disturbed",
+    "restore what is concerned from a backup; the SSD of {object} is to be replaced",
+    "The SSD lost blocks that the store doesn't have yet. Initiators get MEDIUM ERROR for "
+    "exactly these, until they are written again.\n\nA single SSD is a single copy of what it "
+    "has not passed on."},
+[HEALTH_CACHE_STORE] = {
+    "C606", "cache-store-write", HEALTH_DEGRADED,
+    "a store doesn't take the data that waits on a cache",
+    "nothing is lost: it stays on the SSD, and writes are answered as long as there is room",
+    "look at the disks of the stores behind {object}; it is tried again by itself",
+    "What is acknowledged on the SSD is written to its store later; that failed, and is tried "
+    "again with growing pauses.\n\nThe condition ends when the store takes it."},
+[HEALTH_CACHE_FULL] = {
+    "C607", "cache-full", HEALTH_DEGRADED,
+    "a cache is full of data that waits for its stores",
+    "writes to its LUNs wait, and are answered with BUSY after some seconds",
+    "look at the stores behind {object}: terracectl iostat; a larger SSD bridges longer bursts",
+    "More was written, for longer, than the stores can take, and the SSD has no room left for "
+    "more of it.\n\nIt ends by itself as the stores catch up."},
+[HEALTH_CACHE_LIED] = {
+    "C608", "cache-ssd-lied", HEALTH_FAILED,
+    "the SSD of a cache lost writes that it had called durable",
+    "its LUNs aren't served: writes that were acknowledged may be missing",
+    "don't use the SSD of {object} any more; restore its LUNs from a backup, or take them as their stores are",
+    "At the start the log on the SSD had gaps where data had been made durable. A drive whose "
+    "write cache isn't protected, or that ignores flushes, does so when the power goes; so does "
+    "a file system that was restored from an old copy.\n\nNothing was changed. The store of a "
+    "LUN that is given up is freed by removing its mark, which the message of the LUN names."},
 };
 /* clang-format on */
 

@@ -53,6 +53,14 @@ enum health_code {
 	HEALTH_HOOK_FAILING,    /* C502, the hook's path */
 	HEALTH_HOOK_DROPPED,    /* C503, "" */
 	HEALTH_HOOK_HELPER,     /* C504, "" */
+	HEALTH_CACHE_ABSENT,    /* C601, the cache */
+	HEALTH_CACHE_SSD_WRITE, /* C602, the cache */
+	HEALTH_CACHE_SSD_VOID,  /* C603, the cache */
+	HEALTH_CACHE_SSD_READ,  /* C604, the cache */
+	HEALTH_CACHE_DATA_LOST, /* C605, the cache */
+	HEALTH_CACHE_STORE,     /* C606, the cache */
+	HEALTH_CACHE_FULL,      /* C607, the cache */
+	HEALTH_CACHE_LIED,      /* C608, the cache */
 	HEALTH_CODE_COUNT
 };
 

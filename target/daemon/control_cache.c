@@ -1,0 +1,117 @@
+/* What there is of caches: their SSDs, how full they are, what holds. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "daemon/caches.h"
+#include "daemon/control.h"
+
+static const char *const condition_names[CACHE_COND_COUNT] = {
+    [CACHE_COND_SSD_WRITE] = "ssd write",
+    [CACHE_COND_SSD_VOID] = "ssd void",
+    [CACHE_COND_SSD_READ] = "ssd read",
+    [CACHE_COND_DATA_LOST] = "data lost",
+    [CACHE_COND_STORE_WRITE] = "store write",
+    [CACHE_COND_LOG_FULL] = "log full",
+    [CACHE_COND_DRIVE_LIED] = "drive lied",
+};
+
+/* Of the LUNs that use it now. */
+static void
+count(const struct daemon *d, const struct daemon_cache *c, unsigned *ret_luns, uint64_t *ret_reads,
+    uint64_t *ret_hits)
+{
+	*ret_luns = 0;
+	*ret_reads = *ret_hits = 0;
+	for (unsigned i = 0; i < d->now.lun_count; i++) {
+		struct cache_volume_stats st;
+		if (d->now.luns[i]->volume == NULL || d->now.luns[i]->cache != c)
+			continue;
+		cache_volume_get_stats(d->now.luns[i]->volume, &st);
+		++*ret_luns;
+		*ret_reads += st.reads;
+		*ret_hits += st.read_hits;
+	}
+}
+
+static const char *
+state_of(const struct daemon_cache *c)
+{
+	if (c->cache == NULL)
+		return "absent";
+	if (c->details[CACHE_COND_SSD_VOID] != NULL)
+		return "void";
+	for (unsigned k = 0; k < CACHE_COND_COUNT; k++)
+		if (c->details[k] != NULL)
+			return "degraded";
+	return "ok";
+}
+
+static json_t *
+cache_json(const struct daemon *d, const struct daemon_cache *c)
+{
+	struct cache_stats st = {0};
+	char uuid[37] = "";
+	unsigned luns;
+	uint64_t reads, hits;
+	json_t *conditions = json_array();
+
+	if (c->cache != NULL)
+		cache_get_stats(c->cache, &st);
+	if (c->identity.is_known)
+		text_format_uuid(c->identity.uuid, uuid);
+	count(d, c, &luns, &reads, &hits);
+	for (unsigned k = 0; conditions != NULL && k < CACHE_COND_COUNT; k++)
+		if (c->details[k] != NULL)
+			json_array_append_new(conditions, json_string(condition_names[k]));
+	return json_pack(
+	    "{s:o, s:o, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:i, s:i, s:i, s:i, s:I, s:I, "
+	    "s:I, s:I, s:o}",
+	    "name", ctl_string(c->name), "ssd",
+	    ctl_string(c->ssd != NULL ? blk_get_name(c->ssd) : c->spec), "uuid", uuid, "state",
+	    state_of(c), "why", ctl_string(c->why != NULL ? c->why : ""), "size_bytes",
+	    (json_int_t)(st.segment_bytes * st.segments), "segment_bytes",
+	    (json_int_t)st.segment_bytes, "cached_bytes", (json_int_t)st.cached_bytes,
+	    "dirty_bytes", (json_int_t)st.dirty_bytes, "segments", (int)st.segments,
+	    "segments_free", (int)st.segments_free, "segments_bad", (int)st.segments_bad, "luns",
+	    (int)luns, "reads", (json_int_t)reads, "read_hits", (json_int_t)hits, "ssd_errors",
+	    (json_int_t)st.ssd_errors, "bad_blocks", (json_int_t)st.ssd_bad_blocks, "conditions",
+	    conditions);
+}
+
+static json_t *
+cache_list(void *ctx, const json_t *params, struct ctl_failure *failure)
+{
+	const struct daemon *d = ctx;
+	json_t *list = json_array();
+
+	(void)params;
+	(void)failure;
+	for (unsigned i = 0; list != NULL && !d->stopping && i < d->cache_count; i++)
+		json_array_append_new(list, cache_json(d, d->caches[i]));
+	return list;
+}
+
+void
+control_add_volume(json_t *o, const struct picture_lun *l)
+{
+	const struct cache_volume_stats *st = &l->volume;
+
+	json_object_set_new(o, "cache", ctl_string(l->conf->cache != NULL ? l->conf->cache : ""));
+	json_object_set_new(o, "profile", json_string(conf_profile_to_string(l->conf->profile)));
+	if (!l->has_volume)
+		return;
+	json_object_set_new(o, "dirty_bytes", json_integer((json_int_t)st->dirty_bytes));
+	json_object_set_new(o, "cached_bytes", json_integer((json_int_t)st->cached_bytes));
+	json_object_set_new(o, "cache_reads", json_integer((json_int_t)st->reads));
+	json_object_set_new(o, "cache_hits", json_integer((json_int_t)st->read_hits));
+	json_object_set_new(o, "marker_is_local", json_boolean(l->marker_is_local));
+}
+
+const struct ctl_method control_cache_methods[] = {
+    {.name = "cache.list",
+        .help = "caches with their SSDs, states and counters",
+        .call = cache_list},
+    {.name = NULL},
+};

@@ -1,0 +1,536 @@
+#!/usr/bin/env python3
+"""
+LUNs behind a cache, over iSCSI: what was acknowledged is there after restarts and on the store once it has
+gone there; caches and stores that don't fit each other are refused with the cure; commands bring LUNs to a
+cache and take them away; what breaks is a condition. Arguments: names of cases.
+"""
+
+import os
+import struct
+import subprocess
+import sys
+import time
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
+from control import Control, Error  # noqa: E402
+from iscsi import BUSY, CHECK, GOOD, Session  # noqa: E402
+from terraced import TARGET, Daemon, Failed, Folder, check, run, same, wait_until  # noqa: E402
+
+MIB = 1 << 20
+ATTRIBUTE = "user.terrace.cache"
+CONFIG = """
+cache fast { ssd "SSD"; size 64MiB }
+lun a { store "STORE"; size 16MiB; cache fast MORE }
+portal p { listen 127.0.0.1:{port} }
+target iqn.2026-11.example.terrace:test { portals p; open yes; lun 0 a }
+"""
+MEDIUM_ERROR = 3
+
+
+def config(folder, ssd=None, store=None, more=""):
+    return (CONFIG.replace("SSD", ssd or folder("ssd")).replace("STORE", store or folder("a.img"))
+            .replace("MORE", "; " + more if more else ""))
+
+
+def start(folder, text=None, wait=True):
+    d = Daemon(config=text or config(folder), folder=folder)
+    if not wait:
+        return d
+    d.start()
+    d.control = Control(d)
+    return d
+
+
+def stop(d):
+    d.control.close()
+    d.stop()
+    d.check_log()
+
+
+def refused(folder, text, *words):
+    """The start fails and says this."""
+    d = start(folder, text, wait=False)
+    before = len(d.log())
+    try:
+        d.start()
+    except Failed:
+        said = d.log()[before:]
+        for word in words:
+            check(word in said, f"'{word}' isn't in: {said}")
+        return said
+    d.stop()
+    raise Failed(f"it started: {words}")
+
+
+def lun(d):
+    return d.control.call("lun.list")[0]
+
+
+def cache(d):
+    return d.control.call("cache.list")[0]
+
+
+def marker(path):
+    try:
+        return os.getxattr(path, ATTRIBUTE).decode()
+    except OSError:
+        return None
+
+
+def pattern(number):
+    return struct.pack("<Q", number) * 512
+
+
+def write(s, count, first=0):
+    """4 KiB blocks that say which they are."""
+    for i in range(first, first + count):
+        same(s.write10(i * 8, pattern(i + 1)).status, GOOD, f"write {i}")
+
+
+def read(s, count, first=0):
+    for i in range(first, first + count):
+        r = s.read10(i * 8, 8)
+        same(r.status, GOOD, f"read {i}: {r}")
+        check(r.data == pattern(i + 1), f"block {i} has other data")
+
+
+def clean(d):
+    wait_until(lambda: lun(d)["dirty_bytes"] == 0, "all is on the store", 20)
+
+
+def raised(d, code, seconds=20):
+    wait_until(lambda: code in d.control.conditions(), f"{code} holds", seconds)
+    c = d.control.conditions()[code]
+    check(c["action"] and c["effect"], "it says what to do")
+    return c
+
+
+# ---- the ordinary ------------------------------------------------------------------------------------
+
+def case_written_restarted_read():
+    folder = Folder()
+    d = start(folder)
+    same((lun(d)["mode"], lun(d)["cache"]), ("nv", "fast"), "the LUN")
+    check(marker(folder("a.img")).startswith("terrace-cache 1 " + cache(d)["uuid"]), "the mark")
+    check(not lun(d)["marker_is_local"], "the mark is with the file")
+    with Session(d.port, TARGET) as s:
+        s.ready()
+        caching = s.execute(b"\x1a\x08\x08\0\xff\0", read=255).data
+        same(caching[6] & 4, 0, "WCE")
+        write(s, 512)
+        read(s, 512)
+        check(lun(d)["cache_hits"] > 0, "hits are counted")
+    stop(d)
+    d = start(folder)
+    with Session(d.port, TARGET) as s:
+        s.ready()
+        read(s, 512)
+    clean(d)
+    same(cache(d)["state"], "ok", "state of the cache")
+    stop(d)
+    with open(folder("a.img"), "rb") as f:
+        for i in range(512):
+            check(f.read(4096) == pattern(i + 1), f"block {i} of the store")
+
+
+def case_ssd_file_is_written_in_full():
+    folder = Folder()
+    d = start(folder)
+    stop(d)
+    st = os.stat(folder("ssd"))
+    same(st.st_size, 64 * MIB, "size")
+    check(st.st_blocks * 512 >= 64 * MIB, "no holes")
+    same(st.st_mode & 0o777, 0o600, "mode of the file")
+
+
+def case_sparse_file_is_filled():
+    folder = Folder()
+    with open(folder("ssd"), "wb") as f:
+        f.truncate(64 * MIB)
+    stop(start(folder))
+    check(os.stat(folder("ssd")).st_blocks * 512 >= 64 * MIB, "no holes")
+
+
+def case_lost_state_directory():
+    """The cache outranks the catalogue: the LUN has its identity and its data again."""
+    folder = Folder()
+    d = start(folder)
+    uuid = lun(d)["uuid"]
+    with Session(d.port, TARGET) as s:
+        s.ready()
+        write(s, 64)
+    d.control.close()
+    d.kill()
+    subprocess.run(["rm", "-r", d.state], check=True)
+    d = start(folder)
+    same(lun(d)["uuid"], uuid, "identity")
+    with Session(d.port, TARGET) as s:
+        s.ready()
+        read(s, 64)
+    stop(d)
+
+
+def case_modes_follow():
+    folder = Folder()
+    d = start(folder)
+    with Session(d.port, TARGET) as s:
+        s.ready()
+        write(s, 64)
+        for mode in ("writethrough", "bypass", "nv"):
+            folder.write("terrace.conf", config(folder, more=f"mode {mode}").replace(
+                "{port}", str(d.port)))
+            d.control.call("reload")
+            wait_until(lambda m=mode: lun(d)["mode"] == m, f"mode {mode}", 20)
+            read(s, 64)
+            write(s, 64)
+            if mode != "nv":
+                same(lun(d)["dirty_bytes"], 0, f"dirty data in mode {mode}")
+    stop(d)
+
+
+def case_volatile_says_so():
+    folder = Folder()
+    d = start(folder, config(folder, more="mode volatile"))
+    with Session(d.port, TARGET) as s:
+        s.ready()
+        same(s.execute(b"\x1a\x08\x08\0\xff\0", read=255).data[6] & 4, 4, "WCE")
+        write(s, 64)
+        same(s.execute(b"\x35" + bytes(9)).status, GOOD, "SYNCHRONIZE CACHE")
+    stop(d)
+
+
+def case_memory_is_new_each_time():
+    folder = Folder()
+    text = config(folder, store="ram:")
+    for _ in range(2):
+        d = start(folder, text)
+        with Session(d.port, TARGET) as s:
+            s.ready()
+            same(s.read10(0, 8).data, bytes(4096), "new memory")
+            write(s, 64)
+            read(s, 64)
+        stop(d)
+
+
+# ---- refusals ----------------------------------------------------------------------------------------
+
+def case_store_without_its_cache():
+    folder = Folder()
+    stop(start(folder))
+    text = config(folder).replace("; cache fast", "")
+    refused(folder, text, "has its newest data in cache", "add cache NAME", "setfattr -x")
+    subprocess.run(["rm", folder("ssd")], check=True)
+    # A new SSD isn't the one that it was.
+    refused(folder, config(folder), "on another cache than 'fast'", "setfattr -x")
+    os.removexattr(folder("a.img"), ATTRIBUTE)
+    stop(start(folder))
+
+
+def case_old_copy_of_an_ssd():
+    folder = Folder()
+    stop(start(folder))
+    subprocess.run(["cp", "--sparse=never", folder("ssd"), folder("copy")], check=True)
+    stop(start(folder))
+    stop(start(folder))
+    os.rename(folder("copy"), folder("ssd"))
+    refused(folder, config(folder), "don't fit each other")
+
+
+def case_store_under_another_name():
+    folder = Folder()
+    d = start(folder)
+    with Session(d.port, TARGET) as s:
+        s.ready()
+        write(s, 64)
+    d.control.close()
+    d.kill()
+    os.rename(folder("a.img"), folder("b.img"))
+    refused(folder, config(folder, store=folder("b.img")), "under another name")
+    os.rename(folder("b.img"), folder("a.img"))
+    d = start(folder)
+    with Session(d.port, TARGET) as s:
+        s.ready()
+        read(s, 64)
+    stop(d)
+
+
+def case_what_is_no_ssd():
+    folder = Folder()
+    with open(folder("other"), "wb") as f:
+        f.write(os.urandom(64 * MIB))
+    before = os.stat(folder("other")).st_mtime_ns
+    refused(folder, config(folder, ssd=folder("other")), "holds something that is no cache")
+    same(os.stat(folder("other")).st_mtime_ns, before, "nothing was written")
+    refused(folder, config(folder, ssd=folder("nowhere")).replace("; size 64MiB", ""),
+            "give a size")
+    refused(folder, config(folder, ssd=folder("no/such/folder")), "its folder can't be opened")
+    refused(folder, config(folder, ssd=folder("small")).replace("64MiB", "1MiB"), "too small")
+    check(not os.path.exists(folder("small")), "what a failed start made is gone")
+    check(not os.path.exists(folder("a.img")), "and so is the store")
+    refused(folder, config(folder, ssd="/dev/shm/terrace-test-ssd"), "in memory")
+    check(not os.path.exists("/dev/shm/terrace-test-ssd"), "nothing was made there")
+
+
+def case_ssd_with_holes():
+    folder = Folder()
+    stop(start(folder))
+    subprocess.run(["cp", "--sparse=always", folder("ssd"), folder("holes")], check=True)
+    os.rename(folder("holes"), folder("ssd"))
+    refused(folder, config(folder), "has holes", "cp --sparse=never")
+
+
+def case_truncated_ssd():
+    folder = Folder()
+    stop(start(folder))
+    os.truncate(folder("ssd"), 32 * MIB)
+    refused(folder, config(folder).replace("; size 64MiB", ""), "cache fast")
+
+
+def case_two_daemons_one_ssd():
+    folder = Folder()
+    d = start(folder)
+    other = Folder()
+    refused(other, config(other, ssd=folder("ssd")), "in use by process")
+    stop(d)
+
+
+# ---- commands ----------------------------------------------------------------------------------------
+
+def case_commands():
+    folder = Folder()
+    d = start(folder)
+    d.control.call("lun.create", name="b", store=folder("b.img"), size="16MiB",
+                   options={"cache": "fast"}, to="iqn.b:*")
+    same([x["mode"] for x in d.control.call("lun.list")], ["nv", "nv"], "modes")
+    with Session(d.port, TARGET, name="iqn.b:one") as s:
+        s.ready()
+        write(s, 64)
+        # Taken away under its user: the data goes to the store first.
+        d.control.call("lun.set", name="b", key="cache", value=None, yes=True)
+        s.ready()
+        read(s, 64)
+        check(marker(folder("b.img")) is None, "the mark is gone")
+        d.control.call("lun.set", name="b", key="cache", value="fast", yes=True)
+        s.ready()
+        read(s, 64)
+        write(s, 64)
+    check(marker(folder("b.img")) is not None, "the mark is back")
+    d.control.call("lun.delete", name="b", yes=True)
+    check(marker(folder("b.img")) is None, "the mark is gone")
+    with open(folder("b.img"), "rb") as f:
+        for i in range(64):
+            check(f.read(4096) == pattern(i + 1), f"block {i} of the store")
+    for value, word in (("fats", "did you mean 'fast'"), ("nv", "there is no cache")):
+        try:
+            d.control.call("lun.set", name="a", key="cache", value=value)
+        except Error as e:
+            check(word in e.message or "terrace.conf" in e.message, e.message)
+    stop(d)
+
+
+def case_cache_comes_at_the_next_start():
+    folder = Folder()
+    d = start(folder)
+    more = config(folder) + f"cache other {{ ssd {folder('other')}; size 64MiB }}\n"
+    folder.write("terrace.conf", more.replace("{port}", str(d.port)))
+    answer = d.control.call("reload")
+    check(any("other" in text for text in answer["restart"]), f"restart: {answer['restart']}")
+    raised(d, "C104")
+    try:
+        d.control.call("lun.create", name="b", store=folder("b.img"), size="16MiB",
+                       options={"cache": "other"})
+        raise Failed("a LUN got a cache that isn't there")
+    except Error as e:
+        check("next start" in e.message, e.message)
+    check(not os.path.exists(folder("b.img")), "nothing is left of it")
+    stop(d)
+
+
+# ---- what breaks -------------------------------------------------------------------------------------
+
+def broken_store(folder, ssd=None):
+    """Takes reads, no writes: what is acknowledged stays on the SSD."""
+    return config(folder, ssd=ssd, store=f"fault:1:write_error=1:file:{folder('a.img')}")
+
+
+def case_ssd_is_not_there():
+    folder = Folder()
+    text = config(folder).replace("target", f"lun plain {{ store {folder('b.img')}; size 1MiB }}\n"
+                                  "target").replace("lun 0 a", "lun 0 a; lun 1 plain")
+    stop(start(folder, text))
+    os.rename(folder("ssd"), folder("away"))
+    d = start(folder, text.replace("; size 64MiB", ""))
+    c = raised(d, "C601")
+    same(c["object"], "fast", "the object")
+    same(cache(d)["state"], "absent", "state of the cache")
+    same([x["state"] for x in d.control.call("lun.list")], ["store not open", "ok"], "LUNs")
+    check("isn't served without its cache 'fast'" in lun(d)["why"], lun(d)["why"])
+    stop(d)
+    os.rename(folder("away"), folder("ssd"))
+    d = start(folder, text)
+    same([x["state"] for x in d.control.call("lun.list")], ["ok", "ok"], "LUNs")
+    stop(d)
+
+
+def case_ssd_write_fails():
+    folder = Folder()
+    stop(start(folder))
+    d = start(folder, config(folder, ssd="fault:1:write_error=1,range=4MiB-5MiB:file:"
+                             + folder("ssd")))
+    with Session(d.port, TARGET) as s:
+        s.ready()
+        for _ in range(4):
+            write(s, 2048)
+        same(raised(d, "C602")["object"], "fast", "the object")
+        read(s, 2048)
+    d.control.close()
+    d.kill()
+    d = start(folder)
+    with Session(d.port, TARGET) as s:
+        s.ready()
+        read(s, 2048)
+    stop(d)
+
+
+def case_ssd_is_void():
+    folder = Folder()
+    stop(start(folder))
+    text = config(folder, ssd="fault:1:write_error=1,range=8KiB-256KiB:file:" + folder("ssd"))
+    text = text.replace("target", f"lun plain {{ store {folder('b.img')}; size 1MiB }}\ntarget")
+    d = start(folder, text.replace("lun 0 a", "lun 0 a; lun 1 plain"))
+    raised(d, "C603")
+    same(cache(d)["state"], "void", "state of the cache")
+    stop(d)
+
+
+def payload(folder, number):
+    """Where a block is on the SSD."""
+    with open(folder("ssd"), "rb") as f:
+        data = f.read()
+    at = data.find(pattern(number))
+    check(at >= 0, f"block {number} isn't on the SSD")
+    return at, data
+
+
+def spoil(folder, number):
+    at, _ = payload(folder, number)
+    with open(folder("ssd"), "r+b") as f:
+        f.seek(at)
+        f.write(b"\xff" * 4096)
+
+
+def case_clean_block_is_damaged():
+    folder = Folder()
+    d = start(folder)
+    with Session(d.port, TARGET) as s:
+        s.ready()
+        write(s, 64)
+    clean(d)
+    stop(d)
+    spoil(folder, 10)
+    d = start(folder)
+    with Session(d.port, TARGET) as s:
+        s.ready()
+        read(s, 64)
+        raised(d, "C604")
+    stop(d)
+
+
+def case_dirty_block_is_damaged():
+    folder = Folder()
+    text = broken_store(folder)
+    d = start(folder, text)
+    with Session(d.port, TARGET) as s:
+        s.ready()
+        write(s, 64)
+    stop(d)
+    spoil(folder, 10)
+    d = start(folder, text)
+    with Session(d.port, TARGET) as s:
+        s.ready()
+        r = s.read10(9 * 8, 8)
+        same((r.status, r.sense[2] & 15), (CHECK, MEDIUM_ERROR), "the read of what is lost")
+        raised(d, "C605")
+        read(s, 9)
+        read(s, 54, first=10)
+        same(s.write10(9 * 8, pattern(10)).status, GOOD, "written again")
+        read(s, 64)
+    stop(d)
+
+
+def case_store_takes_nothing():
+    folder = Folder()
+    d = start(folder, broken_store(folder))
+    with Session(d.port, TARGET) as s:
+        s.ready()
+        write(s, 64)
+        raised(d, "C606")
+        read(s, 64)
+    stop(d)
+
+
+def case_full():
+    folder = Folder()
+    text = broken_store(folder).replace("size 64MiB", "size 12MiB")
+    d = start(folder, text)
+    with Session(d.port, TARGET, timeout=30) as s:
+        s.ready()
+        status, done = GOOD, 0
+        while status == GOOD and done < 4096:
+            r = s.write10(done * 8, pattern(done + 1))
+            status, done = r.status, done + 1
+        same(status, BUSY, f"the answer when there is no room, after {done} writes")
+        itt = s.command(struct.pack(">BBIBHB", 0x2A, 0, done * 8, 0, 8, 0), write=pattern(1))
+        raised(d, "C607", 4)
+        same(s.wait(itt, 20).status, BUSY, "what waited")
+        read(s, done - 1)
+    stop(d)
+
+
+def case_drive_that_lied():
+    """A write in the middle of the log is missing although later ones are there."""
+    folder = Folder()
+    text = broken_store(folder)
+    d = start(folder, text)
+    with Session(d.port, TARGET) as s:
+        s.ready()
+        write(s, 64)
+    d.control.close()
+    d.kill()
+    at, data = payload(folder, 60)
+    while data[at:at + 4] != b"TRRC":
+        at -= 4096
+    with open(folder("ssd"), "r+b") as f:
+        f.seek(at)
+        f.write(bytes(8192))
+    plain = text.replace("target", f"lun plain {{ store {folder('b.img')}; size 1MiB }}\ntarget")
+    d = start(folder, plain.replace("lun 0 a", "lun 0 a; lun 1 plain"))
+    raised(d, "C608")
+    same(lun(d)["state"], "store not open", "state of the LUN")
+    stop(d)
+
+
+def main():
+    names = sys.argv[1:] or [n for n in globals() if n.startswith("case_")]
+    failed = []
+    for name in names:
+        began = time.monotonic()
+        result = "ok"
+        first = len(Daemon.running)
+        try:
+            globals()[name if name.startswith("case_") else f"case_{name}"]()
+        except Exception as e:  # whatever it is, the other cases are worth running
+            result = f"FAILED: {type(e).__name__}: {e}"
+            failed.append(name)
+        for d in Daemon.running[first:]:
+            if d.alive():
+                d.kill()
+            if result != "ok":
+                print(f"---- {d.log_path}\n{d.log()[-3000:]}")
+        print(f"{name:44} {time.monotonic() - began:6.2f} s  {result}", flush=True)
+    check(not failed, f"{len(failed)} cases: {' '.join(failed)}")
+
+
+if __name__ == "__main__":
+    run(main)
