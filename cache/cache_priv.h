@@ -120,7 +120,7 @@ struct cache_waiter {
 	struct list link;
 	cache_done_fn *done;
 	void *ctx;
-	uint64_t a, b;
+	uint64_t a, b, sweep;
 };
 void cache_wait(struct list *l, cache_done_fn *done, void *ctx);
 void cache_wake(struct list *l, int result);
@@ -294,6 +294,7 @@ struct destage_item {
 struct destage {
 	bool running;
 	uint64_t cursor;
+	uint64_t sweeps; /* times that it began at the first block */
 	struct destage_item *items;
 	uint32_t count, cap, blocks;
 	char *mem;
@@ -494,7 +495,8 @@ int cache_destage_init(struct cache_volume *v);
 void cache_destage_fini(struct cache_volume *v);
 void cache_destage_kick(struct cache_volume *v);
 void cache_destage_tick(struct cache *c);
-/* Done when no block of the range that is dirty now is dirty any more. */
+/* Done when the store has, flushed, every block of the range that is dirty now, or a newer version of it;
+ * -EIO if one is lost or the store fails. */
 void cache_clean_wait(
     struct cache_volume *v, uint64_t block, uint64_t count, cache_done_fn *done, void *ctx);
 void cache_clean_check(struct cache_volume *v);

@@ -166,14 +166,16 @@ snapshot(struct cache *c)
 	for (uint32_t i = 0; i < c->geo.segment_count; i++) {
 		struct segment *s = &c->segs[i];
 		bool dead = cache_segment_all_dead(s);
-		/* One that is being opened is free until its header is durable: a slot that calls it in
-		 * use says that there is one. */
-		if ((!s->changed && !dead) || s->state == SEG_LOST || s->state == SEG_OPENING)
+		if ((!s->changed && !dead) || s->state == SEG_LOST)
 			continue;
-		bool free_now = dead || s->state == SEG_FREE;
+		/* One that is being opened is free until its header is durable: a slot that calls it
+		 * in use says that there is one. It isn't left out: a slot that a checkpoint left
+		 * that never came to be would count from now on. */
+		bool opening = s->state == SEG_OPENING;
+		bool free_now = dead || opening || s->state == SEG_FREE;
 		struct cache_slot d = {
 		    .checkpoint = c->ck.number,
-		    .generation = s->generation,
+		    .generation = s->generation - opening,
 		    .in_use = !free_now,
 		    .dead = s->dead,
 		    .clean = s->clean,
@@ -184,7 +186,7 @@ snapshot(struct cache *c)
 		cache_slot_encode(&c->geo, c->uuid, i, which, &d,
 		    c->ck.slots + (size_t)c->ck.count * CF_BLOCK_BYTES);
 		c->ck.segs[c->ck.count++] = i;
-		s->changed = false;
+		s->changed = opening;
 		s->in_ck = true;
 		s->free_ck = dead;
 	}

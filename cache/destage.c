@@ -77,12 +77,14 @@ collect(struct cache_volume *v)
 	uint32_t blocks = 0;
 	bool wrapped = at == 0;
 	d->count = 0;
+	d->sweeps += wrapped;
 	while (d->count < d->cap && blocks < d->blocks) {
 		struct cache_piece p;
 		if (!cache_index_next(&v->ix, at, end, CACHE_EXT_DIRTY, &p)) {
 			if (wrapped)
 				break;
 			wrapped = true;
+			d->sweeps++;
 			end = d->cursor;
 			at = 0;
 			continue;
@@ -401,6 +403,17 @@ is_dirty(const struct cache_volume *v, uint64_t block, uint64_t count)
 	return cache_index_next(&v->ix, block, block + count, CACHE_EXT_DIRTY, &p);
 }
 
+static bool
+is_lost(const struct cache_volume *v, uint64_t block, uint64_t count)
+{
+	struct cache_piece p;
+	uint64_t at = block, end = block + count;
+	for (; cache_index_next(&v->ix, at, end, CACHE_EXT_DIRTY, &p); at = p.block + p.count)
+		if (p.flags & CACHE_EXT_BAD)
+			return true;
+	return false;
+}
+
 void
 cache_clean_wait(
     struct cache_volume *v, uint64_t block, uint64_t count, cache_done_fn *done, void *ctx)
@@ -413,20 +426,25 @@ cache_clean_wait(
 	struct cache_waiter *w = container_of(v->clean_waiters.prev, struct cache_waiter, link);
 	w->a = block;
 	w->b = count;
+	w->sweep = v->d.sweeps;
 	v->d.hold_until_ns = 0;
 	cache_destage_kick(v);
 }
 
+/* After a batch that succeeded. Whoever is written to all the time is never clean: it is enough that
+ * destage has begun at the first block after the call, and come round again since. The batch that came
+ * round may hold blocks of the sweep after it; it has ended all the same. */
 void
 cache_clean_check(struct cache_volume *v)
 {
-	struct list ready = LIST_INIT(ready);
+	struct list ready = LIST_INIT(ready), lost = LIST_INIT(lost);
 	LIST_FOREACH_SAFE (n, &v->clean_waiters) {
 		const struct cache_waiter *w = container_of(n, struct cache_waiter, link);
-		if (!is_dirty(v, w->a, w->b)) {
-			list_remove(n);
-			list_push_back(&ready, n);
-		}
+		if (is_dirty(v, w->a, w->b) && (v->d.running || v->d.sweeps < w->sweep + 2))
+			continue;
+		list_remove(n);
+		list_push_back(is_lost(v, w->a, w->b) ? &lost : &ready, n);
 	}
 	cache_wake(&ready, 0);
+	cache_wake(&lost, -EIO);
 }

@@ -328,6 +328,43 @@ bits_apply(struct recovery *v, struct found_seg *f)
 }
 
 static void
+segment_lost(struct recovery *v)
+{
+	v->segs[v->seg].kind = FOUND_LOST;
+	v->c->segs[v->seg].state = SEG_LOST;
+	v->lost++;
+}
+
+/* The first record of the segment was read: is there one, of the generation expected or above? */
+static bool
+has_record(struct recovery *v, int result, uint64_t generation)
+{
+	struct cache *c = v->c;
+	uint32_t most = c->geo.data_blocks < WINDOW_BLOCKS ? c->geo.data_blocks : WINDOW_BLOCKS;
+	struct cache_record r;
+	return result < 0 || (cache_record_decode(&c->geo, c->uuid, v->seg, 0, v->buf,
+	                          (size_t)most << CF_BLOCK_SHIFT, &r) &&
+	                         r.generation >= generation);
+}
+
+static void
+first_read(struct recovery *v, void (*next)(struct recovery *, int))
+{
+	const struct cache_geometry *g = &v->c->geo;
+	read_at(v, cache_data_block(g, v->seg, 0),
+	    g->data_blocks < WINDOW_BLOCKS ? g->data_blocks : WINDOW_BLOCKS, 0, next);
+}
+
+/* Its header is damaged, and the slot says free. Torn while being opened, it has no record yet. */
+static void
+got_first(struct recovery *v, int result)
+{
+	if (has_record(v, result, v->c->segs[v->seg].generation))
+		segment_lost(v);
+	segment_done(v);
+}
+
+static void
 got_seghead(struct recovery *v, int result)
 {
 	struct cache *c = v->c;
@@ -340,9 +377,17 @@ got_seghead(struct recovery *v, int result)
 	s->state = f->kind == FOUND_FREE ? SEG_FREE : SEG_SEALED;
 	s->stream = f->head.stream;
 	s->epoch = f->head.epoch;
-	if (f->kind == FOUND_LOST) {
-		s->state = SEG_LOST;
-		v->lost++;
+	/* A read error may pass. */
+	if (result < 0 && !v->args.accept_loss) {
+		fail(v, result, "%s: the header of segment %u can't be read", blk_get_name(c->ssd),
+		    v->seg);
+		return;
+	}
+	if (f->kind == FOUND_LOST || result < 0)
+		segment_lost(v);
+	if (f->kind == FOUND_FREE && !f->head_ok) {
+		first_read(v, got_first);
+		return;
 	}
 	if (f->kind != FOUND_UNSEALED) {
 		segment_done(v);
@@ -369,6 +414,17 @@ got_footer(struct recovery *v, int result)
 }
 
 /* Without a footer: what may be in such a segment? */
+/* Of an epoch long ended: empty, or its footer is gone. */
+static void
+got_old(struct recovery *v, int result)
+{
+	if (has_record(v, result, v->segs[v->seg].head.generation))
+		segment_lost(v);
+	else
+		v->segs[v->seg].kind = FOUND_EMPTY;
+	segment_done(v);
+}
+
 static void
 unsealed(struct recovery *v)
 {
@@ -381,10 +437,7 @@ unsealed(struct recovery *v)
 	}
 	/* Recovery seals, and so does the end of an epoch: an older one had a footer. */
 	if (f->head.epoch + 1 < c->super.epoch && !MUTANT(NO_SEAL) && !MUTANT(NO_EPOCH)) {
-		f->kind = FOUND_LOST;
-		c->segs[v->seg].state = SEG_LOST;
-		v->lost++;
-		segment_done(v);
+		first_read(v, got_old);
 		return;
 	}
 	v->unit = v->window = 0;

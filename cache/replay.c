@@ -67,7 +67,8 @@ recovery_judge(struct recovery *v, uint32_t seg)
 	s->changed = has_stale_slot(v, f);
 	s->generation = k->generation;
 	if (!f->head_ok) {
-		/* Torn while being opened, nothing in it; its generation may have been the next. */
+		/* Torn while being opened, nothing in it, unless a record says otherwise (recover.c);
+		 * its generation may have been the next. */
 		f->kind = k->in_use ? FOUND_LOST : FOUND_FREE;
 		s->generation++;
 		return;
@@ -80,6 +81,11 @@ recovery_judge(struct recovery *v, uint32_t seg)
 	}
 	s->generation = f->head.generation;
 	bool same = f->head.generation == k->generation;
+	if (!same && k->in_use && !MUTANT(REUSE_NO_CHECKPOINT)) {
+		/* It was opened again: a checkpoint that called it free was durable, and is gone. */
+		f->kind = FOUND_LOST;
+		return;
+	}
 	if (MUTANT(NO_GENERATION) && f->head.generation > 0) {
 		f->bits = true;
 		f->kind = live_kind(v, f);

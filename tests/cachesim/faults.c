@@ -83,3 +83,13 @@ faults_void(struct world *w)
 		world_cut(w, i == 0 ? LOSS_NONE : (enum loss)rng_below(&w->rng, LOSS_COUNT));
 	w->cut_at = cut_at;
 }
+
+void
+faults_rot(struct world *w)
+{
+	uint64_t segs = w->cfg.segments, first = 2 + 2 + 2 * segs + 2;
+	uint64_t block = first + rng_below(&w->rng, segs) * w->cfg.segment_blocks;
+	uint64_t at = block * CF_BLOCK_BYTES + rng_below(&w->rng, 80);
+	w->ssd->durable[at] ^= 0x10;
+	w->ssd->now[at] = w->ssd->durable[at];
+}

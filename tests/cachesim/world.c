@@ -894,12 +894,14 @@ world_run(
 		SAY("%*scrash of level %u at event %" PRIu64 " loss %u seed %" PRIu64 "\n",
 		    (int)level * 2, "", parent->level, parent->events, loss, seed);
 		drives_crashed(w, parent, loss, seed);
+		if (cfg->rot && level == 1)
+			faults_rot(w);
 	}
 	world_call(w, do_attach, w);
 	world_until(w, &w->attached, "attach");
 	totals.attaches++;
 	if (w->result < 0) {
-		if (cfg->lie == 0)
+		if (cfg->lie == 0 && !(cfg->rot && level > 0))
 			world_lost(w, "the cache doesn't attach: %s (loss %u)", w->reason, loss);
 		totals.refused++;
 		world_fini(w);

@@ -127,6 +127,8 @@ void world_cut(struct world *w, enum loss loss);
 /* ctx a world: takes nearly all memory of the cache away; gives it back. */
 void faults_hog(void *ctx);
 void faults_unhog(void *ctx);
+/* The header of a segment decays. */
+void faults_rot(struct world *w);
 /* Volumes are closed and opened again. */
 void faults_reopen(struct world *w);
 /* The SSD takes nothing for a while; the volumes go into bypass and on; then a crash. */
