@@ -301,6 +301,7 @@ struct destage {
 	uint32_t pending, next, sector; /* I/Os in flight; item and sector from which to go on */
 	bool reading, any;
 	uint64_t hold_until_ns; /* after an error */
+	uint64_t begun_ns;
 	uint32_t failures;
 };
 
@@ -495,6 +496,8 @@ int cache_destage_init(struct cache_volume *v);
 void cache_destage_fini(struct cache_volume *v);
 void cache_destage_kick(struct cache_volume *v);
 void cache_destage_tick(struct cache *c);
+/* Its dirty data doesn't leave: the store fails, doesn't answer, or isn't there [18]. */
+bool cache_volume_stuck(const struct cache_volume *v);
 /* Done when the store has, flushed, every block of the range that is dirty now, or a newer version of it;
  * -EIO if one is lost or the store fails. */
 void cache_clean_wait(

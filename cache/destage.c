@@ -22,6 +22,7 @@
 #define ZERO_BLOCKS_MAX (65536u) /* 256 MiB in one operation */
 #define HOLD_NS 100000000ull     /* after an error, doubled each time up to HOLD_MAX_NS */
 #define HOLD_MAX_NS 5000000000ull
+#define STUCK_NS 10000000000ull /* a batch that runs for so long */
 
 static void batch_read(struct cache_volume *v);
 static void batch_write(struct cache_volume *v);
@@ -65,6 +66,15 @@ wanted(const struct cache_volume *v)
 		return true;
 	uint64_t idle = (uint64_t)c->tuning.destage_idle_ms * 1000000;
 	return loop_now_ns(c->home) - v->last_write_ns >= idle;
+}
+
+bool
+cache_volume_stuck(const struct cache_volume *v)
+{
+	if (v->ix.dirty_blocks == 0)
+		return false;
+	return v->store == NULL || v->d.failures > 0 ||
+	       (v->d.running && loop_now_ns(v->c->home) - v->d.begun_ns > STUCK_NS);
 }
 
 /* ---- collecting -------------------------------------------------------------------------- */
@@ -118,6 +128,7 @@ batch_start(struct cache_volume *v)
 		return;
 	}
 	d->running = true;
+	d->begun_ns = loop_now_ns(v->c->home);
 	d->reading = true;
 	d->any = false;
 	d->next = d->pending = d->sector = 0;

@@ -81,7 +81,7 @@ is_capped(const struct cache_log *l, const struct cache_volume *v)
 	uint64_t log = (uint64_t)c->geo.segment_count * c->geo.data_blocks;
 	if (l->stream == CF_W && c->index_full && c->space.pressure)
 		return true;
-	return l->stream == CF_W && v->d.failures > 0 && v->ix.dirty_blocks > log / 3;
+	return l->stream == CF_W && cache_volume_stuck(v) && v->ix.dirty_blocks > log / 3;
 }
 
 enum collected { SOME, NONE_FITS, NONE_MAY };

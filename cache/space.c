@@ -98,7 +98,7 @@ stranded(const struct cache *c)
 	uint32_t best = LOC_NONE;
 	bool failing = false;
 	LIST_FOREACH (n, &c->volumes)
-		failing |= container_of(n, struct cache_volume, link)->d.failures > 0;
+		failing |= cache_volume_stuck(container_of(n, struct cache_volume, link));
 	if (!failing || c->space.copying > 0 || c->space.moved || c->is_void)
 		return LOC_NONE;
 	for (uint32_t i = 0; i < c->geo.segment_count; i++) {

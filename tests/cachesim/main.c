@@ -73,6 +73,7 @@ config(uint64_t seed, bool exhaustive, struct sim_cfg *c)
 	c->reopen = rng_below(&r, 4) == 0;
 	c->ssd_breaks = rng_below(&r, 6) == 0;
 	c->rot = rng_below(&r, 6) == 0;
+	c->absent = rng_below(&r, 6) == 0;
 	if (c->ssd_breaks) {
 		c->ssd_write_error = c->ssd_flush_error = c->lie = 0;
 		c->store_flush_error = c->store_write_error = c->store_broken = 0;

@@ -909,6 +909,8 @@ world_run(
 		return;
 	}
 	for (unsigned i = 0; i < VOLUMES; i++) {
+		if (level > 0 && i > 0 && w->cfg.absent)
+			continue; /* its store doesn't come back: it holds nobody else up [18] */
 		vol_open(w, &w->vols[i]);
 		w->vols[i].weak = w->vols[i].mode == CACHE_BYPASS;
 	}

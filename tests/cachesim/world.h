@@ -45,6 +45,7 @@ struct sim_cfg {
 	bool few_frames;  /* of memory there is hardly any */
 	bool reopen;      /* volumes are closed and opened again */
 	bool ssd_breaks;  /* for a while */
+	bool absent;      /* after a crash one volume isn't opened */
 	bool rot;         /* the header of a segment decays in the first crash */
 };
 
