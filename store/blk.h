@@ -66,7 +66,6 @@ enum blk_op {
 #define BLK_FUA (1u << 0)      /* WRITE, UNMAP, WRITE_ZEROES: durable at done */
 #define BLK_NO_UNMAP (1u << 1) /* WRITE_ZEROES: the space stays allocated */
 #define BLK_QUIET (1u << 2)    /* READ: leaves what is cached as it is; a store ignores it */
-#define BLK_QUIET (1u << 2)    /* READ: leaves what is cached as it is; a store ignores it */
 
 /*
  * A scatter list and how its memory goes back. Small lists use `inline_iov`. Zero-initialise, or
