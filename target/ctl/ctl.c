@@ -13,6 +13,8 @@
 
 /* Lines and receives of a client in a turn. */
 #define STEPS_PER_TURN 32u
+/* Bytes of an answer in a turn. */
+#define SEND_PER_TURN ((size_t)256 * 1024)
 
 struct ctl_client {
 	struct list link;
@@ -82,8 +84,16 @@ client_end(struct ctl_client *c)
 static bool
 flush(struct ctl_client *c)
 {
+	size_t sent = 0;
+
 	while (c->out != NULL) {
-		struct iovec iov = {c->out + c->out_at, c->out_len - c->out_at};
+		size_t left = c->out_len - c->out_at, room = SEND_PER_TURN - sent;
+		struct iovec iov = {c->out + c->out_at, left < room ? left : room};
+		if (room == 0) {
+			if (!loop_defer_queued(&c->again))
+				loop_next_turn(c->server->loop, &c->again);
+			return false;
+		}
 		ssize_t n = sock_send(c->sock, &iov, 1);
 		if (n == -EAGAIN)
 			return false;
@@ -91,6 +101,7 @@ flush(struct ctl_client *c)
 			client_end(c);
 			return false;
 		}
+		sent += (size_t)n;
 		c->out_at += (size_t)n;
 		if (c->out_at == c->out_len) {
 			free(c->out);

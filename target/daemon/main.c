@@ -1,6 +1,10 @@
 /* terraced: command line or configuration file, then daemon_run(). */
 #include <stdio.h>
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #include "base/log.h"
 #include "conf/conf.h"
 #include "daemon/daemon.h"
@@ -44,10 +48,26 @@ run_config(const struct options *o)
 	return status;
 }
 
+/*
+ * Helper threads make answers of many small pieces, and the loop frees what is left of them: it must
+ * not be its part to put the pieces together, or to give the memory back to the kernel.
+ */
+static void
+tune_memory(void)
+{
+#ifdef __GLIBC__
+	(void)mallopt(M_MXFAST, 0);
+	(void)mallopt(M_MMAP_THRESHOLD, 256 * 1024);
+	(void)mallopt(M_TRIM_THRESHOLD, 64 * 1024 * 1024);
+#endif
+}
+
 int
 main(int argc, char **argv)
 {
 	struct options o;
+
+	tune_memory();
 
 	log_set_level(LOG_LEVEL_INFO);
 	int status = options_parse(argc, argv, &o);

@@ -17,6 +17,7 @@
 #define ERRORS_QUIET_NS (600 * 1000 * MS_NS) /* HEALTH_STORE_ERRORS ends after */
 #define RATES_NS (4 * 1000 * MS_NS)
 #define READ_ANYWAY_NS (60 * 1000 * MS_NS) /* files that are included aren't in the fingerprint */
+#define LUNS_A_TURN 64u                    /* that are looked at: initiators wait for the turn */
 #define VMWARE "iqn.1998-01.com.vmware:"
 
 /* What was seen of a LUN. */
@@ -30,6 +31,8 @@ struct seen {
 	struct scsi_lu_stats stats;
 	uint64_t stats_ns;
 	struct monitor_rates rates;
+	const char *vmware;                         /* while users are looked at */
+	bool vmware_told, unopened_told, gone_told; /* conditions that hold */
 };
 
 struct monitor {
@@ -37,13 +40,18 @@ struct monitor {
 	struct loop *loop;
 	struct logins *logins;
 	struct loop_timer tick;
-	struct loop_defer soon;
-	struct seen **seen; /* as many as LUNs there were */
+	struct loop_defer soon, more;
+	bool looking;          /* a look is under way: `more` goes on with it … */
+	bool again;            /* … and another one is wanted after it */
+	unsigned looked_at;    /* of daemon->now.luns */
+	uint64_t look_adopted; /* daemon->changes_adopted when it began */
+	struct seen **seen;    /* as many as LUNs there were */
 	unsigned seen_count, seen_cap;
 	struct names seen_names;
 	bool users_changed, config_changed;
 	struct monitor_disk disk;
-	bool busy;         /* the worker has `disk` */
+	bool busy; /* the worker has `disk` */
+	struct daemon_pin pin;
 	bool config_stale; /* the configuration changed while it had */
 	uint64_t disk_ns, read_ns;
 	void (*stopped)(void *ctx);
@@ -168,6 +176,14 @@ look_at_rates(struct monitor *m, struct seen *s, const struct daemon_lun *l)
 }
 
 static void
+clear_told(struct health *h, enum health_code code, const char *lun, bool *told)
+{
+	if (*told)
+		health_clear(h, code, lun);
+	*told = false;
+}
+
+static void
 look_at_lun(struct monitor *m, const struct daemon_lun *l)
 {
 	struct health *h = m->d->health;
@@ -180,16 +196,19 @@ look_at_lun(struct monitor *m, const struct daemon_lun *l)
 		health_raise(h, HEALTH_STORE_UNOPENED, l->name,
 		    "the store of %s can't be opened: %s", l->name,
 		    l->why != NULL ? l->why : "no reason is known");
-		health_clear(h, HEALTH_STORE_GONE, l->name);
+		s->unopened_told = true;
+		clear_told(h, HEALTH_STORE_GONE, l->name, &s->gone_told);
 		return;
 	}
-	health_clear(h, HEALTH_STORE_UNOPENED, l->name);
+	clear_told(h, HEALTH_STORE_UNOPENED, l->name, &s->unopened_told);
 	bool gone = blk_get_state(l->blk) != BLK_OK;
-	if (gone)
+	if (gone) {
 		health_raise(h, HEALTH_STORE_GONE, l->name,
 		    "the store of %s stopped answering (%s)", l->name, l->canonical);
-	else
-		health_clear(h, HEALTH_STORE_GONE, l->name);
+		s->gone_told = true;
+	} else {
+		clear_told(h, HEALTH_STORE_GONE, l->name, &s->gone_told);
+	}
 	look_at_errors(m, s, l, gone);
 	if (!gone)
 		look_at_size(m, s, l);
@@ -197,24 +216,21 @@ look_at_lun(struct monitor *m, const struct daemon_lun *l)
 		look_at_rates(m, s, l);
 }
 
+/* LUNs that are configured no more. */
 static void
-look_at_luns(struct monitor *m)
+forget_gone(struct monitor *m)
 {
 	static const enum health_code codes[] = {
 	    HEALTH_STORE_UNOPENED, HEALTH_STORE_GONE, HEALTH_STORE_ERRORS, HEALTH_STORE_VOLATILE};
-	const struct daemon *d = m->d;
 
-	for (unsigned i = 0; i < m->seen_count; i++)
-		m->seen[i]->there = false;
-	for (unsigned i = 0; i < d->now.lun_count; i++)
-		look_at_lun(m, d->now.luns[i]);
 	for (unsigned i = 0; i < m->seen_count;) {
 		if (m->seen[i]->there) {
+			m->seen[i]->there = false; /* for the next look */
 			i++;
 			continue;
 		}
 		for (unsigned c = 0; c < sizeof codes / sizeof codes[0]; c++)
-			health_clear(d->health, codes[c], m->seen[i]->name);
+			health_clear(m->d->health, codes[c], m->seen[i]->name);
 		forget_seen(m, i);
 	}
 }
@@ -247,6 +263,29 @@ look_at_cache(struct monitor *m, const struct daemon_cache *c)
 	}
 }
 
+/* True when all have been looked at. */
+static bool
+look_at_luns(struct monitor *m)
+{
+	const struct daemon *d = m->d;
+	unsigned end;
+
+	if (m->look_adopted != d->changes_adopted) { /* others: begin anew */
+		m->look_adopted = d->changes_adopted;
+		m->looked_at = 0;
+		for (unsigned i = 0; i < m->seen_count; i++)
+			m->seen[i]->there = false;
+	}
+	end = m->looked_at + LUNS_A_TURN;
+	for (; m->looked_at < d->now.lun_count && m->looked_at < end; m->looked_at++)
+		look_at_lun(m, d->now.luns[m->looked_at]);
+	if (m->looked_at < d->now.lun_count)
+		return false;
+	m->looked_at = 0;
+	forget_gone(m);
+	return true;
+}
+
 void
 monitor_lun_rates(const struct monitor *m, const char *lun, struct monitor_rates *ret)
 {
@@ -256,62 +295,64 @@ monitor_lun_rates(const struct monitor *m, const char *lun, struct monitor_rates
 
 /* ---- who uses what --------------------------------------------------------------------------------------- */
 
-/* The LUNs that a session sees. */
-static const struct conf_group_lun *
-luns_of(const struct conf *c, const struct iscsi_session_info *s, unsigned *ret_count)
+static void
+mark_users(
+    struct monitor *m, const struct conf_group_lun *luns, unsigned count, const char *initiator)
 {
-	*ret_count = 0;
-	for (unsigned t = 0; t < c->target_count; t++) {
-		const struct conf_target *target = &c->targets[t];
-		if (strcmp(target->name, s->target) != 0)
-			continue;
-		if (s->group[0] == '\0') {
-			*ret_count = target->lun_count;
-			return target->luns;
-		}
-		for (unsigned g = 0; g < target->group_count; g++) {
-			if (strcmp(target->groups[g].name, s->group) == 0) {
-				*ret_count = target->groups[g].lun_count;
-				return target->groups[g].luns;
-			}
-		}
+	for (unsigned i = 0; initiator != NULL && i < count; i++) {
+		struct seen *s = names_find(&m->seen_names, luns[i].lun);
+		if (s != NULL)
+			s->vmware = initiator;
 	}
+}
+
+/* An initiator of VMware's that sees the LUNs of a group, or of the open view (group ""). */
+static const char *
+find_vmware(
+    const struct iscsi_session_info *list, uint32_t count, const char *target, const char *group)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (strncasecmp(list[i].initiator, VMWARE, sizeof VMWARE - 1) == 0 &&
+		    strcmp(list[i].target, target) == 0 && strcmp(list[i].group, group) == 0)
+			return list[i].initiator;
 	return NULL;
 }
 
-/* Marks the volatile LUNs of VMware's initiators; seen[] has them by the look at LUNs before. */
+/* Volatile LUNs of VMware's initiators; seen[] has them by the look at LUNs before. */
 static void
 look_at_users(struct monitor *m)
 {
 	const struct daemon *d = m->d;
 	uint32_t count = iscsi_server_session_count(d->iscsi);
 	struct iscsi_session_info *sessions = calloc(count + 1u, sizeof *sessions);
-	const char **users = calloc(d->now.lun_count + 1u, sizeof *users);
 
-	if (sessions == NULL || users == NULL)
-		goto out; /* the next look */
+	if (sessions == NULL)
+		return; /* the next look */
 	count = iscsi_server_sessions(d->iscsi, sessions, count);
-	for (uint32_t i = 0; i < count; i++) {
-		unsigned n;
-		const struct conf_group_lun *luns = luns_of(d->conf, &sessions[i], &n);
-		if (strncasecmp(sessions[i].initiator, VMWARE, sizeof VMWARE - 1) != 0)
-			continue;
-		for (unsigned k = 0; k < n; k++)
-			for (unsigned l = 0; l < d->now.lun_count; l++)
-				if (strcmp(d->now.luns[l]->name, luns[k].lun) == 0)
-					users[l] = sessions[i].initiator;
+	for (unsigned t = 0; count > 0 && t < d->conf->target_count; t++) {
+		const struct conf_target *target = &d->conf->targets[t];
+		mark_users(m, target->luns, target->lun_count,
+		    find_vmware(sessions, count, target->name, ""));
+		for (unsigned g = 0; g < target->group_count; g++)
+			mark_users(m, target->groups[g].luns, target->groups[g].lun_count,
+			    find_vmware(sessions, count, target->name, target->groups[g].name));
 	}
-	for (unsigned l = 0; l < d->now.lun_count; l++) {
-		const struct daemon_lun *lun = d->now.luns[l];
-		if (users[l] != NULL && conf_lun_mode(lun->conf) == CONF_MODE_VOLATILE)
+	for (unsigned i = 0; i < d->now.lun_count; i++) {
+		const struct daemon_lun *lun = d->now.luns[i];
+		struct seen *s = names_find(&m->seen_names, lun->name);
+		const char *user = s != NULL ? s->vmware : NULL;
+		if (user != NULL && conf_lun_mode(lun->conf) == CONF_MODE_VOLATILE) {
 			health_raise(d->health, HEALTH_STORE_VOLATILE, lun->name,
-			    "%s uses %s, which is volatile", users[l], lun->name);
-		else
+			    "%s uses %s, which is volatile", user, lun->name);
+			s->vmware_told = true;
+		} else if (s != NULL && s->vmware_told) {
 			health_clear(d->health, HEALTH_STORE_VOLATILE, lun->name);
+			s->vmware_told = false;
+		}
+		if (s != NULL)
+			s->vmware = NULL;
 	}
 	m->users_changed = false;
-out:
-	free(users);
 	free(sessions);
 }
 
@@ -341,36 +382,21 @@ judge_config(struct monitor *m)
 {
 	struct monitor_disk *k = &m->disk;
 	struct health *h = m->d->health;
-	struct conf_diff *diff = NULL;
 
 	if (k->result == -ENOMEM)
 		return;
-	if (k->conf == NULL) {
-		const struct conf_error *e = NULL;
-		for (unsigned i = 0; i < k->errors.count && e == NULL; i++)
-			if (!k->errors.list[i].remark)
-				e = &k->errors.list[i];
+	if (k->result < 0) {
 		health_clear(h, HEALTH_CONFIG_CHANGED, k->config_file);
-		if (e != NULL)
-			health_raise(h, HEALTH_CONFIG_BROKEN, k->config_file,
-			    "%u error%s in the configuration on disk, the first: %s:%u:%u: %s",
-			    k->errors.wrong, k->errors.wrong == 1 ? "" : "s", e->pos.file,
-			    e->pos.line, e->pos.column, e->text);
-		else
-			health_raise(h, HEALTH_CONFIG_BROKEN, k->config_file,
-			    "the configuration on disk has errors");
+		health_raise(h, HEALTH_CONFIG_BROKEN, k->config_file, "%s", k->sentence);
 		return;
 	}
 	health_clear(h, HEALTH_CONFIG_BROKEN, k->config_file);
-	if (conf_diff(m->d->conf, k->conf, &diff) < 0)
-		return;
-	if (diff->count > 0)
+	if (k->differences > 0)
 		health_raise(h, HEALTH_CONFIG_CHANGED, k->config_file,
 		    "%s says something else than what runs: %u object%s", k->config_file,
-		    diff->count, diff->count == 1 ? "" : "s");
+		    k->differences, k->differences == 1 ? "" : "s");
 	else
 		health_clear(h, HEALTH_CONFIG_CHANGED, k->config_file);
-	conf_diff_destroy(diff);
 }
 
 static bool
@@ -390,6 +416,7 @@ disk_done(struct loop_job *job, int result)
 	(void)result;
 	ASSERT(m->busy);
 	m->busy = false;
+	daemon_unpin(&m->pin);
 	if (m->stopped != NULL) {
 		m->stopped(m->stopped_ctx);
 		return;
@@ -419,6 +446,8 @@ look_at_disk(struct monitor *m)
 	if (change_runtime_files(m->d, &m->disk.runtime, &m->disk.runtime_count) < 0)
 		return; /* the next look */
 	m->busy = true;
+	daemon_pin(m->d, &m->pin);
+	m->disk.running = m->pin.conf;
 	loop_job_submit(m->loop, &m->disk.job);
 }
 
@@ -471,20 +500,45 @@ monitor_config_changed(struct monitor *m)
 
 /* ---- life cycle -------------------------------------------------------------------------------------------- */
 
+/* A part of a look, in a turn of its own. */
 static void
-look(struct monitor *m)
+look_on(struct monitor *m)
 {
-	loop_timer_set(&m->tick, MONITOR_TICK_MS * MS_NS);
-	if (m->config_changed)
-		apply_hooks(m);
-	m->config_changed = false;
-	look_at_luns(m);
+	if (!look_at_luns(m)) {
+		loop_next_turn(m->loop, &m->more);
+		return;
+	}
 	for (unsigned i = 0; i < m->d->cache_count; i++)
 		look_at_cache(m, m->d->caches[i]);
 	if (m->users_changed)
 		look_at_users(m);
 	logins_tick(m->logins);
 	look_at_disk(m);
+	m->looking = false;
+	if (m->again)
+		monitor_soon(m);
+	m->again = false;
+}
+
+static void
+look(struct monitor *m)
+{
+	loop_timer_set(&m->tick, MONITOR_TICK_MS * MS_NS);
+	if (m->looking) {
+		m->again = true;
+		return;
+	}
+	m->looking = true;
+	if (m->config_changed)
+		apply_hooks(m);
+	m->config_changed = false;
+	look_on(m);
+}
+
+static void
+on_more(struct loop_defer *d)
+{
+	look_on(container_of(d, struct monitor, more));
 }
 
 static void
@@ -523,6 +577,7 @@ monitor_create(struct daemon *d, struct monitor **ret)
 	m->loop = d->loops[0];
 	loop_timer_init(&m->tick, m->loop, on_tick);
 	loop_defer_init(&m->soon, on_soon);
+	loop_defer_init(&m->more, on_more);
 	int rc = monitor_disk_init(&m->disk, statedir_path(d->statedir), d->options->config_file);
 	if (rc == 0)
 		rc = logins_create(d->health, m->loop, &m->logins);
@@ -550,6 +605,7 @@ monitor_stop(struct monitor *m, void (*done)(void *ctx), void *ctx)
 	m->stopped_ctx = ctx;
 	loop_timer_cancel(&m->tick);
 	loop_defer_cancel(&m->soon);
+	loop_defer_cancel(&m->more);
 	if (!m->busy)
 		done(ctx);
 }
@@ -562,6 +618,7 @@ monitor_destroy(struct monitor *m)
 	ASSERT(!m->busy);
 	loop_timer_cancel(&m->tick);
 	loop_defer_cancel(&m->soon);
+	loop_defer_cancel(&m->more);
 	while (m->seen_count > 0)
 		forget_seen(m, m->seen_count - 1);
 	free(m->seen);

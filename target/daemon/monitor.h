@@ -48,15 +48,15 @@ struct monitor_disk {
 	bool read_anyway;
 	struct conf_file *runtime; /* what holds in front of conf.d */
 	unsigned runtime_count;
-	const char *const *events; /* that hooks may name; static */
+	const char *const *events;  /* that hooks may name; static */
+	const struct conf *running; /* pinned */
 	/* out */
 	uint64_t free_bytes, total_bytes;
-	int space_error; /* -errno of statvfs, or 0 */
-	bool was_read;   /* the configuration; then errors, tree and conf are set */
-	struct conf_errors errors;
-	struct conf_tree *tree;
-	struct conf *conf; /* NULL: it has errors */
-	int result;        /* of conf_load() */
+	int space_error;      /* -errno of statvfs, or 0 */
+	bool was_read;        /* the configuration; then the following say how it is */
+	int result;           /* of reading and comparing: 0, -ENOMEM, or it has errors */
+	unsigned differences; /* objects that are otherwise than in `running` */
+	char sentence[1024];  /* what is wrong */
 };
 int monitor_disk_init(struct monitor_disk *k, const char *state_dir, const char *config_file);
 /* What the job has left; before the next one, and at the end. */

@@ -67,6 +67,49 @@ fingerprint(const char *config_file)
 	return h != 0 ? h : 1;
 }
 
+static void
+tell_errors(struct monitor_disk *k, const struct conf_errors *errors)
+{
+	for (unsigned i = 0; i < errors->count; i++) {
+		const struct conf_error *e = &errors->list[i];
+		if (e->remark)
+			continue;
+		snprintf(k->sentence, sizeof k->sentence,
+		    "%u error%s in the configuration on disk, the first: %s:%u:%u: %s",
+		    errors->wrong, errors->wrong == 1 ? "" : "s", e->pos.file, e->pos.line,
+		    e->pos.column, e->text);
+		return;
+	}
+	snprintf(k->sentence, sizeof k->sentence, "the configuration on disk has errors");
+}
+
+static void
+read_configuration(struct monitor_disk *k)
+{
+	const struct conf_load_args args = {
+	    .path = k->config_file,
+	    .overlay = k->runtime,
+	    .overlay_count = k->runtime_count,
+	    .events = k->events,
+	};
+	struct conf_errors errors = {0};
+	struct conf_tree *tree = NULL;
+	struct conf *conf = NULL;
+	struct conf_diff *diff = NULL;
+
+	k->result = conf_load(&args, &errors, &tree, &conf);
+	if (k->result < 0 && k->result != -ENOMEM)
+		tell_errors(k, &errors);
+	if (k->result == 0)
+		k->result = conf_diff(k->running, conf, &diff);
+	k->differences = k->result == 0 ? diff->count : 0;
+	k->was_read = true;
+	conf_diff_destroy(diff);
+	conf_destroy(conf);
+	conf_errors_fini(&errors);
+	conf_tree_destroy(tree);
+}
+
 static int
 work(struct loop_job *job)
 {
@@ -83,14 +126,7 @@ work(struct loop_job *job)
 	uint64_t now = fingerprint(k->config_file);
 	if (now == k->fingerprint && !k->read_anyway)
 		return 0;
-	struct conf_load_args args = {
-	    .path = k->config_file,
-	    .overlay = k->runtime,
-	    .overlay_count = k->runtime_count,
-	    .events = k->events,
-	};
-	k->result = conf_load(&args, &k->errors, &k->tree, &k->conf);
-	k->was_read = true;
+	read_configuration(k);
 	k->fingerprint = now; /* of before: what changed meanwhile is seen next time */
 	return 0;
 }
@@ -110,15 +146,9 @@ monitor_disk_init(struct monitor_disk *k, const char *state_dir, const char *con
 void
 monitor_disk_forget(struct monitor_disk *k)
 {
-	conf_destroy(k->conf);
-	conf_errors_fini(&k->errors);
-	conf_tree_destroy(k->tree);
 	conf_files_destroy(k->runtime, k->runtime_count);
 	k->runtime = NULL;
 	k->runtime_count = 0;
-	k->conf = NULL;
-	k->tree = NULL;
-	k->errors = (struct conf_errors){0};
 	k->was_read = false;
 }
 
