@@ -225,7 +225,13 @@ static void
 got_head(struct recovery *v, int result)
 {
 	struct cache *c = v->c;
-	(void)result;
+	if (result < 0 && !v->args.accept_loss) {
+		/* The one that can't be read may be the newer one: the older one would bring back what is dead. */
+		fail(v, result, "%s: its checkpoints can't be read", blk_get_name(c->ssd));
+		return;
+	}
+	if (result < 0)
+		memset(v->buf, 0, 2 * CF_BLOCK_BYTES);
 	for (unsigned k = 0; k < 2; k++) {
 		struct cache_ckhead h;
 		if (!cache_ckhead_decode(
@@ -273,8 +279,15 @@ got_slots(struct recovery *v, int result)
 {
 	struct cache *c = v->c;
 	uint32_t n = c->geo.segment_count;
+	if (result < 0 && !v->args.accept_loss) {
+		/* As with the headers: the older slot of a segment says less of what is dead. */
+		fail(v, result, "%s: what is live in it can't be read", blk_get_name(c->ssd));
+		return;
+	}
 	if (result != 1) {
 		uint32_t count = n - v->seg < SLOTS_AT_ONCE ? n - v->seg : SLOTS_AT_ONCE;
+		if (result < 0)
+			memset(v->buf, 0, (size_t)count * CF_BLOCK_BYTES);
 		for (uint32_t i = 0; i < count; i++)
 			slot_found(
 			    v, v->seg + i, v->which, (char *)v->buf + (size_t)i * CF_BLOCK_BYTES);
