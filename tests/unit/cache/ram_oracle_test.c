@@ -441,8 +441,8 @@ nothing_old_comes_back(void **state)
 	(void)state;
 	static const char *const stores[] = {
 	    "fault:%llu:delay_us=0-300,answer_us=0-900:ram:",
-	    "fault:%llu:delay_us=0-300,answer_us=0-300,write_error=0.05,torn_write=0.05,"
-	    "read_error=0.05,unmap_error=0.1:ram:",
+	    ("fault:%llu:delay_us=0-300,answer_us=0-300,write_error=0.05,torn_write=0.05,"
+	     "read_error=0.05,unmap_error=0.1:ram:"),
 	    "fault:%llu:delay_us=50-60,answer_us=10-3000,read_error=0.01:ram:",
 	};
 	static const uint32_t frames[] = {8, 20, 64};
