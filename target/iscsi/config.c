@@ -206,50 +206,15 @@ check_user_against(const struct iscsi_user *others, unsigned count, const struct
 
 /* ---- address lists ------------------------------------------------------------------------------- */
 
-static void
-acl_fini(struct iscsi_acl_list *l)
-{
-	free(l->allow);
-	free(l->deny);
-	*l = (struct iscsi_acl_list){0};
-}
-
 static int
-acl_side(struct iscsi_acl **ret, const char *const *from, unsigned count, char *reason, size_t cap)
-{
-	*ret = NULL;
-	if (count == 0)
-		return 0;
-	struct iscsi_acl *list = calloc(count, sizeof *list);
-	if (!list)
-		return refuse(reason, cap, -ENOMEM, "Out of memory.");
-	for (unsigned i = 0; i < count; i++) {
-		if (iscsi_acl_parse(from[i], &list[i]) < 0) {
-			free(list);
-			return refuse(reason, cap, -EINVAL,
-			    "\"%s\" is not an address, a range or ALL.", from[i]);
-		}
-	}
-	*ret = list;
-	return 0;
-}
-
-static int
-acl_init(struct iscsi_acl_list *l, const char *const *allow, unsigned allow_count,
+acl_init(struct subnet_list *l, const char *const *allow, unsigned allow_count,
     const char *const *deny, unsigned deny_count, char *reason, size_t cap)
 {
-	*l = (struct iscsi_acl_list){0};
-	int r = acl_side(&l->allow, allow, allow_count, reason, cap);
-	if (r < 0)
-		return r;
-	l->allow_count = allow_count;
-	r = acl_side(&l->deny, deny, deny_count, reason, cap);
-	if (r < 0) {
-		acl_fini(l);
-		return r;
-	}
-	l->deny_count = deny_count;
-	return 0;
+	const char *bad;
+	int r = subnet_list_init(l, allow, allow_count, deny, deny_count, &bad);
+	if (r == -EINVAL)
+		return refuse(reason, cap, r, "\"%s\" is not an address, a range or ALL.", bad);
+	return r < 0 ? refuse(reason, cap, r, "Out of memory.") : 0;
 }
 
 /* ---- groups ---------------------------------------------------------------------------------------- */
@@ -333,7 +298,7 @@ target_destroy(struct iscsi_target *t)
 		group_fini(&t->groups[i]);
 	for (unsigned i = 0; i < t->user_count; i++)
 		user_fini(&t->users[i]);
-	acl_fini(&t->acl);
+	subnet_list_fini(&t->acl);
 	free(t->groups);
 	free(t->users);
 	free(t->portal_tags);
@@ -502,7 +467,7 @@ iscsi_config_destroy(struct iscsi_config *c)
 	for (unsigned i = 0; i < c->discovery_user_count; i++)
 		user_fini(&c->discovery_users[i]);
 	free(c->discovery_users);
-	acl_fini(&c->acl);
+	subnet_list_fini(&c->acl);
 	free(c);
 }
 
@@ -531,11 +496,11 @@ int
 iscsi_config_set_access(struct iscsi_config *c, const char *const *allow, unsigned allow_count,
     const char *const *deny, unsigned deny_count, char *reason, size_t reason_cap)
 {
-	struct iscsi_acl_list acl;
+	struct subnet_list acl;
 	int r = acl_init(&acl, allow, allow_count, deny, deny_count, reason, reason_cap);
 	if (r < 0)
 		return r;
-	acl_fini(&c->acl);
+	subnet_list_fini(&c->acl);
 	c->acl = acl;
 	return 0;
 }

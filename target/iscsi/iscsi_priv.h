@@ -11,6 +11,7 @@
 #include "base/assert.h"
 #include "base/endian.h"
 #include "base/list.h"
+#include "base/subnet.h"
 #include "iscsi/iscsi.h"
 #include "iscsi/wire.h"
 
@@ -18,16 +19,6 @@
 
 #define ISCSI_DIGEST_NONE 1u
 #define ISCSI_DIGEST_CRC32C 2u
-
-struct iscsi_acl {  /* one address range: family, bytes, prefix; access.c */
-	int family; /* AF_INET, AF_INET6, AF_UNSPEC: everybody */
-	uint8_t addr[16];
-	uint8_t prefix_bits;
-};
-struct iscsi_acl_list {
-	struct iscsi_acl *allow, *deny;
-	unsigned allow_count, deny_count;
-};
 
 struct iscsi_user {
 	char *name, *mutual_name;
@@ -53,7 +44,7 @@ struct iscsi_target {
 	struct iscsi_group *groups;
 	unsigned group_count;
 	struct scsi_view *open_view;
-	struct iscsi_acl_list acl;
+	struct subnet_list acl;
 	struct iscsi_offer offer;
 	uint16_t *portal_tags;
 	unsigned portal_tag_count;
@@ -69,7 +60,7 @@ struct iscsi_config {
 	struct list targets;
 	struct iscsi_user *discovery_users;
 	unsigned discovery_user_count;
-	struct iscsi_acl_list acl;
+	struct subnet_list acl;
 };
 
 struct iscsi_target *iscsi_config_find(const struct iscsi_config *c, const char *name);
@@ -79,10 +70,6 @@ uint16_t iscsi_target_rel_port(const struct iscsi_target *t, uint16_t tag);
 
 /* ---- access.c ------------------------------------------------------------------------------ */
 
-/* "192.0.2.1", "192.0.2.0/24", "2001:db8::/32", "[…]/…", "ALL". 0 or -EINVAL. */
-int iscsi_acl_parse(const char *s, struct iscsi_acl *ret);
-/* deny first, allow overrides; with only `allow` given, others are refused. v4-mapped v6 = v4. */
-bool iscsi_acl_allows(const struct iscsi_acl_list *l, const struct sockaddr_storage *peer);
 /*
  * The group for this initiator name: first match in order. *ret_needs_auth: CHAP with one of its
  * users. NULL: open_view, if the target has one, else refused.

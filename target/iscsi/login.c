@@ -225,7 +225,7 @@ identify(struct iscsi_login *lg)
 		enum iscsi_login_status status = identify_target(lg);
 		if (status != ISCSI_LOGIN_SUCCESS)
 			return status;
-	} else if (!iscsi_acl_allows(&lg->env.config->acl, &lg->env.peer)) {
+	} else if (!subnet_list_allows(&lg->env.config->acl, &lg->env.peer)) {
 		(void)login_reason(lg, "address not allowed");
 		return ISCSI_LOGIN_FORBIDDEN;
 	} else {

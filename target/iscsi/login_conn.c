@@ -260,7 +260,7 @@ admitted(struct iscsi_server *s, const struct sockaddr_storage *peer, const char
 		    &container_of(l, struct iscsi_login_conn, link)->env.peer, peer);
 	*ret_reason = NULL;
 	const struct iscsi_limits *limits = &s->setup->limits;
-	if (!iscsi_acl_allows(&s->setup->config->acl, peer))
+	if (!subnet_list_allows(&s->setup->config->acl, peer))
 		*ret_reason = "address not allowed";
 	else if (s->login_count >= limits->half_open_max)
 		*ret_reason = "too many logins under way";

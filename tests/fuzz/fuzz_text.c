@@ -57,8 +57,8 @@ parse_values(const uint8_t *data, size_t size)
 	(void)iscsi_text_number(text, 1000, &number);
 	if (iscsi_text_binary(text, binary, sizeof binary, &len) == 0)
 		ASSERT(len > 0 && len <= sizeof binary);
-	struct iscsi_acl acl;
-	if (iscsi_acl_parse(text, &acl) == 0)
+	struct subnet acl;
+	if (subnet_parse(text, &acl) == 0)
 		ASSERT(acl.prefix_bits <= 128);
 	char name[ISCSI_NAME_MAX + 1];
 	if (iscsi_name_normalise(text, true, name))

@@ -268,11 +268,11 @@ address_ranges_are_parsed(void **state)
 	static const char *const bad[] = {"", "x", "192.0.2", "192.0.2.1/24", "192.0.2.0/33",
 	    "192.0.2.0/", "192.0.2.0/-1", "/24", "[192.0.2.1]", "[2001:db8::1", "[]",
 	    "2001:db8::1/32", "2001:db8::/129", "192.0.2.1 ", "[2001:db8::]x"};
-	struct iscsi_acl acl;
+	struct subnet acl;
 	for (unsigned i = 0; i < LEN(good); i++)
-		assert_int_equal(iscsi_acl_parse(good[i], &acl), 0);
+		assert_int_equal(subnet_parse(good[i], &acl), 0);
 	for (unsigned i = 0; i < LEN(bad); i++)
-		assert_int_equal(iscsi_acl_parse(bad[i], &acl), -EINVAL);
+		assert_int_equal(subnet_parse(bad[i], &acl), -EINVAL);
 }
 
 static bool
@@ -283,7 +283,7 @@ allowed(const char *const *allow, unsigned allow_count, const char *const *deny,
 	                     config, allow, allow_count, deny, deny_count, reason, sizeof reason),
 	    0);
 	struct sockaddr_storage ss = peer(who);
-	return iscsi_acl_allows(&config->acl, &ss);
+	return subnet_list_allows(&config->acl, &ss);
 }
 
 static void
