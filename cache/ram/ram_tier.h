@@ -13,7 +13,7 @@
  * down at once; what they change is dropped before, and what was written is kept after they succeeded.
  * A read that overlaps a change in flight is answered by the lower blk, so it shows what that shows.
  *
- * Thread rule: all calls on the home loop (loops[0]), create, open, follow and destroy also while no
+ * Thread rule: all calls on the home loop (loops[0]), create, open, discard, follow and destroy also while no
  * loop runs; I/O on ram_volume_blk() may come from any of the loops, and any thread may call the two
  * *_get_stats(). Callbacks run on the home loop, exactly once, never before the call that asked returned.
  */
@@ -51,7 +51,8 @@ struct ram_tier_args {
 
 /* 0, -EINVAL (a size), -ENOMEM. */
 int ram_tier_create(const struct ram_tier_args *args, struct ram_tier **ret);
-/* All volumes are closed, all lists put, no resize is under way (asserted). While the loops run it takes some messages
+/* All volumes are closed and all lists put; while the loops run, no resize is under way and no curve
+ * asked for (asserted). While they run it takes some messages
  * between them until the memory is free. Accepts NULL. */
 void ram_tier_destroy(struct ram_tier *t);
 /*
@@ -85,6 +86,8 @@ void ram_volume_set(struct ram_volume *v, const struct ram_volume_cfg *cfg);
 void ram_volume_follow(struct ram_volume *v);
 /* Drops what is kept of it. Done when all that was kept at the call is gone. Result 0. */
 void ram_volume_drop(struct ram_volume *v, ram_done_fn *done, void *ctx);
+/* A volume that no I/O ever came to (asserted): closed and freed at once. Accepts NULL. */
+void ram_volume_discard(struct ram_volume *v);
 /* No I/O of its user in flight (asserted). Done when the lower blk isn't used any more; `v` is freed
  * then. Lists got from it may be put later, as long as the tier is there. */
 void ram_volume_close(struct ram_volume *v, ram_done_fn *done, void *ctx);

@@ -210,15 +210,18 @@ ram_tier_destroy(struct ram_tier *t)
 {
 	if (t == NULL)
 		return;
-	ASSERT(list_empty(&t->volumes) && !t->is_resizing && !t->curve_asked);
+	ASSERT(list_empty(&t->volumes));
 	for (unsigned i = 0; i < t->loop_count; i++)
 		ASSERT(__atomic_load_n(&t->shards[i].lists_out, __ATOMIC_RELAXED) == 0);
 	if (loop_current() == NULL) {
-		for (unsigned i = 0; i < t->loop_count; i++)
+		for (unsigned i = 0; i < t->loop_count; i++) {
 			loop_defer_cancel(&t->shards[i].hash_defer);
+			loop_defer_cancel(&t->shards[i].shrink_defer);
+		}
 		tier_free(t);
 		return;
 	}
+	ASSERT(!t->is_resizing && !t->curve_asked);
 	t->at = 0;
 	t->msg.run = destroy_hop;
 	loop_send(t->shards[0].loop, &t->msg);

@@ -274,6 +274,22 @@ ram_volume_open(struct ram_tier *t, struct blk *lower, const struct ram_volume_c
 }
 
 void
+ram_volume_discard(struct ram_volume *v)
+{
+	if (v == NULL)
+		return;
+	struct blk_stats s;
+	blk_get_stats(&v->b, &s);
+	for (unsigned op = 0; op < BLK_OP_COUNT; op++)
+		ASSERT(s.ops[op] == 0);
+	ASSERT(s.in_flight == 0 && !v->is_dropping && !v->drop_again && !v->is_setting);
+	blk_set_events(v->lower, NULL, NULL);
+	list_remove(&v->link);
+	blk_fini(&v->b);
+	volume_free(v);
+}
+
+void
 rt_volume_idle(struct ram_volume *v, struct rt_shard *s)
 {
 	struct rt_volume_loop *l = &v->per_loop[s->idx];

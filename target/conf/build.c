@@ -588,6 +588,18 @@ default_users(struct conf_chap *chaps, unsigned count)
 	return 0;
 }
 
+/* A name that no cache has is an error of the check. */
+static void
+resolve_caches(struct conf *c)
+{
+	for (unsigned i = 0; i < c->lun_count; i++) {
+		struct conf_lun *l = &c->luns[i];
+		for (unsigned k = 0; l->cache != NULL && k < c->cache_count; k++)
+			if (c->caches[k].name != NULL && strcmp(c->caches[k].name, l->cache) == 0)
+				l->has_ssd = c->caches[k].ssd != NULL;
+	}
+}
+
 int
 conf_build(const struct conf_tree *t, struct conf_errors *errors, struct conf **ret)
 {
@@ -607,6 +619,8 @@ conf_build(const struct conf_tree *t, struct conf_errors *errors, struct conf **
 		rc = default_users(c->discovery_chaps, c->discovery_chap_count);
 	for (unsigned i = 0; rc == 0 && i < c->target_count; i++)
 		rc = default_users(c->targets[i].chaps, c->targets[i].chap_count);
+	if (rc == 0)
+		resolve_caches(c);
 	if (rc == 0)
 		rc = conf_check(c, errors);
 	conf_errors_sort(errors, t);

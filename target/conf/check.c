@@ -205,6 +205,12 @@ check_caches(struct conf_checker *c)
 		const struct conf_cache *x = &conf->caches[i];
 		conf_entries_add(
 		    &c->caches, (struct conf_entry){.text = x->name, .node = x->node, .order = i});
+		if (x->ssd == NULL && (x->ram_bytes == 0 || x->size_bytes != 0))
+			conf_errors_add(c->errors, &x->pos, "%s",
+			    x->ram_bytes == 0
+			        ? "a cache needs an SSD, memory, or both: add ssd STORE or ram SIZE"
+			        : "size is the SSD's, and there is none: add ssd STORE, or say ram "
+			          "SIZE only");
 		if (x->ssd == NULL)
 			continue;
 		if (is_memory(x->ssd)) {
@@ -227,22 +233,25 @@ check_caches(struct conf_checker *c)
 static void
 check_lun_cache(struct conf_checker *c, const struct conf_lun *l)
 {
+	bool missing = false;
 	if (l->cache != NULL && l->cache[0] != '\0') {
 		struct conf_pos pos = conf_value_pos(l->node, "cache", 0);
 		const struct conf_entry *e = conf_entries_find(&c->caches, l->cache);
+		missing = e == NULL;
 		if (e == NULL)
 			conf_entries_missing(c, &c->caches, l->cache, &pos, "cache");
 		else
 			c->cache_used[e->order] = true;
-		if (l->read_only)
+		if (l->read_only && l->has_ssd)
 			conf_errors_add(c->errors, &pos,
 			    "a LUN that is read only needs no cache, whose data couldn't go to its "
 			    "store: take cache or read_only away");
-	} else if (l->mode == CONF_MODE_NV) {
+	}
+	if (!l->has_ssd && l->mode == CONF_MODE_NV && !missing) {
 		struct conf_pos pos = conf_value_pos(l->node, "mode", 0);
 		conf_errors_add(c->errors, &pos,
 		    "mode nv means durable on the SSD of a cache, and this LUN has none: add cache "
-		    "NAME, or say mode writethrough");
+		    "NAME of one with an SSD, or say mode writethrough");
 	}
 	for (unsigned i = 0; l->store != NULL && i < c->conf->cache_count; i++) {
 		const struct conf_cache *x = &c->conf->caches[i];

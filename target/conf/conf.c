@@ -195,7 +195,7 @@ conf_lun_mode(const struct conf_lun *l)
 		return l->mode;
 	if (l->profile == CONF_PROFILE_UNCACHED)
 		return CONF_MODE_BYPASS;
-	return l->cache != NULL ? CONF_MODE_NV : CONF_MODE_WRITETHROUGH;
+	return l->has_ssd ? CONF_MODE_NV : CONF_MODE_WRITETHROUGH;
 }
 
 /* ---- objects by name ------------------------------------------------------------------------- */

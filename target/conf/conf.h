@@ -107,14 +107,15 @@ struct conf_head {
 	enum conf_owner owner;
 };
 
-/* An SSD, or a file on one, that any number of LUNs use. */
+/* An SSD, or a file on one, and memory, that any number of LUNs use. */
 struct conf_cache {
 	struct conf_pos pos;
 	const struct conf_node *node;
 	char *name;
 	enum conf_owner owner;
-	char *ssd;           /* blk spec of a file or a block device */
+	char *ssd;           /* blk spec of a file or a block device; NULL: memory only */
 	uint64_t size_bytes; /* 0: its own; a file that doesn't exist is created with it */
+	uint64_t ram_bytes;  /* memory for what is read; 0: none */
 };
 
 struct conf_lun {
@@ -125,6 +126,7 @@ struct conf_lun {
 	char *store;         /* blk spec: "file:PATH", "block:PATH", "lvm:VG/LV", "ram:", "null:" */
 	uint64_t size_bytes; /* 0: the store's own */
 	char *cache;         /* name of a conf_cache; NULL: none */
+	bool has_ssd;        /* that cache has one */
 	enum conf_profile profile;
 	enum conf_mode mode; /* as written: conf_lun_mode() is what holds */
 	char *uuid, *naa, *eui64, *serial, *t10_id, *vendor, *product,
@@ -136,7 +138,7 @@ struct conf_lun {
 	int thin; /* -1: as the store can, 0, 1 */
 };
 
-/* What holds where no mode is written: the profile's, with a cache or without. Never _DEFAULT. */
+/* What holds where no mode is written: the profile's, with an SSD or without. Never _DEFAULT. */
 enum conf_mode conf_lun_mode(const struct conf_lun *l);
 
 enum conf_protocol { CONF_PROTOCOL_ISCSI };

@@ -44,10 +44,12 @@ static const struct conf_choice digests[] = {{"offered", false}, {"required", tr
 /* ---- cache ----------------------------------------------------------------------------------- */
 
 static const struct conf_key cache_keys[] = {
-    {"ssd", "STORE", NULL, "the SSD: block:PATH, file:PATH, lvm:VG/LV, or a path",
-	CONF_TYPE_TEXT, .required = true, FIELD(conf_cache, ssd), .text = conf_text_store},
+    {"ssd", "STORE", "none: memory only", "the SSD: block:PATH, file:PATH, lvm:VG/LV, or a path",
+	CONF_TYPE_TEXT, FIELD(conf_cache, ssd), .text = conf_text_store},
     {"size", "SIZE", "the SSD's", "size; a file that doesn't exist is created with it and filled with zeros",
 	CONF_TYPE_SIZE, FIELD(conf_cache, size_bytes), .min = MiB, .max = SIZE_MAX_BYTES},
+    {"ram", "SIZE", "none", "memory for what is read",
+	CONF_TYPE_SIZE, FIELD(conf_cache, ram_bytes), .min = 16 * MiB, .max = SIZE_MAX_BYTES},
 };
 static const struct conf_object cache_object = {
     "cache", "a cache", cache_keys, COUNT(cache_keys), sizeof(struct conf_cache), conf_text_name, NULL};
@@ -71,7 +73,7 @@ static const struct conf_key lun_keys[] = {
 	CONF_TYPE_TEXT, FIELD(conf_lun, cache), .text = conf_text_name},
     {"profile", "vmware|windows|database|fileserver|archive|uncached", "vmware", "what uses the LUN: decides the mode where none is given",
 	CONF_TYPE_CHOICE, FIELD(conf_lun, profile), .choices = profiles},
-    {"mode", "nv|writethrough|volatile|bypass", "nv with a cache, else writethrough", "what an acknowledged write means",
+    {"mode", "nv|writethrough|volatile|bypass", "nv with an SSD, else writethrough", "what an acknowledged write means",
 	CONF_TYPE_CHOICE, FIELD(conf_lun, mode), .choices = modes, .implied = implied_mode},
     {"uuid", "UUID", "generated", "identity, from which the others come",
 	CONF_TYPE_TEXT, FIELD(conf_lun, uuid), .text = conf_text_uuid},
@@ -309,7 +311,7 @@ static const struct conf_object limits_object = {
 /* ---- top level --------------------------------------------------------------------------------------- */
 
 static const struct conf_key top_keys[] = {
-    {"cache", "NAME { ... }", "none", "an SSD in front of LUNs",
+    {"cache", "NAME { ... }", "none", "an SSD, memory, or both in front of LUNs",
 	CONF_TYPE_OBJECTS, ARRAY(conf, caches, cache_count), .object = &cache_object},
     {"lun", "NAME { ... }", "none", "a logical unit",
 	CONF_TYPE_OBJECTS, ARRAY(conf, luns, lun_count), .object = &lun_object},

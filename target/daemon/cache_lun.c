@@ -74,6 +74,8 @@ daemon_lun_mode(const struct daemon_lun *l)
 struct blk *
 daemon_lun_front(const struct daemon_lun *l)
 {
+	if (l->ram != NULL)
+		return ram_volume_blk(l->ram);
 	return l->volume != NULL ? cache_volume_blk(l->volume) : l->blk;
 }
 
@@ -101,6 +103,7 @@ daemon_lun_follow_mode(struct daemon_lun *l)
 	struct cache_volume_stats st;
 	enum cache_mode wanted = daemon_cache_mode(conf_lun_mode(l->conf));
 
+	daemon_lun_ram_follow(l);
 	if (l->volume == NULL || l->mode_changes || l->detaching != NULL)
 		return;
 	cache_volume_get_stats(l->volume, &st);
@@ -303,6 +306,9 @@ daemon_lun_attach(struct daemon_lun *l, void (*done)(void *ctx, int result), voi
 		    "LUN %s: cache '%s' is new, and attached at the next start of terraced: "
 		    "systemctl restart terraced",
 		    l->name, l->conf->cache);
+	} else if (a->cache->spec == NULL) {
+		l->cache = a->cache;
+		attach_end(a, 0, " ");
 	} else if (a->cache->cache == NULL) {
 		attach_end(a, -ENODEV,
 		    "LUN %s isn't served without its cache '%s', which may have its newest data: "
@@ -374,6 +380,7 @@ daemon_lun_detach(struct daemon_lun *l, bool remove, void (*done)(void *ctx, int
 {
 	ASSERT(l->lu == NULL && l->detaching == NULL);
 	if (l->volume == NULL) {
+		l->cache = NULL;
 		done(ctx, 0);
 		return;
 	}

@@ -274,13 +274,28 @@ static void
 cache_destroy(struct daemon_cache *c)
 {
 	ASSERT(c->cache == NULL);
-	daemon_ssd_close(c, !c->identity.is_known);
+	ram_tier_destroy(c->ram);
+	if (c->spec != NULL)
+		daemon_ssd_close(c, !c->identity.is_known);
 	for (unsigned i = 0; i < CACHE_COND_COUNT; i++)
 		free(c->details[i]);
 	free(c->name);
 	free(c->spec);
 	free(c->why);
 	free(c);
+}
+
+static int
+open_ram(struct daemon_cache *c, uint64_t bytes)
+{
+	char size[32], text[200];
+	int rc = daemon_ram_create(c, bytes);
+	if (rc == 0 || rc == -ENOMEM)
+		return rc;
+	text_format_size(bytes, size, sizeof size);
+	snprintf(text, sizeof text, "%s of memory can't be had: give another size", size);
+	fail(c, text);
+	return rc;
 }
 
 static int
@@ -299,10 +314,16 @@ open_ssds(struct daemon *d, const struct conf *conf)
 		c->daemon = d;
 		c->size_bytes = conf->caches[i].size_bytes;
 		c->name = strdup(conf->caches[i].name);
-		c->spec = strdup(conf->caches[i].ssd);
-		if (c->name == NULL || c->spec == NULL)
+		if (conf->caches[i].ssd != NULL)
+			c->spec = strdup(conf->caches[i].ssd);
+		if (c->name == NULL || (c->spec == NULL) != (conf->caches[i].ssd == NULL))
 			return -ENOMEM;
-		int rc = daemon_ssd_open(c, reason, sizeof reason);
+		int rc = open_ram(c, conf->caches[i].ram_bytes);
+		if (rc < 0)
+			return rc;
+		if (c->spec == NULL)
+			continue;
+		rc = daemon_ssd_open(c, reason, sizeof reason);
 		if (rc == 0)
 			continue;
 		c->why = strdup(reason);
@@ -329,7 +350,7 @@ judge(struct daemon *d)
 	for (unsigned i = 0; i < d->plan->lun_count; i++) {
 		struct daemon_lun *l = d->plan->luns[i].after;
 		bool failed =
-		    l != NULL && l->blk != NULL && l->conf->cache != NULL && l->volume == NULL;
+		    l != NULL && l->blk != NULL && l->conf->cache != NULL && l->cache == NULL;
 		if (failed && first == NULL)
 			first = l->why;
 		if (failed)

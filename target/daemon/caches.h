@@ -8,19 +8,23 @@
 #define DAEMON_CACHES_H
 
 #include "cache/cache.h"
+#include "cache/ram/ram_tier.h"
 #include "daemon/daemon.h"
 
 struct daemon_cache {
 	struct daemon *daemon;
 	char *name;
-	char *spec;          /* of the SSD */
-	uint64_t size_bytes; /* as configured; 0: its own */
-	struct blk *ssd;     /* NULL: it couldn't be opened */
-	struct cache *cache; /* NULL: not attached */
-	char *why;           /* it isn't attached: one sentence */
-	bool created;        /* its file was made by this start */
-	bool is_new;         /* it has to be formatted */
-	bool lied;           /* recovery found that acknowledged writes may be missing */
+	char *spec;           /* of the SSD; NULL: memory only */
+	uint64_t size_bytes;  /* as configured; 0: its own */
+	struct blk *ssd;      /* NULL: it couldn't be opened */
+	struct cache *cache;  /* NULL: not attached */
+	char *why;            /* it isn't attached: one sentence */
+	bool created;         /* its file was made by this start */
+	bool is_new;          /* it has to be formatted */
+	struct ram_tier *ram; /* NULL: none configured */
+	uint64_t ram_bytes;   /* as configured, or as it is to become */
+	bool ram_resizes;
+	bool lied; /* recovery found that acknowledged writes may be missing */
 	char *details[CACHE_COND_COUNT]; /* of conditions that hold; else NULL */
 	struct {
 		bool is_known;
@@ -38,6 +42,22 @@ void daemon_close_caches(void *daemon);
 
 /* NULL: there was none of the name at the start. */
 struct daemon_cache *daemon_cache_find(const struct daemon *d, const char *name);
+
+/* ---- cache_ram.c: the memory of caches ----------------------------------------------------------- */
+
+/* Before the loops run. Makes c->ram if it is to have any. 0, -EINVAL (too little or too much), -ENOMEM. */
+int daemon_ram_create(struct daemon_cache *c, uint64_t bytes);
+/* Sizes become what the configuration says, in their own time. Memory that comes or goes altogether does
+ * so at the next start. */
+void daemon_ram_follow(struct daemon *d);
+/* Puts memory in front of what the LUN has, if its cache has any; l->ram from then on. 0 or -ENOMEM. */
+int daemon_lun_ram_open(struct daemon_lun *l);
+/* Takes it away again: the unit couldn't be made. */
+void daemon_lun_ram_undo(struct daemon_lun *l);
+/* The loops run, the unit is gone. `done` may be called at once. */
+void daemon_lun_ram_close(struct daemon_lun *l, void (*done)(void *ctx), void *ctx);
+/* Profile or mode have changed. */
+void daemon_lun_ram_follow(struct daemon_lun *l);
 
 /* ---- cache_ssd.c ----------------------------------------------------------------------------------- */
 
@@ -80,7 +100,7 @@ void daemon_lun_attach(struct daemon_lun *l, void (*done)(void *ctx, int result)
  */
 void daemon_lun_detach(
     struct daemon_lun *l, bool remove, void (*done)(void *ctx, int result), void *ctx);
-/* What the unit uses: the volume, or the store. */
+/* What the unit uses: memory, the volume, or the store. */
 struct blk *daemon_lun_front(const struct daemon_lun *l);
 /* What holds: of the volume, or of the configuration. "nv", … */
 const char *daemon_lun_mode(const struct daemon_lun *l);

@@ -113,6 +113,7 @@ change_modes(struct change *c)
 		if (pl->after != NULL && pl->after == pl->before)
 			daemon_lun_follow_mode(pl->after);
 	}
+	daemon_ram_follow(c->daemon);
 }
 
 static int

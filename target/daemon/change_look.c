@@ -102,8 +102,10 @@ change_restart(const struct daemon *d)
 	for (unsigned i = 0; !caches && i < d->conf->cache_count; i++) {
 		const struct conf_cache *x = &d->conf->caches[i];
 		const struct daemon_cache *is = daemon_cache_find(d, x->name);
-		caches =
-		    is == NULL || strcmp(is->spec, x->ssd) != 0 || is->size_bytes != x->size_bytes;
+		caches = is == NULL || (is->spec == NULL) != (x->ssd == NULL) ||
+		         (x->ssd != NULL && strcmp(is->spec, x->ssd) != 0) ||
+		         is->size_bytes != x->size_bytes ||
+		         (is->ram == NULL) != (x->ram_bytes == 0);
 	}
 	if (caches)
 		json_array_append_new(list, json_string("cache"));

@@ -26,10 +26,12 @@ count(const struct daemon *d, const struct daemon_cache *c, unsigned *ret_luns, 
 	*ret_reads = *ret_hits = 0;
 	for (unsigned i = 0; i < d->now.lun_count; i++) {
 		struct cache_volume_stats st;
-		if (d->now.luns[i]->volume == NULL || d->now.luns[i]->cache != c)
+		if (d->now.luns[i]->cache != c)
+			continue;
+		++*ret_luns;
+		if (d->now.luns[i]->volume == NULL)
 			continue;
 		cache_volume_get_stats(d->now.luns[i]->volume, &st);
-		++*ret_luns;
 		*ret_reads += st.reads;
 		*ret_hits += st.read_hits;
 	}
@@ -38,6 +40,8 @@ count(const struct daemon *d, const struct daemon_cache *c, unsigned *ret_luns, 
 static const char *
 state_of(const struct daemon_cache *c)
 {
+	if (c->spec == NULL)
+		return "ok";
 	if (c->cache == NULL)
 		return "absent";
 	if (c->details[CACHE_COND_SSD_VOID] != NULL)
@@ -52,6 +56,7 @@ static json_t *
 cache_json(const struct daemon *d, const struct daemon_cache *c)
 {
 	struct cache_stats st = {0};
+	struct ram_tier_stats ram = {0};
 	char uuid[37] = "";
 	unsigned luns;
 	uint64_t reads, hits;
@@ -59,6 +64,8 @@ cache_json(const struct daemon *d, const struct daemon_cache *c)
 
 	if (c->cache != NULL)
 		cache_get_stats(c->cache, &st);
+	if (c->ram != NULL)
+		ram_tier_get_stats(c->ram, &ram);
 	if (c->identity.is_known)
 		text_format_uuid(c->identity.uuid, uuid);
 	count(d, c, &luns, &reads, &hits);
@@ -67,17 +74,22 @@ cache_json(const struct daemon *d, const struct daemon_cache *c)
 			json_array_append_new(conditions, json_string(condition_names[k]));
 	return json_pack(
 	    "{s:o, s:o, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:i, s:i, s:i, s:i, s:I, s:I, "
-	    "s:I, s:I, s:o}",
+	    "s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
 	    "name", ctl_string(c->name), "ssd",
-	    ctl_string(c->ssd != NULL ? blk_get_name(c->ssd) : c->spec), "uuid", uuid, "state",
-	    state_of(c), "why", ctl_string(c->why != NULL ? c->why : ""), "size_bytes",
-	    (json_int_t)(st.segment_bytes * st.segments), "segment_bytes",
+	    ctl_string(c->ssd != NULL    ? blk_get_name(c->ssd)
+	               : c->spec != NULL ? c->spec
+	                                 : ""),
+	    "uuid", uuid, "state", state_of(c), "why", ctl_string(c->why != NULL ? c->why : ""),
+	    "size_bytes", (json_int_t)(st.segment_bytes * st.segments), "segment_bytes",
 	    (json_int_t)st.segment_bytes, "cached_bytes", (json_int_t)st.cached_bytes,
 	    "dirty_bytes", (json_int_t)st.dirty_bytes, "segments", (int)st.segments,
 	    "segments_free", (int)st.segments_free, "segments_bad", (int)st.segments_bad, "luns",
 	    (int)luns, "reads", (json_int_t)reads, "read_hits", (json_int_t)hits, "ssd_errors",
-	    (json_int_t)st.ssd_errors, "bad_blocks", (json_int_t)st.ssd_bad_blocks, "conditions",
-	    conditions);
+	    (json_int_t)st.ssd_errors, "bad_blocks", (json_int_t)st.ssd_bad_blocks, "ram_bytes",
+	    (json_int_t)ram.size_bytes, "ram_used_bytes",
+	    (json_int_t)(ram.frames_used * POLICY_BLOCK_BYTES), "ram_hits", (json_int_t)ram.hits,
+	    "ram_misses", (json_int_t)ram.misses, "ram_ahead", (json_int_t)ram.ahead,
+	    "ram_ahead_wasted", (json_int_t)ram.ahead_wasted, "conditions", conditions);
 }
 
 static json_t *

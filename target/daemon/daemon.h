@@ -50,6 +50,7 @@ struct daemon_lun {
 	struct daemon_marker *marker; /* of the open store */
 	struct daemon_cache *cache;   /* with `volume` */
 	struct cache_volume *volume;  /* in front of the store; NULL: none */
+	struct ram_volume *ram;       /* in front of that, while there is a unit; NULL: none */
 	struct lun_detach *detaching; /* waits for a change of mode */
 	bool mode_changes;
 	bool volume_is_new; /* the cache didn't know it before */

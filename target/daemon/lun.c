@@ -57,7 +57,7 @@ daemon_lun_destroy(struct daemon_lun *l)
 {
 	if (l == NULL)
 		return;
-	ASSERT(l->lu == NULL && l->volume == NULL);
+	ASSERT(l->lu == NULL && l->volume == NULL && l->ram == NULL);
 	if (l->blk != NULL)
 		blk_set_events(l->blk, NULL, NULL);
 	blk_close(l->blk);
@@ -139,11 +139,11 @@ open_store(struct daemon_lun *l, char *reason, size_t cap)
 	struct blk_open_args args = {
 	    .spec = c->store,
 	    .size_bytes = c->size_bytes,
-	    .flags = (c->read_only ? BLK_OPEN_READ_ONLY : 0u) |
-	             (c->cache == NULL && conf_lun_mode(c) == CONF_MODE_VOLATILE ? BLK_OPEN_VOLATILE
-	                                                                         : 0u) |
-	             (c->size_bytes > 0 && !c->read_only ? BLK_OPEN_CREATE : 0u) |
-	             (d->options->unsafe_fs ? BLK_OPEN_UNSAFE_FS : 0u) | BLK_OPEN_WATCH_LATER,
+	    .flags =
+	        (c->read_only ? BLK_OPEN_READ_ONLY : 0u) |
+	        (!c->has_ssd && conf_lun_mode(c) == CONF_MODE_VOLATILE ? BLK_OPEN_VOLATILE : 0u) |
+	        (c->size_bytes > 0 && !c->read_only ? BLK_OPEN_CREATE : 0u) |
+	        (d->options->unsafe_fs ? BLK_OPEN_UNSAFE_FS : 0u) | BLK_OPEN_WATCH_LATER,
 	    .block_bytes = c->block_size,
 	    .loops = d->loops,
 	    .loop_count = d->loop_count,
@@ -190,7 +190,7 @@ check_marker(struct daemon_lun *l, char *reason, size_t cap)
 		    l->name, l->canonical, rc == -EINVAL ? "the mark is damaged" : strerror(-rc));
 		return rc;
 	}
-	if (!m.present || l->conf->cache != NULL)
+	if (!m.present || l->conf->has_ssd)
 		return 0;
 	text_format_uuid(m.cache_uuid, uuid);
 	const char *name = uuid;
@@ -380,6 +380,10 @@ int
 daemon_lun_create_unit(struct daemon_lun *l, char *reason, size_t cap)
 {
 	const struct conf_lun *c = l->conf;
+	if (daemon_lun_ram_open(l) < 0) {
+		snprintf(reason, cap, "LUN %s: out of memory", l->name);
+		return -ENOMEM;
+	}
 	struct blk *front = daemon_lun_front(l);
 	const struct blk_info *info = blk_get_info(front);
 	struct scsi_lu_args args = {
@@ -402,8 +406,10 @@ daemon_lun_create_unit(struct daemon_lun *l, char *reason, size_t cap)
 	};
 	ASSERT(l->lu == NULL && l->blk != NULL);
 	int rc = identity(l, &args, reason, cap);
-	if (rc < 0)
+	if (rc < 0) {
+		daemon_lun_ram_undo(l);
 		return rc;
+	}
 	rc = scsi_lu_create(l->daemon->core, &args, &l->lu);
 	if (rc == -EEXIST)
 		snprintf(reason, cap,
@@ -412,13 +418,16 @@ daemon_lun_create_unit(struct daemon_lun *l, char *reason, size_t cap)
 		    l->name);
 	else if (rc < 0)
 		snprintf(reason, cap, "LUN %s: %s", l->name, strerror(-rc));
-	if (rc < 0)
+	if (rc < 0) {
+		daemon_lun_ram_undo(l);
 		return rc;
+	}
 	rc = restore_reservations(l, reason, cap);
 	if (rc < 0)
 		return rc;
 	free(l->why);
 	l->why = NULL;
-	blk_set_events(l->blk, on_blk_event, l);
+	/* Memory passes on what it hears of what is behind it. */
+	blk_set_events(l->ram != NULL && l->volume == NULL ? front : l->blk, on_blk_event, l);
 	return 0;
 }

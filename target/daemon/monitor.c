@@ -250,6 +250,8 @@ look_at_cache(struct monitor *m, const struct daemon_cache *c)
 	};
 	struct health *h = m->d->health;
 
+	if (c->spec == NULL)
+		return;
 	if (c->cache == NULL) {
 		health_raise(h, c->lied ? HEALTH_CACHE_LIED : HEALTH_CACHE_ABSENT, c->name, "%s",
 		    c->why != NULL ? c->why : "its SSD can't be used");

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "daemon/daemon.h"
+#include "daemon/caches.h"
 
 #define RUN_DIR "/run/terrace"
 #define DEFAULT_STATE_DIR "/var/lib/terrace"
@@ -119,7 +119,7 @@ static void
 on_unit_ended(void *ctx)
 {
 	struct daemon_lun *l = ctx;
-	l->ended(l->ended_ctx);
+	daemon_lun_ram_close(l, l->ended, l->ended_ctx);
 }
 
 static void

@@ -29,6 +29,7 @@ enum {
 	OPT_LOOPS,
 	OPT_MODE,
 	OPT_SSD,
+	OPT_RAM,
 	OPT_PROFILE,
 	OPT_OPEN,
 	OPT_USER,
@@ -52,6 +53,7 @@ static const struct option long_options[] = {
     {"loops", required_argument, NULL, OPT_LOOPS},
     {"mode", required_argument, NULL, OPT_MODE},
     {"ssd", required_argument, NULL, OPT_SSD},
+    {"ram", required_argument, NULL, OPT_RAM},
     {"profile", required_argument, NULL, OPT_PROFILE},
     {"open", no_argument, NULL, OPT_OPEN},
     {"user", required_argument, NULL, OPT_USER},
@@ -81,6 +83,7 @@ static const char help_text[] =
     "bytes\n"
     "  --ssd PATH[:SIZE]    a cache in front of the LUNs: an empty block device, or a file on an\n"
     "                       SSD, which is created and filled with zeros when SIZE is given\n"
+    "  --ram SIZE           memory for what the LUNs read, at least 16MiB\n"
     "  --mode MODE          nv (default with --ssd; also: writeback): a write is durable on the "
     "SSD\n"
     "                       before it is answered; writethrough (default without): on the store;\n"
@@ -116,6 +119,8 @@ static const char help_text[] =
     "  -V, --version        the version\n"
     "\n"
     "Exit status: 0 ended in order, 1 failed, 2 usage. See terraced(8).\n";
+
+#define RAM_MIN_BYTES (16ull << 20)
 
 struct parse {
 	struct options *o;
@@ -253,13 +258,23 @@ add_lun(struct parse *p, const char *spec)
 }
 
 /* One cache, for all LUNs. */
+static struct conf_cache *
+the_cache(struct parse *p)
+{
+	if (p->conf->cache_count == 0) {
+		p->conf->caches = grow(NULL, 0, sizeof *p->conf->caches);
+		p->conf->cache_count = 1;
+	}
+	return &p->conf->caches[0];
+}
+
 static int
 set_ssd(struct parse *p, const char *spec)
 {
 	char *store = NULL;
 	uint64_t size = 0;
 
-	if (p->conf->cache_count > 0)
+	if (p->conf->cache_count > 0 && p->conf->caches[0].ssd != NULL)
 		return usage(
 		    "--ssd is given twice: one cache serves all LUNs; several need --config");
 	if (is_memory(spec))
@@ -270,11 +285,22 @@ set_ssd(struct parse *p, const char *spec)
 	int status = split_spec("--ssd", spec, &store, &size);
 	if (status >= 0)
 		return status;
-	p->conf->caches = grow(NULL, 0, sizeof *p->conf->caches);
-	p->conf->cache_count = 1;
-	p->conf->caches[0].name = copy("ssd");
-	p->conf->caches[0].ssd = store;
-	p->conf->caches[0].size_bytes = size;
+	struct conf_cache *c = the_cache(p);
+	c->ssd = store;
+	c->size_bytes = size;
+	return -1;
+}
+
+static int
+set_ram(struct parse *p, const char *arg)
+{
+	uint64_t bytes;
+
+	if (text_parse_size(arg, &bytes) < 0 || bytes < RAM_MIN_BYTES || bytes % 512 != 0)
+		return usage("--ram %s: give a size as in 4GiB, at least 16MiB", arg);
+	if (p->conf->cache_count > 0 && p->conf->caches[0].ram_bytes > 0)
+		return usage("--ram is given twice");
+	the_cache(p)->ram_bytes = bytes;
 	return -1;
 }
 
@@ -366,8 +392,10 @@ finish_lun(const struct parse *p, struct conf_lun *l)
 {
 	l->mode = p->mode;
 	l->profile = p->profile;
-	if (p->conf->cache_count > 0)
-		l->cache = copy(p->conf->caches[0].name);
+	if (p->conf->cache_count == 0)
+		return;
+	l->cache = copy(p->conf->caches[0].name);
+	l->has_ssd = p->conf->caches[0].ssd != NULL;
 }
 
 /* One group for the CHAP users, or the open target. */
@@ -385,9 +413,12 @@ finish_direct(struct parse *p)
 	if (p->open && t->chap_count > 0)
 		return usage(
 		    "--open admits everybody, --user asks for a password: give one of them");
+	bool has_ssd = p->conf->cache_count > 0 && p->conf->caches[0].ssd != NULL;
+	if (p->conf->cache_count > 0)
+		p->conf->caches[0].name = copy(has_ssd ? "ssd" : "ram");
 	for (unsigned i = 0; i < p->conf->lun_count; i++)
 		finish_lun(p, &p->conf->luns[i]);
-	if (p->mode == CONF_MODE_NV && p->conf->cache_count == 0)
+	if (p->mode == CONF_MODE_NV && !has_ssd)
 		return usage(
 		    "--mode nv means durable on the SSD of a cache, and there is none: give "
 		    "--ssd PATH:SIZE, or --mode writethrough");
@@ -479,6 +510,8 @@ direct_option(struct parse *p, int opt, char *arg)
 		return add_lun(p, arg);
 	case OPT_SSD:
 		return set_ssd(p, arg);
+	case OPT_RAM:
+		return set_ram(p, arg);
 	case OPT_MODE:
 		return set_mode(p, arg);
 	case OPT_PROFILE:
@@ -585,8 +618,8 @@ options_parse(int argc, char **argv, struct options *ret)
 		if (opt != '?' && optarg != NULL && optarg[0] == '\0')
 			status = usage("--%s: its argument is empty", long_options[idx].name);
 		else if (opt == OPT_LUN || opt == OPT_NAME || opt == OPT_LISTEN ||
-		         opt == OPT_OPEN || opt == OPT_USER || opt == OPT_SSD || opt == OPT_MODE ||
-		         opt == OPT_PROFILE)
+		         opt == OPT_OPEN || opt == OPT_USER || opt == OPT_SSD || opt == OPT_RAM ||
+		         opt == OPT_MODE || opt == OPT_PROFILE)
 			status = direct_option(&p, opt, optarg);
 		else
 			status = process_option(&p, opt, optarg);
@@ -594,9 +627,9 @@ options_parse(int argc, char **argv, struct options *ret)
 	if (status < 0 && optind < argc)
 		status = usage("unexpected '%s'; stores are given with --lun", argv[optind]);
 	if (status < 0 && ret->config_file != NULL && p.any_direct)
-		status =
-		    usage("--config says what is served; --lun, --ssd, --name, --listen, --mode, "
-		          "--profile, --open and --user don't go with it");
+		status = usage(
+		    "--config says what is served; --lun, --ssd, --ram, --name, --listen, --mode, "
+		    "--profile, --open and --user don't go with it");
 	if (status < 0 && ret->check_only && ret->config_file == NULL)
 		status = usage("--check needs --config");
 	if (status < 0 && ret->config_file == NULL)

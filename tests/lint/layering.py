@@ -20,9 +20,12 @@ MODULES = {
     "ctl": ("target/ctl/", {"base", "loop"}, {"ctl.h"}),
     "health": ("target/health/", {"base", "loop"}, {"health.h"}),
     "daemon": ("target/daemon/",
-               {"base", "loop", "store", "cache", "scsi", "iscsi", "nbd", "conf", "ctl", "health"},
+               {"base", "loop", "store", "cache", "cache_ram", "scsi", "iscsi", "nbd", "conf", "ctl", "health"},
                set()),
+    # What answers of the control socket look like: text, JSON, OpenMetrics, SVG.
+    "report": ("report/", {"base"}, {"report.h"}),
     # Clients of the control socket: of the target only what is known without a daemon.
+    "web": ("web/", {"base", "report"}, set()),
     "tools": ("tools/", {"base", "health"}, set()),
     "bench": ("bench/", {"base", "cache_policy"}, set()),
 }

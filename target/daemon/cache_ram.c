@@ -1,0 +1,145 @@
+/*
+ * The memory of a cache, and of the LUNs behind it. It stands in front of everything else a LUN has, from
+ * the making of its unit to the end of that, while the loops run: nothing in it is ever missed.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "daemon/caches.h"
+
+#define FRAMES_MIN 64u /* per loop: what the least configurable size has with the most loops */
+
+/* What is read ahead, and how long a stream is one that isn't read again (0: any). */
+static const struct {
+	uint32_t ahead_bytes;
+	uint64_t cutoff_bytes;
+} profiles[] = {
+    [CONF_PROFILE_VMWARE] = {512u << 10, 4u << 20},
+    [CONF_PROFILE_WINDOWS] = {1u << 20, 4u << 20},
+    [CONF_PROFILE_DATABASE] = {0, 0},
+    [CONF_PROFILE_FILESERVER] = {4u << 20, 4u << 20},
+    [CONF_PROFILE_ARCHIVE] = {8u << 20, 256u << 10},
+    [CONF_PROFILE_UNCACHED] = {0, 0},
+};
+
+static struct ram_volume_cfg
+cfg_of(const struct conf_lun *l)
+{
+	ASSERT((unsigned)l->profile < sizeof profiles / sizeof profiles[0]);
+	return (struct ram_volume_cfg){
+	    .enabled = l->profile != CONF_PROFILE_UNCACHED && conf_lun_mode(l) != CONF_MODE_BYPASS,
+	    .ahead_bytes = profiles[l->profile].ahead_bytes,
+	    .cutoff_bytes = profiles[l->profile].cutoff_bytes,
+	};
+}
+
+/* ---- the tier -------------------------------------------------------------------------------------------- */
+
+int
+daemon_ram_create(struct daemon_cache *c, uint64_t bytes)
+{
+	struct ram_tier_args args = {
+	    .loops = c->daemon->loops,
+	    .loop_count = c->daemon->loop_count,
+	    .size_bytes = bytes,
+	    .frames_min = FRAMES_MIN,
+	};
+	c->ram_bytes = bytes;
+	return bytes != 0 ? ram_tier_create(&args, &c->ram) : 0;
+}
+
+static void
+resized(void *ctx, int result)
+{
+	struct daemon_cache *c = ctx;
+	char size[32];
+
+	c->ram_resizes = false;
+	text_format_size(c->ram_bytes, size, sizeof size);
+	if (result == 0)
+		log_info("cache", "cache %s has %s of memory", c->name, size);
+	else
+		log_err("cache", "the memory of cache %s can't become %s: %s", c->name, size,
+		    strerror(-result));
+	daemon_ram_follow(c->daemon);
+}
+
+void
+daemon_ram_follow(struct daemon *d)
+{
+	for (unsigned i = 0; i < d->conf->cache_count; i++) {
+		const struct conf_cache *x = &d->conf->caches[i];
+		struct daemon_cache *c = daemon_cache_find(d, x->name);
+		if (c == NULL || c->ram == NULL || x->ram_bytes == 0 || c->ram_resizes ||
+		    c->ram_bytes == x->ram_bytes)
+			continue;
+		c->ram_resizes = true;
+		c->ram_bytes = x->ram_bytes;
+		ram_tier_resize(c->ram, x->ram_bytes, resized, c);
+	}
+}
+
+/* ---- of a LUN ------------------------------------------------------------------------------------------ */
+
+int
+daemon_lun_ram_open(struct daemon_lun *l)
+{
+	ASSERT(l->ram == NULL && l->lu == NULL);
+	const struct daemon_cache *c =
+	    l->conf->cache != NULL ? daemon_cache_find(l->daemon, l->conf->cache) : NULL;
+	if (c == NULL || c->ram == NULL)
+		return 0;
+	struct ram_volume_cfg cfg = cfg_of(l->conf);
+	return ram_volume_open(c->ram, daemon_lun_front(l), &cfg, &l->ram);
+}
+
+void
+daemon_lun_ram_undo(struct daemon_lun *l)
+{
+	ram_volume_discard(l->ram);
+	l->ram = NULL;
+}
+
+struct ram_close {
+	void (*done)(void *ctx);
+	void *ctx;
+};
+
+static void
+closed(void *ctx, int result)
+{
+	struct ram_close x = *(struct ram_close *)ctx;
+	ASSERT(result == 0);
+	free(ctx);
+	x.done(x.ctx);
+}
+
+void
+daemon_lun_ram_close(struct daemon_lun *l, void (*done)(void *ctx), void *ctx)
+{
+	if (l->ram == NULL) {
+		done(ctx);
+		return;
+	}
+	struct ram_close *x = calloc(1, sizeof *x);
+	ASSERT(x != NULL);
+	*x = (struct ram_close){done, ctx};
+	struct ram_volume *v = l->ram;
+	l->ram = NULL;
+	ram_volume_close(v, closed, x);
+}
+
+void
+daemon_lun_ram_follow(struct daemon_lun *l)
+{
+	if (l->ram == NULL || l->lu == NULL)
+		return;
+	struct ram_volume_cfg cfg = cfg_of(l->conf);
+	ram_volume_set(l->ram, &cfg);
+	ram_volume_follow(l->ram);
+}

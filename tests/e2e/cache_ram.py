@@ -1,0 +1,267 @@
+#!/usr/bin/env python3
+"""
+LUNs behind memory, over iSCSI: what was read once comes from memory, with an SSD behind it and without; what
+was written is on the store; its size changes while initiators work. Arguments: names of cases.
+"""
+
+import os
+import struct
+import subprocess
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
+from control import Control  # noqa: E402
+from iscsi import CHECK, GOOD, Session  # noqa: E402
+from terraced import PROGRAM, TARGET, Daemon, Failed, Folder, check, run, same, wait_until  # noqa: E402
+
+MIB = 1 << 20
+CONFIG = """
+cache memory { ram SIZE SSD }
+lun a { store "STORE"; size 64MiB; cache memory; MORE }
+loops 2
+portal p { listen 127.0.0.1:{port} }
+target iqn.2026-11.example.terrace:test { portals p; open yes; lun 0 a }
+"""
+
+
+def config(folder, size="32MiB", ssd=None, more="", store=None):
+    return (CONFIG.replace("SIZE", size).replace("STORE", store or folder("a.img"))
+            .replace("SSD", f'; ssd "{ssd}"; size 64MiB' if ssd else "").replace("MORE", more))
+
+
+def start(folder, text=None, *options):
+    d = Daemon(*options, config=text, folder=folder)
+    d.start()
+    d.control = Control(d)
+    return d
+
+
+def stop(d):
+    d.control.close()
+    d.stop()
+    d.check_log()
+
+
+def again(d, text):
+    """The configuration is another one from now on."""
+    d.folder.write("terrace.conf", text.replace("{port}", str(d.port)))
+    d.control.call("reload", yes=True)
+
+
+def cache(d):
+    return d.control.call("cache.list")[0]
+
+
+def lun(d):
+    return d.control.call("lun.list")[0]
+
+
+def pattern(number):
+    return struct.pack("<Q", number) * 512
+
+
+def write(s, blocks):
+    for i in blocks:
+        same(s.write10(i * 8, pattern(i + 1)).status, GOOD, f"write {i}")
+
+
+def read(s, blocks):
+    for i in blocks:
+        r = s.read10(i * 8, 8)
+        same(r.status, GOOD, f"read {i}: {r}")
+        check(r.data == pattern(i + 1), f"block {i} has other data")
+
+
+def scattered(count, step=37, size=4096):
+    return [i * step % size for i in range(count)]
+
+
+def hits_again(d, s, blocks):
+    """All of them come from memory."""
+    before = cache(d)
+    read(s, blocks)
+    after = cache(d)
+    same(after["ram_hits"] - before["ram_hits"], len(blocks), "hits")
+    same(after["ram_misses"], before["ram_misses"], "misses")
+
+
+# ---- the ordinary ------------------------------------------------------------------------------------
+
+def case_without_ssd():
+    folder = Folder()
+    d = start(folder, config(folder))
+    same((lun(d)["mode"], lun(d)["cache"]), ("writethrough", "memory"), "the LUN")
+    same((cache(d)["state"], cache(d)["ssd"], cache(d)["luns"]), ("ok", "", 1), "the cache")
+    same(cache(d)["ram_bytes"], 32 * MIB, "its memory")
+    blocks = scattered(500)
+    with Session(d.port, TARGET) as s:
+        s.ready()
+        write(s, blocks)
+        hits_again(d, s, blocks)
+    stop(d)
+    with open(folder("a.img"), "rb") as f:
+        for i in blocks:
+            f.seek(i * 4096)
+            check(f.read(4096) == pattern(i + 1), f"block {i} of the store")
+    d = start(folder, config(folder))
+    with Session(d.port, TARGET) as s:
+        s.ready()
+        read(s, blocks)
+        hits_again(d, s, blocks)
+        same(s.read10(64 * MIB // 512, 8).status, CHECK, "beyond the end")
+        used = cache(d)["ram_used_bytes"]
+        check(500 * 4096 <= used <= 32 * MIB, f"used: {used}")
+    stop(d)
+
+
+def case_in_front_of_an_ssd():
+    folder = Folder()
+    text = config(folder, ssd=folder("ssd"))
+    d = start(folder, text)
+    same(lun(d)["mode"], "nv", "mode")
+    blocks = scattered(500)
+    with Session(d.port, TARGET) as s:
+        s.ready()
+        write(s, blocks)
+        before = cache(d)["reads"]
+        hits_again(d, s, blocks)
+        same(cache(d)["reads"], before, "nothing was asked of the SSD")
+    d.kill()
+    d.control.close()
+    d = start(folder, text)
+    with Session(d.port, TARGET) as s:
+        s.ready()
+        read(s, blocks)
+        hits_again(d, s, blocks)
+    wait_until(lambda: lun(d)["dirty_bytes"] == 0, "all is on the store", 20)
+    stop(d)
+    with open(folder("a.img"), "rb") as f:
+        for i in blocks:
+            f.seek(i * 4096)
+            check(f.read(4096) == pattern(i + 1), f"block {i} of the store")
+
+
+def case_streams_are_read_ahead():
+    folder = Folder()
+    with open(folder("a.img"), "wb") as f:
+        for i in range(64 * MIB // 4096):
+            f.write(pattern(i + 1))
+    d = start(folder, config(folder, more="profile fileserver"))
+    with Session(d.port, TARGET) as s:
+        s.ready()
+        read(s, range(2048))
+        check(cache(d)["ram_hits"] > 1900, f"hits: {cache(d)}")
+        again(d, config(folder, more="profile database"))
+        ahead = cache(d)["ram_ahead"]
+        read(s, range(4096, 4500))
+        same(cache(d)["ram_ahead"], ahead, "nothing is read ahead for a database")
+    stop(d)
+
+
+def case_resized_while_in_use():
+    folder = Folder()
+    d = start(folder, config(folder, size="48MiB"))
+    with Session(d.port, TARGET) as s:
+        s.ready()
+        write(s, scattered(4096, step=1))
+        for size in ("16MiB", "200MiB", "20MiB", "64MiB"):
+            again(d, config(folder, size=size))
+            wait_until(lambda: cache(d)["ram_bytes"] == int(size[:-3]) * MIB, f"it is {size}", 20)
+            read(s, scattered(3000))
+            used = cache(d)["ram_used_bytes"]
+            check(used <= int(size[:-3]) * MIB, f"{used} of {size} are used")
+        blocks = scattered(3000)
+        hits_again(d, s, blocks)
+    stop(d)
+
+
+def case_bypass_keeps_nothing():
+    folder = Folder()
+    d = start(folder, config(folder))
+    with Session(d.port, TARGET) as s:
+        s.ready()
+        write(s, scattered(100))
+        check(cache(d)["ram_used_bytes"] > 0, "it is used")
+        again(d, config(folder, more="mode bypass"))
+        wait_until(lambda: cache(d)["ram_used_bytes"] == 0, "nothing is kept", 5)
+        read(s, scattered(100))
+        same(cache(d)["ram_used_bytes"], 0, "nothing is kept")
+        again(d, config(folder))
+        read(s, scattered(100))
+        hits_again(d, s, scattered(100))
+    stop(d)
+
+
+def case_luns_come_and_go():
+    folder = Folder()
+    d = start(folder, config(folder))
+    d.control.call("lun.create", name="b", store=folder("b.img"), size="16MiB",
+                   options={"cache": "memory"}, to="iqn.b:*")
+    same(cache(d)["luns"], 2, "LUNs")
+    blocks = scattered(50, size=4000)
+    with Session(d.port, TARGET, name="iqn.b:one") as s:
+        s.ready()
+        write(s, blocks)
+        hits_again(d, s, blocks)
+        # Taken away and given back under its user.
+        d.control.call("lun.set", name="b", key="cache", value=None, yes=True)
+        same(cache(d)["luns"], 1, "LUNs")
+        same(cache(d)["ram_used_bytes"], 0, "nothing is kept of a LUN that went")
+        s.ready()
+        read(s, blocks)
+        d.control.call("lun.set", name="b", key="cache", value="memory", yes=True)
+        s.ready()
+        read(s, blocks)
+        hits_again(d, s, blocks)
+        d.control.call("lun.resize", name="b", size="24MiB")
+        s.ready()
+        write(s, [5000])
+        read(s, blocks + [5000])
+    d.control.call("lun.delete", name="b", yes=True)
+    same((cache(d)["luns"], cache(d)["ram_used_bytes"]), (1, 0), "all of it went")
+    stop(d)
+
+
+def case_command_line():
+    folder = Folder()
+    d = start(folder, None, "--lun", folder("a.img") + ":16MiB", "--ram", "64MiB", "--quiet")
+    same((cache(d)["name"], cache(d)["ram_bytes"]), ("ram", 64 * MIB), "the cache")
+    with Session(d.port, TARGET) as s:
+        s.ready()
+        write(s, scattered(50, size=2048))
+        hits_again(d, s, scattered(50, size=2048))
+    stop(d)
+    for arg, said in (("15MiB", "at least 16MiB"), ("x", "give a size")):
+        p = subprocess.run([PROGRAM, "--lun", "ram:16MiB", "--ram", arg], capture_output=True,
+                           text=True, timeout=20, check=False)
+        same(p.returncode, 2, "status")
+        check(said in p.stderr, p.stderr)
+
+
+def case_configuration_is_checked():
+    folder = Folder()
+    for text, said in (
+            (config(folder).replace("ram 32MiB", ""), "needs an SSD, memory, or both"),
+            (config(folder).replace("ram 32MiB", "ram 32MiB; size 1GiB"), "size is the SSD's"),
+            (config(folder, more="mode nv"), "with an SSD"),
+            (config(folder, size="1MiB"), "16MiB")):
+        d = Daemon(config=text, folder=folder)
+        try:
+            d.start()
+        except Failed:
+            check(said in d.log(), f"'{said}' isn't in: {d.log()}")
+            os.unlink(d.log_path)
+            continue
+        d.stop()
+        raise Failed(f"it started: {said}")
+
+
+def main():
+    for name in sys.argv[1:] or [n for n in globals() if n.startswith("case_")]:
+        globals()[name if name.startswith("case_") else f"case_{name}"]()
+        print(f"{name} ok", flush=True)
+
+
+if __name__ == "__main__":
+    run(main)
