@@ -207,7 +207,7 @@ keep_block(struct rt_shard *s, const struct rt_op *op, uint64_t block)
 	blk_sg_copy_out(op->io.sg, at, rt_mem(s, f), RT_FRAME_BYTES);
 	rt_frame_insert(s, f, rt_key(op->v, block), POLICY_S3_DEMAND);
 	rt_frame_unref(s, f);
-	rt_count(&s->n.write_fills, 1);
+	RT_COUNT(s, op->v, write_fills, 1);
 	if (s->mrc != NULL)
 		policy_mrc_access(s->mrc, rt_key(op->v, block), POLICY_MRC_WRITE);
 }

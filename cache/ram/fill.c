@@ -98,7 +98,7 @@ fill_end(struct rt_fill *f, int result)
 	for (uint32_t i = f->count; i-- > 0;)
 		settle_frame(f, i, result == 0);
 	if (result == 0 && f->keep)
-		rt_count(&s->n.fills, f->count);
+		RT_COUNT(s, v, fills, f->count);
 	else if (result == 0)
 		rt_count(&s->n.fills_cancelled, f->count);
 	if (f->is_spare)
@@ -244,7 +244,7 @@ rt_ahead_run(struct rt_shard *s, const struct rt_range *range, enum policy_s3_ki
 		    .keep = true,
 		    .is_spare = true};
 		uint32_t n = rt_fill_start(s, &args);
-		rt_count(&s->n.ahead, n);
+		RT_COUNT(s, v, ahead, n);
 		if (n < end - block)
 			return;
 		block = end;

@@ -141,6 +141,8 @@ frame_free(struct rt_shard *s, uint32_t f)
 static void
 forget(struct rt_shard *s, uint32_t f)
 {
+	struct ram_volume *v = rt_volume_of_key(s->t, s->frames[f].node.key);
+	rt_count(&v->per_loop[s->idx].n.kept, UINT64_MAX);
 	hash_remove(s, f);
 	s->frames[f].state = RT_HELD;
 }
@@ -156,8 +158,9 @@ evict(struct rt_shard *s)
 		uint32_t f = (uint32_t)(container_of(node, struct rt_frame, node) - s->frames);
 		ASSERT(s->frames[f].state == RT_CACHED && s->frames[f].refs == 0);
 		forget(s, f);
-		rt_count(&s->n.evicted, 1);
-		rt_count(&s->n.ahead_wasted, s->frames[f].is_ahead);
+		struct ram_volume *v = rt_volume_of_key(s->t, node->key);
+		RT_COUNT(s, v, evicted, 1);
+		RT_COUNT(s, v, ahead_wasted, s->frames[f].is_ahead);
 		if (f < s->limit) {
 			rt_count(&s->n.frames_used, UINT64_MAX);
 			return f;
@@ -227,6 +230,7 @@ rt_frame_insert(struct rt_shard *s, uint32_t f, uint64_t key, enum policy_s3_kin
 	policy_s3_insert(s->s3, &fr->node, key, kind);
 	policy_s3_pin(s->s3, &fr->node);
 	hash_add(s, f);
+	rt_count(&rt_volume_of_key(s->t, key)->per_loop[s->idx].n.kept, 1);
 }
 
 void
@@ -236,7 +240,7 @@ rt_frame_hit(struct rt_shard *s, uint32_t f)
 	policy_s3_hit(s->s3, &fr->node);
 	if (fr->is_ahead) {
 		fr->is_ahead = 0;
-		rt_count(&s->n.ahead_used, 1);
+		RT_COUNT(s, rt_volume_of_key(s->t, fr->node.key), ahead_used, 1);
 	}
 }
 
@@ -250,7 +254,7 @@ rt_frame_drop(struct rt_shard *s, uint32_t f)
 		policy_s3_unpin(s->s3, &fr->node);
 	policy_s3_remove(s->s3, &fr->node);
 	forget(s, f);
-	rt_count(&s->n.dropped, 1);
+	RT_COUNT(s, rt_volume_of_key(s->t, fr->node.key), dropped, 1);
 	if (!lent)
 		frame_free(s, f);
 }

@@ -38,8 +38,10 @@
 #define RT_OPS_MAX 65536u       /* requests that a loop has below; more wait */
 #define RT_WRITE_FILL_BYTES (1u << 17) /* longer writes aren't kept: they are copies and backups */
 #define RT_TURN_STEPS 4096u            /* frames or buckets looked at in one turn */
-#define RT_BLOCK_MAX (1ull << 40)      /* beyond this the keys of volumes would meet: not cached */
-#define RT_VOLUME_IDS (1u << 24)
+#define RT_BLOCK_BITS 40u              /* of a key; the volume's id is above them */
+#define RT_BLOCK_MAX                                                                               \
+	(1ull << RT_BLOCK_BITS)  /* beyond this the keys of volumes would meet: not cached */
+#define RT_VOLUME_IDS (1u << 16) /* volumes open at once */
 
 struct rt_shard;
 struct rt_op;
@@ -195,8 +197,8 @@ struct rt_shard {
 struct rt_volume_loop {
 	struct ram_volume_cfg cfg;
 	uint32_t fills, ahead_out;
-	struct rt_op *waiting;        /* to visit the loop when both are 0 */
-	uint64_t hits, misses, ahead; /* relaxed stores */
+	struct rt_op *waiting;     /* to visit the loop when both are 0 */
+	struct ram_volume_stats n; /* relaxed stores */
 } __attribute__((aligned(64)));
 
 struct ram_volume {
@@ -232,6 +234,7 @@ struct ram_tier {
 	uint8_t loop_idx[LOOP_COUNT_MAX];
 	struct list volumes;
 	uint32_t next_id;
+	struct ram_volume **by_id; /* home's; others read the entry of a volume they know */
 	/* destroy */
 	struct loop_msg msg;
 	unsigned at;
@@ -292,6 +295,13 @@ rt_key(const struct ram_volume *v, uint64_t block)
 	return policy_key(v->id, block);
 }
 
+/* Whose a cached block is: open as long as it is cached. */
+static inline struct ram_volume *
+rt_volume_of_key(const struct ram_tier *t, uint64_t key)
+{
+	return t->by_id[key >> RT_BLOCK_BITS];
+}
+
 static inline struct rt_bucket *
 rt_bucket_of(struct rt_shard *s, uint64_t block)
 {
@@ -304,6 +314,13 @@ rt_extent_last(uint64_t block)
 {
 	return block | (RT_EXTENT_BLOCKS - 1);
 }
+
+/* Of the shard and of the volume. */
+#define RT_COUNT(s, v, field, count)                                                               \
+	do {                                                                                       \
+		rt_count(&(s)->n.field, count);                                                    \
+		rt_count(&(v)->per_loop[(s)->idx].n.field, count);                                 \
+	} while (0)
 
 /* ---- frames.c ------------------------------------------------------------------------------- */
 

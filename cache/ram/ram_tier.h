@@ -74,7 +74,7 @@ struct ram_volume_cfg {
  * `lower` is open for all loops of the tier and stays the caller's until the volume is closed; its
  * events are the tier's meanwhile. The volume's own (ram_volume_blk() with blk_set_events()) follow
  * them; that it is back is told after what was kept from before has been dropped.
- * 0, -ENOMEM.
+ * 0, -ENOMEM (also with 65536 volumes open).
  */
 int ram_volume_open(struct ram_tier *t, struct blk *lower, const struct ram_volume_cfg *cfg,
     struct ram_volume **ret);
@@ -109,9 +109,14 @@ struct ram_tier_stats {
 };
 void ram_tier_get_stats(const struct ram_tier *t, struct ram_tier_stats *ret);
 
+/* In blocks of 4 KiB, since the volume was opened, but for `kept`, which is now. */
 struct ram_volume_stats {
-	uint64_t hits, misses; /* blocks of clients' reads */
-	uint64_t ahead;        /* blocks asked for ahead of streams */
+	uint64_t hits, misses; /* of clients' reads */
+	uint64_t kept;
+	uint64_t fills, write_fills; /* inserted after a read, ahead of one too; after a write */
+	uint64_t evicted, dropped;   /* for room; for a change of them */
+	uint64_t ahead, ahead_used,
+	    ahead_wasted; /* read ahead of streams; hit; evicted without a hit */
 };
 void ram_volume_get_stats(const struct ram_volume *v, struct ram_volume_stats *ret);
 

@@ -86,10 +86,8 @@ note(struct rt_shard *s, const struct blk_io *io, uint64_t first, uint32_t count
 	struct ram_volume *v = volume_of(io);
 	if (io->scratch[HOW] & HOW_QUIET)
 		return;
-	rt_count(&s->n.hits, hits);
-	rt_count(&s->n.misses, count - hits);
-	rt_count(&v->per_loop[s->idx].hits, hits);
-	rt_count(&v->per_loop[s->idx].misses, count - hits);
+	RT_COUNT(s, v, hits, hits);
+	RT_COUNT(s, v, misses, count - hits);
 	if (s->mrc == NULL)
 		return;
 	enum policy_mrc_kind kind = io->scratch[HOW] & HOW_SCAN ? POLICY_MRC_SCAN : POLICY_MRC_READ;
@@ -366,7 +364,6 @@ read_ahead(struct rt_shard *s, struct ram_volume *v, const struct policy_stream_
 		return;
 	uint64_t last = a->ahead_lba + a->ahead_blocks - 1;
 	struct rt_range r = {v, a->ahead_lba, last < end ? last : end - 1};
-	rt_count(&v->per_loop[s->idx].ahead, r.last - r.first + 1);
 	rt_ahead(s, &r, a->scan ? POLICY_S3_SCAN_AHEAD : POLICY_S3_AHEAD);
 }
 

@@ -105,6 +105,7 @@ tier_free(struct ram_tier *t)
 	if (t->arena != NULL)
 		munmap(t->arena, t->arena_bytes);
 	free(t->shards);
+	free(t->by_id);
 	free(t);
 }
 
@@ -165,7 +166,8 @@ ram_tier_create(const struct ram_tier_args *args, struct ram_tier **ret)
 	if (t->shards != NULL)
 		memset(t->shards, 0, bytes);
 	t->arena = reserve_arena(t->arena_bytes);
-	err = t->shards == NULL || t->arena == NULL ? -ENOMEM : 0;
+	t->by_id = calloc(RT_VOLUME_IDS, sizeof(struct ram_volume *));
+	err = t->shards == NULL || t->arena == NULL || t->by_id == NULL ? -ENOMEM : 0;
 	for (unsigned i = 0; err == 0 && i < t->loop_count; i++) {
 		t->loop_idx[loop_id(args->loops[i])] = (uint8_t)i;
 		err = shard_init(t, i, args->loops[i], limit);

@@ -219,23 +219,26 @@ ram_volume_blk(struct ram_volume *v)
 static void
 volume_free(struct ram_volume *v)
 {
+	if (v->t != NULL && v->t->by_id[v->id] == v)
+		v->t->by_id[v->id] = NULL;
 	free(v->per_loop);
 	free(v->drop);
 	free(v);
 }
 
 /* An id that no open volume has; what a closed one left was dropped. */
-static uint32_t
-new_id(struct ram_tier *t)
+static bool
+take_id(struct ram_volume *v)
 {
-	for (;;) {
-		bool taken = false;
-		uint32_t id = t->next_id++ % RT_VOLUME_IDS;
-		LIST_FOREACH (n, &t->volumes)
-			taken |= container_of(n, struct ram_volume, link)->id == id;
-		if (!taken)
-			return id;
+	struct ram_tier *t = v->t;
+	for (uint32_t i = 0; i < RT_VOLUME_IDS; i++) {
+		v->id = t->next_id++ % RT_VOLUME_IDS;
+		if (t->by_id[v->id] == NULL) {
+			t->by_id[v->id] = v;
+			return true;
+		}
 	}
+	return false;
 }
 
 int
@@ -251,7 +254,8 @@ ram_volume_open(struct ram_tier *t, struct blk *lower, const struct ram_volume_c
 	v->per_loop = aligned_alloc(_Alignof(struct rt_volume_loop), bytes);
 	v->drop = calloc(1, rt_op_bytes(t));
 	struct blk_open_args args = {.loops = lower->loops, .loop_count = lower->loop_count};
-	if (v->per_loop == NULL || v->drop == NULL ||
+	v->t = t;
+	if (v->per_loop == NULL || v->drop == NULL || !take_id(v) ||
 	    blk_init(&v->b, &ram_volume_ops, blk_get_info(lower), blk_get_name(lower), &args) < 0) {
 		volume_free(v);
 		return -ENOMEM;
@@ -259,9 +263,7 @@ ram_volume_open(struct ram_tier *t, struct blk *lower, const struct ram_volume_c
 	memset(v->per_loop, 0, bytes);
 	for (unsigned i = 0; i < t->loop_count; i++)
 		v->per_loop[i].cfg = *cfg;
-	v->t = t;
 	v->lower = lower;
-	v->id = new_id(t);
 	v->drop->v = v;
 	blk_set_state(&v->b, blk_get_state(lower));
 	list_init(&v->drop_now);
@@ -314,6 +316,8 @@ close_end(struct rt_op *op)
 	struct ram_volume *v = op->v;
 	ram_done_fn *done = v->close_done;
 	void *ctx = v->close_ctx;
+	for (unsigned i = 0; i < v->t->loop_count; i++)
+		ASSERT(v->per_loop[i].n.kept == 0);
 	list_remove(&v->link);
 	blk_fini(&v->b);
 	volume_free(v);
@@ -369,8 +373,17 @@ ram_volume_get_stats(const struct ram_volume *v, struct ram_volume_stats *ret)
 	*ret = (struct ram_volume_stats){0};
 	for (unsigned i = 0; i < v->t->loop_count; i++) {
 		const struct rt_volume_loop *l = &v->per_loop[i];
-		ret->hits += __atomic_load_n(&l->hits, __ATOMIC_RELAXED);
-		ret->misses += __atomic_load_n(&l->misses, __ATOMIC_RELAXED);
-		ret->ahead += __atomic_load_n(&l->ahead, __ATOMIC_RELAXED);
+#define SUM(field) ret->field += __atomic_load_n(&l->n.field, __ATOMIC_RELAXED)
+		SUM(hits);
+		SUM(misses);
+		SUM(kept);
+		SUM(fills);
+		SUM(write_fills);
+		SUM(evicted);
+		SUM(dropped);
+		SUM(ahead);
+		SUM(ahead_used);
+		SUM(ahead_wasted);
+#undef SUM
 	}
 }

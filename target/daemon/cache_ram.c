@@ -143,3 +143,12 @@ daemon_lun_ram_follow(struct daemon_lun *l)
 	ram_volume_set(l->ram, &cfg);
 	ram_volume_follow(l->ram);
 }
+
+bool
+daemon_lun_ram_stats(const struct daemon_lun *l, struct ram_volume_stats *ret)
+{
+	*ret = (struct ram_volume_stats){0};
+	if (l->ram != NULL)
+		ram_volume_get_stats(l->ram, ret);
+	return l->ram != NULL;
+}

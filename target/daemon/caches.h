@@ -58,6 +58,9 @@ void daemon_lun_ram_undo(struct daemon_lun *l);
 void daemon_lun_ram_close(struct daemon_lun *l, void (*done)(void *ctx), void *ctx);
 /* Profile or mode have changed. */
 void daemon_lun_ram_follow(struct daemon_lun *l);
+/* Since its unit was made. False: it has no memory in front, *ret is zero. Of all LUNs together, also
+ * those that went: ram_tier_get_stats() of the cache's `ram`. */
+bool daemon_lun_ram_stats(const struct daemon_lun *l, struct ram_volume_stats *ret);
 
 /* ---- cache_ssd.c ----------------------------------------------------------------------------------- */
 
