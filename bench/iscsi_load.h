@@ -29,7 +29,12 @@
 #define LOAD_RX_BYTES (LOAD_SEGMENT_BYTES + 2 * LOAD_RX_SLIDE_BYTES)
 
 enum load_mode { LOAD_MODE_LOAD, LOAD_MODE_VERIFY, LOAD_MODE_IDLE, LOAD_MODE_COUNT };
-enum load_pattern { LOAD_PATTERN_RANDOM, LOAD_PATTERN_SEQUENTIAL, LOAD_PATTERN_COUNT };
+enum load_pattern {
+	LOAD_PATTERN_RANDOM,
+	LOAD_PATTERN_SEQUENTIAL,
+	LOAD_PATTERN_ZIPF,
+	LOAD_PATTERN_COUNT
+};
 
 struct load_options {
 	struct sockaddr_storage portal;
@@ -47,7 +52,9 @@ struct load_options {
 	double warmup_seconds;
 	uint64_t region_bytes; /* 0: the whole LUN (verify: its first 64 MiB) */
 	uint64_t pace_iops;    /* 0: closed loop */
+	uint64_t commands;     /* 0: as many as the time allows */
 	uint64_t seed;
+	bool sleep; /* between packets, instead of spinning */
 	bool header_digest;
 	bool data_digest;
 	bool json;
@@ -160,6 +167,12 @@ struct load_session {
 	bool nop_pending;
 };
 
+/* Ranks by their frequency, after Gray et al. 1994, "Quickly generating billion-record databases". */
+struct load_zipf {
+	uint64_t count, step;
+	double theta, zeta, alpha, eta;
+};
+
 struct load_verify; /* iscsi_load_verify.c */
 
 struct load_engine {
@@ -181,6 +194,8 @@ struct load_engine {
 	uint64_t measure_start_ns; /* latency of commands begun before it doesn't count */
 	uint64_t pace_interval_ns;
 	uint64_t pace_due_ns;
+	uint64_t begun; /* commands, warm-up included */
+	struct load_zipf zipf;
 	uint64_t busy_count; /* commands in flight */
 	/* Results of the measured time. */
 	uint64_t reads;
@@ -205,6 +220,12 @@ uint64_t load_now_ns(void);
 uint64_t load_random(struct load_engine *e);
 __attribute__((format(printf, 3, 4))) void load_error(
     struct load_engine *e, uint64_t *counter, const char *fmt, ...);
+
+/* iscsi_load_zipf.c: pure. Rank 0 is the most frequent of `count` ≥ 2. */
+void load_zipf_init(struct load_zipf *z, uint64_t count, double theta);
+uint64_t load_zipf_rank(const struct load_zipf *z, uint64_t random);
+/* A place below `count` for a rank: each has its own, neighbours in rank aren't neighbours. */
+uint64_t load_zipf_place(const struct load_zipf *z, uint64_t rank);
 
 /* iscsi_load_pdu.c: pure, but for the socket in load_tx_flush(). */
 void load_pdu_cdb(uint8_t cdb[16], bool is_write, uint64_t lba, uint32_t block_count);

@@ -1,7 +1,7 @@
 /*
  * The loop: look at the sockets, take what came, send what is due, again. With few sessions the
  * sockets are tried directly; with many, epoll tells which have something. It never sleeps while
- * commands are in flight; idle mode only sleeps.
+ * commands are in flight, unless it was told to; idle mode only sleeps.
  */
 #include "bench/iscsi_load.h"
 
@@ -103,10 +103,12 @@ run_for(struct load_engine *e, double seconds)
 	uint64_t end_ns = load_now_ns() + (uint64_t)(seconds * 1e9);
 	bool idle = e->opt->mode == LOAD_MODE_IDLE;
 	do {
-		int wait_ms = 0;
+		int wait_ms = e->opt->sleep ? 1 : 0;
 		if (idle && end_ns > e->now_ns)
 			wait_ms = (int)((end_ns - e->now_ns) / 1000000 + 1);
 		turn(e, wait_ms);
+		if (e->opt->commands != 0 && e->begun >= e->opt->commands && e->busy_count == 0)
+			break;
 	} while (e->now_ns < end_ns && e->alive_count > 0);
 }
 

@@ -30,6 +30,8 @@ enum option_id {
 	OPT_DIGESTS,
 	OPT_TARGET_PID,
 	OPT_CPU,
+	OPT_SLEEP,
+	OPT_COMMANDS,
 	OPT_JSON,
 	OPT_HELP,
 };
@@ -53,6 +55,8 @@ static const struct option long_options[] = {
     {"digests", required_argument, NULL, OPT_DIGESTS},
     {"target-pid", required_argument, NULL, OPT_TARGET_PID},
     {"cpu", required_argument, NULL, OPT_CPU},
+    {"sleep", no_argument, NULL, OPT_SLEEP},
+    {"commands", required_argument, NULL, OPT_COMMANDS},
     {"json", no_argument, NULL, OPT_JSON},
     {"help", no_argument, NULL, OPT_HELP},
     {NULL, 0, NULL, 0},
@@ -61,28 +65,34 @@ static const struct option long_options[] = {
 void
 load_options_usage(const char *program)
 {
-	printf("usage: %s --portal ADDR:PORT --target IQN [option]...\n"
-	       "  --lun N               logical unit (0)\n"
-	       "  --initiator-name IQN  each session adds :N to it\n"
-	       "  --sessions N          sessions, one connection each (1)\n"
-	       "  --depth N             commands in flight per session (32)\n"
-	       "  --block SIZE          bytes per command (4KiB)\n"
-	       "  --mix PERCENT         share of reads (100; verify: 50)\n"
-	       "  --pattern rand|seq    (rand)\n"
-	       "  --mode load|verify|idle\n"
-	       "                        verify: random stamped writes, read back and checked;\n"
-	       "                        idle: log in, then only answer pings\n"
-	       "  --seconds S           measured time (5)\n"
-	       "  --warmup S            unmeasured time before it (0.5)\n"
-	       "  --region SIZE         use only the first SIZE bytes of the unit\n"
-	       "  --pace IOPS           open loop: commands are due at fixed times, and latency\n"
-	       "                        counts from then, whether or not there was a free slot\n"
-	       "  --seed N              of addresses and stamps (1)\n"
-	       "  --digests LIST        of header, data; none (none)\n"
-	       "  --target-pid PID      measure the CPU time of this local process\n"
-	       "  --cpu N               pin the generator to a core\n"
-	       "  --json                one JSON object instead of text\n"
-	       "Sizes: bytes, or with KiB, MiB, GiB. Exit: 0 fine, 1 errors in the run, 2 usage.\n",
+	printf(
+	    "usage: %s --portal ADDR:PORT --target IQN [option]...\n"
+	    "  --lun N               logical unit (0)\n"
+	    "  --initiator-name IQN  each session adds :N to it\n"
+	    "  --sessions N          sessions, one connection each (1)\n"
+	    "  --depth N             commands in flight per session (32)\n"
+	    "  --block SIZE          bytes per command (4KiB)\n"
+	    "  --mix PERCENT         share of reads (100; verify: 50)\n"
+	    "  --pattern rand|seq|zipf\n"
+	    "                        (rand); zipf: of parameter 0.99, scattered over the region\n"
+	    "  --mode load|verify|idle\n"
+	    "                        verify: random stamped writes, read back and checked;\n"
+	    "                        idle: log in, then only answer pings\n"
+	    "  --seconds S           measured time (5)\n"
+	    "  --warmup S            unmeasured time before it (0.5)\n"
+	    "  --region SIZE         use only the first SIZE bytes of the unit\n"
+	    "  --pace IOPS           open loop: commands are due at fixed times, and latency\n"
+	    "                        counts from then, whether or not there was a free slot\n"
+	    "  --commands N          ends when so many were begun, if that is before --seconds\n"
+	    "  --seed N              of addresses and stamps (1)\n"
+	    "  --digests LIST        of header, data; none (none)\n"
+	    "  --target-pid PID      measure the CPU time of this local process\n"
+	    "  --cpu N               pin the generator to a core\n"
+	    "  --sleep               give the core away while there is nothing to do: where the "
+	    "target's\n"
+	    "                        kernel threads run on it too\n"
+	    "  --json                one JSON object instead of text\n"
+	    "Sizes: bytes, or with KiB, MiB, GiB. Exit: 0 fine, 1 errors in the run, 2 usage.\n",
 	    program);
 }
 
@@ -238,7 +248,7 @@ take_target_option(struct complaint *c, int id, const char *arg, struct load_opt
 static void
 take_load_option(struct complaint *c, int id, const char *arg, struct load_options *o)
 {
-	static const char *const patterns[] = {"rand", "seq"};
+	static const char *const patterns[] = {"rand", "seq", "zipf"};
 	static const char *const modes[] = {"load", "verify", "idle"};
 	switch (id) {
 	case OPT_SESSIONS:
@@ -282,6 +292,12 @@ take_load_option(struct complaint *c, int id, const char *arg, struct load_optio
 		break;
 	case OPT_CPU:
 		o->cpu = (int)number(c, "cpu", arg, 0, 1023);
+		break;
+	case OPT_SLEEP:
+		o->sleep = true;
+		break;
+	case OPT_COMMANDS:
+		o->commands = number(c, "commands", arg, 1, UINT64_MAX);
 		break;
 	case OPT_JSON:
 		o->json = true;

@@ -50,15 +50,15 @@ static void
 report_json(const struct load_engine *e, const struct summary *m)
 {
 	static const char *const modes[] = {"load", "verify", "idle"};
+	static const char *const patterns[] = {"rand", "seq", "zipf"};
 	const struct load_options *o = e->opt;
 	const struct load_params *p = &e->sessions[0].params;
 	json_t *root = json_pack("{s:s, s:i, s:i, s:i, s:i, s:s, s:f, s:f, s:I, s:I, s:f, s:f}",
 	    "mode", modes[o->mode], "sessions", (int)o->sessions, "depth", (int)o->depth, "block",
 	    (int)o->block_bytes, "read_percent", (int)o->read_percent, "pattern",
-	    o->pattern == LOAD_PATTERN_RANDOM ? "rand" : "seq", "seconds",
-	    (double)e->measured_ns / 1e9, "pace_iops", (double)o->pace_iops, "reads",
-	    (json_int_t)e->reads, "writes", (json_int_t)e->writes, "iops", m->iops, "mb_s",
-	    m->mb_s);
+	    patterns[o->pattern], "seconds", (double)e->measured_ns / 1e9, "pace_iops",
+	    (double)o->pace_iops, "reads", (json_int_t)e->reads, "writes", (json_int_t)e->writes,
+	    "iops", m->iops, "mb_s", m->mb_s);
 	json_object_set_new(root, "latency_us",
 	    json_pack("{s:f, s:f, s:f, s:f, s:f}", "mean", histogram_mean(&e->latency) / 1000,
 	        "p50", percentile_us(e, 500000), "p99", percentile_us(e, 990000), "p999",

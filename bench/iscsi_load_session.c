@@ -137,11 +137,16 @@ choose_region(struct load_engine *e)
 	if (e->region_blocks == 0 || e->region_blocks > e->capacity_blocks)
 		e->region_blocks = e->capacity_blocks;
 	e->io_blocks = o->block_bytes / e->logical_block_bytes;
-	if (o->block_bytes % e->logical_block_bytes || e->io_blocks > e->region_blocks) {
+	if (o->block_bytes % e->logical_block_bytes || e->io_blocks > e->region_blocks ||
+	    (o->pattern == LOAD_PATTERN_ZIPF && 2 * e->io_blocks > e->region_blocks)) {
 		load_error(e, &e->errors.status,
 		    "--block %u does not fit a unit of %llu blocks of %u bytes", o->block_bytes,
 		    (unsigned long long)e->capacity_blocks, e->logical_block_bytes);
 		return -EIO;
+	}
+	if (o->pattern == LOAD_PATTERN_ZIPF) {
+		uint64_t places = e->region_blocks / e->io_blocks;
+		load_zipf_init(&e->zipf, places, 0.99);
 	}
 	/* Sequential sessions start apart, so that they don't read the same blocks. */
 	for (uint32_t i = 0; i < o->sessions; i++)

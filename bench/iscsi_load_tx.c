@@ -98,6 +98,8 @@ next_transfer(struct load_session *s, struct load_task *t)
 {
 	struct load_engine *e = s->engine;
 	const struct load_options *o = e->opt;
+	if (o->commands != 0 && e->begun >= o->commands)
+		return false;
 	t->start_ns = e->now_ns;
 	if (e->pace_interval_ns) {
 		if (e->now_ns < e->pace_due_ns)
@@ -113,10 +115,14 @@ next_transfer(struct load_session *s, struct load_task *t)
 		s->seq_lba += e->io_blocks;
 		if (s->seq_lba + e->io_blocks > e->region_blocks)
 			s->seq_lba = 0;
+	} else if (o->pattern == LOAD_PATTERN_ZIPF) {
+		t->lba = load_zipf_place(&e->zipf, load_zipf_rank(&e->zipf, load_random(e))) *
+		         e->io_blocks;
 	} else {
 		t->lba = load_random(e) % (e->region_blocks / e->io_blocks) * e->io_blocks;
 	}
 	t->data = e->pattern;
+	e->begun++;
 	return true;
 }
 
