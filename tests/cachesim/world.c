@@ -43,11 +43,21 @@ raise_to(uint64_t *p, uint64_t v)
 		*p = v;
 }
 
-/* `p` was read from `sector` when it couldn't be older than `floor`. */
-static void
-verify(struct world *w, struct vol *v, uint64_t sector, uint64_t floor, const uint8_t *p, bool weak,
-    const char *when)
+/* What was on the store alone when its flush failed may be gone again: also what had no answer yet. */
+static bool
+is_lossy(const struct task *t)
 {
+	return t->weak && !(t->io.flags & BLK_FUA) &&
+	       t->flush_errors != t->vol->store->flush_errors;
+}
+
+/* `p` was read by `t` from `sector`. */
+static void
+verify(struct task *t, uint64_t sector, const uint8_t *p)
+{
+	struct world *w = t->w;
+	struct vol *v = t->vol;
+	uint64_t floor = t->floor[sector];
 	uint64_t x = stamp_read(v->idx, sector, p);
 	if (w->cfg.lie > 0) {
 		/* What a lying drive had acknowledged is nobody's promise. */
@@ -56,20 +66,20 @@ verify(struct world *w, struct vol *v, uint64_t sector, uint64_t floor, const ui
 		return;
 	}
 	if (x == UINT64_MAX)
-		world_lost(w, "%s: volume %u sector %" PRIu64 ": not what anybody wrote there",
-		    when, v->idx, sector);
+		world_lost(w, "volume %u sector %" PRIu64 ": not what anybody wrote there", v->idx,
+		    sector);
 	uint64_t value = x == 0 ? zero_value(&v->o, sector, floor) : x;
 	if (value == UINT64_MAX || value < floor)
 		world_lost(w,
-		    "%s: volume %u sector %" PRIu64 ": %" PRIu64 " came back, %" PRIu64
+		    "volume %u sector %" PRIu64 ": %" PRIu64 " came back, %" PRIu64
 		    " was acknowledged or read",
-		    when, v->idx, sector, x, floor);
+		    v->idx, sector, x, floor);
 	if (x > v->o.issued)
-		world_lost(
-		    w, "%s: volume %u sector %" PRIu64 ": from the future", when, v->idx, sector);
+		world_lost(w, "volume %u sector %" PRIu64 ": from the future", v->idx, sector);
 	totals.verified++;
-	raise_to(&v->o.now[sector], value);
-	if (!weak)
+	if (!is_lossy(t))
+		raise_to(&v->o.now[sector], value);
+	if (!t->weak)
 		raise_to(&v->o.durable[sector], value);
 }
 
@@ -366,7 +376,8 @@ ended_change(struct task *t)
 	/* It may have been held until the mode was another one. */
 	t->weak |= v->weak || v->managed || v->changes != t->changes;
 	for (uint64_t i = 0; i < t->count; i++) {
-		raise_to(&v->o.now[t->first + i], t->number);
+		if (!is_lossy(t))
+			raise_to(&v->o.now[t->first + i], t->number);
 		if (!t->weak || (t->io.flags & BLK_FUA))
 			raise_to(&v->o.durable[t->first + i], t->number);
 	}
@@ -402,10 +413,10 @@ ended(struct blk_io *io)
 			raise_to(&v->o.durable[s], t->floor[s]);
 	} else if (io->op == BLK_READ && io->result == 0) {
 		totals.reads++;
+		t->weak |= v->weak || v->managed;
 		for (uint64_t i = 0; i < t->count; i++) {
 			blk_sg_copy_out(&t->sg, i * 512, sector, 512);
-			verify(w, v, t->first + i, t->floor[t->first + i], sector,
-			    t->weak || v->weak || v->managed, "read");
+			verify(t, t->first + i, sector);
 		}
 	} else if (io->op == BLK_READ && w->cfg.ssd_read_error == 0 && w->cfg.lie == 0) {
 		world_lost(w, "a read fails: %s", strerror(-io->result));
@@ -438,6 +449,7 @@ submit(struct task *t, enum blk_op op, uint32_t flags)
 	t->weak = v->weak || v->managed;
 	t->mode = v->mode;
 	t->changes = v->changes;
+	t->flush_errors = v->store->flush_errors;
 	t->busy = true;
 	v->users++;
 	blk_submit(cache_volume_blk(v->v), &t->io);

@@ -71,6 +71,7 @@ struct task {
 	bool busy, weak;
 	enum cache_mode mode; /* when it was submitted */
 	uint32_t changes;
+	uint64_t flush_errors; /* of the store, likewise */
 	uint8_t *mem;
 	struct loop *loop;
 	enum op_kind kind;
