@@ -15,12 +15,13 @@ MODULES = {
     "cache": ("cache/", {"base", "loop", "store", "cache_policy"}, {"cache.h"}),
     "scsi": ("target/scsi/", {"base", "loop", "store"}, {"scsi.h"}),
     "iscsi": ("target/iscsi/", {"base", "loop", "scsi"}, {"iscsi.h"}),
+    "srp": ("target/srp/", {"base", "loop", "store", "scsi"}, {"srp.h", "backend.h"}),
     "nbd": ("target/nbd/", {"base", "loop", "store"}, {"nbd.h"}),
     "conf": ("target/conf/", {"base"}, {"conf.h"}),
     "ctl": ("target/ctl/", {"base", "loop"}, {"ctl.h"}),
     "health": ("target/health/", {"base", "loop"}, {"health.h"}),
     "daemon": ("target/daemon/",
-               {"base", "loop", "store", "cache", "cache_ram", "scsi", "iscsi", "nbd", "conf", "ctl", "health"},
+               {"base", "loop", "store", "cache", "cache_ram", "scsi", "iscsi", "srp", "nbd", "conf", "ctl", "health"},
                set()),
     # What answers of the control socket look like: text, JSON, OpenMetrics, SVG.
     "report": ("report/", {"base"}, {"report.h"}),
@@ -30,7 +31,7 @@ MODULES = {
     "bench": ("bench/", {"base", "cache_policy"}, set()),
 }
 # Of another module only these headers, where that is narrower than its public ones.
-ONLY = {("scsi", "store"): {"blk.h"}, ("iscsi", "scsi"): {"scsi.h"}, ("nbd", "store"): {"blk.h"},
+ONLY = {("scsi", "store"): {"blk.h"}, ("iscsi", "scsi"): {"scsi.h"}, ("srp", "scsi"): {"scsi.h"}, ("srp", "store"): {"blk.h"}, ("nbd", "store"): {"blk.h"},
         ("cache", "store"): {"blk.h", "blk_driver.h"},
         ("cache_ram", "store"): {"blk.h", "blk_driver.h"}}
 
