@@ -286,6 +286,23 @@ blk_set_state(struct blk *b, enum blk_state state)
 }
 
 void
+blk_set_space(struct blk *b, const struct blk_space *space)
+{
+	ASSERT(loop_is_current(b->loops[0]));
+	b->space = *space;
+	b->space_known = true;
+}
+
+bool
+blk_get_space(const struct blk *b, struct blk_space *ret)
+{
+	while (b->ops->below != NULL)
+		b = b->ops->below(b);
+	*ret = b->space;
+	return b->space_known;
+}
+
+void
 blk_get_stats(const struct blk *b, struct blk_stats *ret)
 {
 	*ret = (struct blk_stats){0};

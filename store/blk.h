@@ -200,6 +200,14 @@ const char *blk_get_name(const struct blk *b);
  */
 void blk_set_events(struct blk *b, void (*event)(void *ctx, enum blk_event ev), void *ctx);
 
+/* Space as the watch over the object saw it last, within about a second. */
+struct blk_space {
+	uint64_t used_bytes; /* allocated for this object */
+	uint64_t free_bytes; /* left where it lies, for it and for others there */
+};
+/* On loops[0]. False: this driver can't tell, or hasn't looked yet. */
+bool blk_get_space(const struct blk *b, struct blk_space *ret);
+
 struct blk_stats {
 	uint64_t ops[BLK_OP_COUNT], bytes[BLK_OP_COUNT], errors[BLK_OP_COUNT];
 	uint64_t in_flight;

@@ -19,6 +19,8 @@ struct blk_ops {
 	void (*close)(struct blk *b);
 	/* Has got a listener, on loops[0]: BLK_OPEN_WATCH_LATER. May be NULL. */
 	void (*watched)(struct blk *b);
+	/* The blk underneath, whose space it is. May be NULL: its own. */
+	const struct blk *(*below)(const struct blk *b);
 };
 
 /* Embedded first in the driver's own struct. */
@@ -31,6 +33,8 @@ struct blk {
 	unsigned loop_count;
 	void (*event)(void *ctx, enum blk_event ev);
 	void *event_ctx;
+	struct blk_space space; /* home's */
+	bool space_known;
 	struct blk_loop_stats *stats; /* one per loop, cache-line aligned */
 	uint64_t size_max_bytes; /* largest size so far: a range beyond it is the caller's bug */
 	uint8_t loop_idx[LOOP_COUNT_MAX]; /* loop_id() → index in loops; 0xff: not ours */
@@ -50,6 +54,7 @@ void blk_raise(struct blk *b, enum blk_event ev);
 /* On loops[0]: what the other loops see from their next submit on. No event is raised. */
 void blk_set_size(struct blk *b, uint64_t size_bytes);
 void blk_set_state(struct blk *b, enum blk_state state);
+void blk_set_space(struct blk *b, const struct blk_space *space);
 
 /* Index in b->loops of `l`, which is one of them (asserted). */
 unsigned blk_loop_idx(const struct blk *b, const struct loop *l);

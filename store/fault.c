@@ -515,12 +515,19 @@ fault_watched(struct blk *b)
 	blk_set_events(f->inner, inner_event, f);
 }
 
+static const struct blk *
+fault_below(const struct blk *b)
+{
+	return fault_of(b)->inner;
+}
+
 static const struct blk_ops fault_ops = {
     .name = "fault",
     .submit = fault_submit,
     .sg_get = fault_sg_get,
     .close = fault_close,
     .watched = fault_watched,
+    .below = fault_below,
 };
 
 bool

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -47,6 +48,17 @@ whole_blocks(const struct raw *r, off_t size)
 	return (uint64_t)size / r->b.info.block_bytes * r->b.info.block_bytes;
 }
 
+static void
+look_at_space(struct raw_probe *p, const struct stat *own)
+{
+	struct statvfs fs;
+	if (fstatvfs(p->fd, &fs) < 0)
+		return;
+	p->ret_has_space = true;
+	p->ret_space.used_bytes = (uint64_t)own->st_blocks * 512;
+	p->ret_space.free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+}
+
 static enum raw_verdict
 file_check(struct raw_probe *p)
 {
@@ -54,6 +66,7 @@ file_check(struct raw_probe *p)
 	if (fstat(p->fd, &own) < 0 || own.st_nlink == 0 || stat(p->raw->path, &named) < 0 ||
 	    named.st_dev != own.st_dev || named.st_ino != own.st_ino)
 		return RAW_LOST;
+	look_at_space(p, &own);
 	uint64_t size = whole_blocks(p->raw, own.st_size);
 	if (size < p->size_bytes)
 		return RAW_LOST; /* cut off: what was there is gone */

@@ -47,6 +47,8 @@ struct raw_probe {
 	uint64_t size_bytes;   /* known size */
 	int ret_fd;            /* RAW_FOUND: the new descriptor, or the present one */
 	uint64_t ret_size_bytes;
+	bool ret_has_space;
+	struct blk_space ret_space;
 };
 
 struct raw_kind {

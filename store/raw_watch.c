@@ -139,6 +139,8 @@ probe_done(struct loop_job *j, int result)
 		probe_orphaned(r, v);
 		return;
 	}
+	if (p->ret_has_space)
+		blk_set_space(&r->b, &p->ret_space);
 	switch (v) {
 	case RAW_SIZE:
 		blk_set_size(&r->b, p->ret_size_bytes);

@@ -31,8 +31,8 @@ struct seen {
 	struct scsi_lu_stats stats;
 	uint64_t stats_ns;
 	struct monitor_rates rates;
-	const char *vmware;                         /* while users are looked at */
-	bool vmware_told, unopened_told, gone_told; /* conditions that hold */
+	const char *vmware;                                     /* while users are looked at */
+	bool vmware_told, unopened_told, gone_told, space_told; /* conditions that hold */
 };
 
 struct monitor {
@@ -183,6 +183,27 @@ clear_told(struct health *h, enum health_code code, const char *lun, bool *told)
 	*told = false;
 }
 
+/* Only thin units take notice; the others never get low. */
+static void
+look_at_space(struct monitor *m, struct seen *s, const struct daemon_lun *l)
+{
+	struct blk_space space;
+	char room[32];
+
+	if (!blk_get_space(l->blk, &space))
+		return;
+	/* Without memory it is told at the next look. */
+	(void)scsi_lu_set_space(l->lu, space.used_bytes, space.free_bytes);
+	if (!scsi_lu_space_low(l->lu)) {
+		clear_told(m->d->health, HEALTH_STORE_SPACE, l->name, &s->space_told);
+		return;
+	}
+	text_format_size(space.free_bytes, room, sizeof room);
+	health_raise(m->d->health, HEALTH_STORE_SPACE, l->name, "only %s are left for %s (%s)",
+	    room, l->name, l->canonical);
+	s->space_told = true;
+}
+
 static void
 look_at_lun(struct monitor *m, const struct daemon_lun *l)
 {
@@ -212,16 +233,18 @@ look_at_lun(struct monitor *m, const struct daemon_lun *l)
 	look_at_errors(m, s, l, gone);
 	if (!gone)
 		look_at_size(m, s, l);
-	if (l->lu != NULL)
+	if (l->lu != NULL) {
+		look_at_space(m, s, l);
 		look_at_rates(m, s, l);
+	}
 }
 
 /* LUNs that are configured no more. */
 static void
 forget_gone(struct monitor *m)
 {
-	static const enum health_code codes[] = {
-	    HEALTH_STORE_UNOPENED, HEALTH_STORE_GONE, HEALTH_STORE_ERRORS, HEALTH_STORE_VOLATILE};
+	static const enum health_code codes[] = {HEALTH_STORE_UNOPENED, HEALTH_STORE_GONE,
+	    HEALTH_STORE_ERRORS, HEALTH_STORE_VOLATILE, HEALTH_STORE_SPACE};
 
 	for (unsigned i = 0; i < m->seen_count;) {
 		if (m->seen[i]->there) {

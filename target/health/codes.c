@@ -95,6 +95,17 @@ static const struct health_condition conditions[HEALTH_CODE_COUNT] = {
     "cache. Systems that send SYNCHRONIZE CACHE where it matters are safe on it; ESXi passes no "
     "flush of its guests on to a LUN.\n\n"
     "Give such a LUN the mode writethrough."},
+[HEALTH_STORE_SPACE] = {
+    "C206", "store-space", HEALTH_DEGRADED,
+    "a thin LUN's store is running out of space",
+    "when none is left, writes to blocks that were never written fail; what was written stays",
+    "make room where the store of {object} lies: df -h, terracectl lun list",
+    "The LUN is larger than what is allocated for it, and less than a tenth of its size is left in the "
+    "file system that holds it, for it and for everything else there.\n\n"
+    "Initiators were told (THIN PROVISIONING SOFT THRESHOLD REACHED): VMware shows it as a warning of "
+    "the datastore. Once nothing is left, such writes end with SPACE ALLOCATION FAILED, on which ESXi "
+    "pauses the guests concerned rather than failing their I/O. Deleting in the guests (UNMAP) gives "
+    "space back."},
 [HEALTH_LOGINS_REFUSED] = {
     "C301", "logins-refused", HEALTH_DEGRADED,
     "many logins are being refused",

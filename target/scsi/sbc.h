@@ -35,4 +35,15 @@ void scsi_sbc_limits(const struct scsi_lu *lu, struct scsi_sbc_limits *ret);
 /* The caw_blocks_max of the above. */
 uint32_t scsi_sbc_caw_blocks_max(const struct scsi_lu *lu);
 
+/* ---- sbc_space.c: what a thin unit says about space, for the tables of pages ------------------------ */
+
+struct scsi_mode;
+struct scsi_task;
+struct spc_buf;
+
+/* THRESHOLD EXPONENT of VPD B2h: log2 of a threshold set in logical blocks. */
+uint8_t sbc_space_exponent(const struct scsi_lu *lu);
+void sbc_space_mode_page(const struct scsi_lu *lu, const struct scsi_mode *m, uint8_t *body);
+bool sbc_space_log_page(const struct scsi_task *t, uint16_t first, struct spc_buf *b);
+
 #endif

@@ -132,6 +132,13 @@ void scsi_lu_blk_event(struct scsi_lu *lu, enum blk_event ev);
  */
 int scsi_lu_set_read_only(struct scsi_lu *lu, bool read_only, void (*done)(void *ctx), void *ctx);
 bool scsi_lu_read_only(const struct scsi_lu *lu); /* home loop: as last set */
+/*
+ * Thin units: the space that the store uses for this one and what is left where it lies, in bytes
+ * (blk_get_space()). Below a tenth of the unit, where more may be needed, every nexus is told THIN
+ * PROVISIONING SOFT THRESHOLD REACHED, once. Units that aren't thin ignore it. 0 or -ENOMEM. Home loop.
+ */
+int scsi_lu_set_space(struct scsi_lu *lu, uint64_t used_bytes, uint64_t free_bytes);
+bool scsi_lu_space_low(const struct scsi_lu *lu);
 
 /*
  * How long commands took, from arrival to the answer's being handed to the transport, in the time of

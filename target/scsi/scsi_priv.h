@@ -166,9 +166,11 @@ struct scsi_lu_state {
 	bool formatting;
 	bool sanitizing;
 	bool sanitize_failed;
-	bool sanitize_restricted; /* …with AUSE=0: EXIT FAILURE MODE doesn't end it */
-	uint16_t progress;        /* of formatting/sanitizing, /65536 */
-	uint32_t prevent_count;   /* nexuses that prevent medium removal */
+	bool sanitize_restricted;    /* …with AUSE=0: EXIT FAILURE MODE doesn't end it */
+	uint16_t progress;           /* of formatting/sanitizing, /65536 */
+	uint32_t prevent_count;      /* nexuses that prevent medium removal */
+	bool space_known, space_low; /* thin: of the store (sbc_space.c) */
+	uint32_t space_used_sets, space_free_sets;
 };
 
 struct scsi_pr; /* pr.c: registrations and reservation; also SPC-2's */

@@ -62,9 +62,11 @@ struct spc_mode_page {
 	uint16_t body_bytes;
 	/* Takes the changeable fields over from a body that was checked. NULL: nothing changeable. */
 	void (*apply)(const uint8_t *body, struct scsi_mode *m);
+	bool thin_only; /* only units with thin provisioning have it */
 };
-/* NULL if there is no such page. */
-const struct spc_mode_page *spc_mode_page_find(uint8_t code, uint8_t subcode);
+/* NULL if the unit has no such page. */
+const struct spc_mode_page *spc_mode_page_find(
+    const struct scsi_lu *lu, uint8_t code, uint8_t subcode);
 /* Body of the page: its values, or with SPC_PC_CHANGEABLE the mask of changeable bits. */
 void spc_mode_page_body(
     const struct scsi_lu *lu, const struct spc_mode_page *p, enum spc_mode_pc pc, uint8_t *body);
@@ -80,6 +82,8 @@ void spc_mode_select(struct scsi_task *t);
 
 bool spc_log_sense_prepare(struct scsi_task *t);
 void spc_log_sense(struct scsi_task *t);
+/* Header of a log parameter, SPC-4 7.3.2.2: binary format list, not saved. Its `len` zero bytes. */
+uint8_t *spc_log_param_add(struct spc_buf *b, uint16_t code, uint8_t len);
 
 /* ---- spc_report.c ---------------------------------------------------------------------------------- */
 

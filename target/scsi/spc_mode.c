@@ -1,4 +1,5 @@
 /* Mode pages and MODE SENSE (SPC-4 6.13, 6.14, 7.5; SBC-3 6.5). */
+#include "scsi/sbc.h"
 #include "scsi/spc.h"
 
 /* ---- the pages: body after the header -------------------------------------------------------- */
@@ -103,26 +104,34 @@ page_exceptions(const struct scsi_lu *lu, const struct scsi_mode *m, uint8_t *bo
 
 /* In ascending order, as page 3Fh returns them. */
 static const struct spc_mode_page mode_pages[] = {
-    {0x01, 0x00, "SBC-3 6.5.9", page_error_recovery, 0x0a, NULL},
-    {0x02, 0x00, "SPC-4 7.5.10", page_disconnect, 0x0e, NULL},
-    {0x03, 0x00, "SBC-2 6.3.3", page_format, 0x16, NULL},
-    {0x08, 0x00, "SBC-3 6.5.6", page_caching, 0x12, apply_caching},
-    {0x0a, 0x00, "SPC-4 7.5.8", page_control, 0x0a, apply_control},
-    {0x0a, 0x01, "SPC-4 7.5.9", page_control_extension, 0x1c, NULL},
-    {0x1a, 0x00, "SPC-4 7.5.13", page_power_condition, 0x26, NULL},
-    {0x1c, 0x00, "SPC-4 7.5.11", page_exceptions, 0x0a, NULL},
+    {0x01, 0x00, "SBC-3 6.5.9", page_error_recovery, 0x0a, NULL, false},
+    {0x02, 0x00, "SPC-4 7.5.10", page_disconnect, 0x0e, NULL, false},
+    {0x03, 0x00, "SBC-2 6.3.3", page_format, 0x16, NULL, false},
+    {0x08, 0x00, "SBC-3 6.5.6", page_caching, 0x12, apply_caching, false},
+    {0x0a, 0x00, "SPC-4 7.5.8", page_control, 0x0a, apply_control, false},
+    {0x0a, 0x01, "SPC-4 7.5.9", page_control_extension, 0x1c, NULL, false},
+    {0x1a, 0x00, "SPC-4 7.5.13", page_power_condition, 0x26, NULL, false},
+    {0x1c, 0x00, "SPC-4 7.5.11", page_exceptions, 0x0a, NULL, false},
+    {0x1c, 0x02, "SBC-3 6.5.8", sbc_space_mode_page, 0x14, NULL, true},
 };
 #define MODE_PAGE_COUNT (sizeof mode_pages / sizeof mode_pages[0])
 
 #define PAGE_ALL 0x3f
 #define SUBPAGE_ALL 0xff
 
+static bool
+has_page(const struct scsi_lu *lu, const struct spc_mode_page *p)
+{
+	return lu->thin || !p->thin_only;
+}
+
 const struct spc_mode_page *
-spc_mode_page_find(uint8_t code, uint8_t subcode)
+spc_mode_page_find(const struct scsi_lu *lu, uint8_t code, uint8_t subcode)
 {
 	for (size_t i = 0; i < MODE_PAGE_COUNT; i++) {
-		if (mode_pages[i].code == code && mode_pages[i].subcode == subcode)
-			return &mode_pages[i];
+		const struct spc_mode_page *p = &mode_pages[i];
+		if (p->code == code && p->subcode == subcode)
+			return has_page(lu, p) ? p : NULL;
 	}
 	return NULL;
 }
@@ -177,11 +186,11 @@ spc_write_protected(const struct scsi_task *t)
 /* ---- MODE SENSE ---------------------------------------------------------------------------------- */
 
 static bool
-mode_wanted(uint8_t code, uint8_t subcode, const struct spc_mode_page *p)
+mode_wanted(const struct scsi_lu *lu, uint8_t code, uint8_t subcode, const struct spc_mode_page *p)
 {
 	bool code_ok = code == PAGE_ALL || code == p->code;
 	bool sub_ok = subcode == SUBPAGE_ALL || subcode == p->subcode;
-	return code_ok && sub_ok;
+	return code_ok && sub_ok && has_page(lu, p);
 }
 
 static bool
@@ -190,8 +199,8 @@ mode_sense_prepare(struct scsi_task *t)
 	uint8_t code = t->cdb[2] & 0x3f, subcode = t->cdb[3];
 	bool found = false;
 	for (size_t i = 0; i < MODE_PAGE_COUNT; i++)
-		found |= mode_wanted(code, subcode, &mode_pages[i]);
-	if (!found && spc_mode_page_find(code, 0x00) == NULL && code != PAGE_ALL)
+		found |= mode_wanted(t->nlu->lu, code, subcode, &mode_pages[i]);
+	if (!found && spc_mode_page_find(t->nlu->lu, code, 0x00) == NULL && code != PAGE_ALL)
 		return scsi_sense_cdb(t, 2, 5);
 	if (!found)
 		return scsi_sense_cdb(t, 3, -1);
@@ -268,7 +277,7 @@ spc_mode_sense(struct scsi_task *t)
 	if (!dbd)
 		mode_block_descriptor(t, &b, is_long);
 	for (size_t i = 0; i < MODE_PAGE_COUNT; i++) {
-		if (mode_wanted(t->cdb[2] & 0x3f, t->cdb[3], &mode_pages[i]))
+		if (mode_wanted(lu, t->cdb[2] & 0x3f, t->cdb[3], &mode_pages[i]))
 			mode_page_add(lu, &mode_pages[i], pc, &b);
 	}
 	if (ten) {

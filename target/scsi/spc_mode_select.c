@@ -104,7 +104,7 @@ check_page(struct scsi_task *t, const uint8_t *p, size_t len, size_t at, struct 
 	if (p[at] & 0x80) /* PS is reserved here */
 		return scsi_sense_param(t, (unsigned)at, 7);
 	uint8_t code = p[at] & 0x3f, subcode = spf ? p[at + 1] : 0;
-	const struct spc_mode_page *page = spc_mode_page_find(code, subcode);
+	const struct spc_mode_page *page = spc_mode_page_find(lu, code, subcode);
 	if (!page || (spf && subcode == 0))
 		return scsi_sense_param(t, (unsigned)(page ? at + 1 : at), page ? -1 : 5);
 	size_t body_bytes = spf ? load_be16(p + at + 2) : p[at + 1];

@@ -262,7 +262,7 @@ vpd_block_characteristics(const struct scsi_task *t, struct spc_buf *b)
 		d[3] = 0x40;
 }
 
-/* SBC-3 6.6.4. No thresholds: the stores don't tell how much space is left. */
+/* SBC-3 6.6.4. */
 static void
 vpd_provisioning(const struct scsi_task *t, struct spc_buf *b)
 {
@@ -271,6 +271,7 @@ vpd_provisioning(const struct scsi_task *t, struct spc_buf *b)
 	uint8_t *d = spc_buf_add(b, 4);
 	if (!d)
 		return;
+	d[0] = sbc_space_exponent(t->nlu->lu);
 	d[1] = (uint8_t)((lim.lbpu ? 0x80 : 0) | (lim.lbpws ? 0x40 : 0) | (lim.lbpws10 ? 0x20 : 0) |
 	                 (lim.lbprz ? 0x04 : 0) | (lim.anc_sup ? 0x02 : 0));
 	d[2] = 0x02; /* thin provisioned */

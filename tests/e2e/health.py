@@ -156,6 +156,41 @@ def case_volatile_lun_and_vmware():
     stop(d)
 
 
+def case_store_runs_out_of_space():
+    """A thin LUN on a small file system: its initiators are told before writes fail, and that once."""
+    folder = Folder()
+    small = folder("small")
+    os.mkdir(small)
+    if ctypes.CDLL(None, use_errno=True).mount(b"none", small.encode(), b"tmpfs", 0, b"size=24m"):
+        raise Skipped("no file system can be mounted here")
+    try:
+        d = start(CONFIG.replace("{dir}/a.img", small + "/a.img"), folder=folder)
+        with Session(d.port, TARGET) as s:
+            s.ready()
+            # VPD B2h: thin; log page 0Ch: what is left
+            page = s.execute(b"\x12\x01\xb2\0\xff\0", read=255)
+            same((page.status, page.data[6] & 7), (GOOD, 2), "VPD B2h")
+            fill = folder("small/other")
+            with open(fill, "wb") as f:
+                f.write(b"x" * ((24 << 20) - (512 << 10)))
+            c = raised(d, "C206")
+            same((c["object"], c["severity"]), ("a", "degraded"), "the condition")
+            check("small/a.img" in c["sentence"], c["sentence"])
+            same(s.execute(bytes(6)).code(), (6, 0x38, 0x07), "soft threshold reached")
+            same(s.execute(bytes(6)).status, GOOD, "told once")
+            left = s.execute(b"\x4d\0\x4c\0\0\0\0\0\xff\0", read=255).data
+            same((left[0] & 0x3f, int.from_bytes(left[8:12], "big")), (0x0c, 0), "MiB left in the log page")
+            wrote = [s.write10(i * 128, b"y" * 65536) for i in range(12)]
+            same([w.status for w in wrote[:7]], [GOOD] * 7, "writes while there is room")
+            same(wrote[-1].code(), (7, 0x27, 0x07), "SPACE ALLOCATION FAILED")
+            os.unlink(fill)
+            cleared(d, "C206")
+            same(s.write10(12 * 128, b"z" * 65536).status, GOOD, "room again")
+        stop(d)
+    finally:
+        ctypes.CDLL(None).umount2(small.encode(), 2)
+
+
 # ---- logins -----------------------------------------------------------------------------------------
 
 def case_refused_logins_say_what_admits_them():

@@ -409,7 +409,7 @@ vpd_b2_says_thin(void **state)
 	(void)state;
 	struct scsi_lu_args a = golden_lu();
 	struct fx_nexus *n = up(&a);
-	const uint8_t want[] = {0x00, 0xb2, 0x00, 0x04, 0x00, 0xe4, 0x02, 0x00};
+	const uint8_t want[] = {0x00, 0xb2, 0x00, 0x04, 0x0b, 0xe4, 0x02, 0x00};
 	assert_bytes(inquiry(n, 0, true, 0xb2, 255), want, sizeof want);
 	fx_down(&f);
 }

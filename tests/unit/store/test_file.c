@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -349,6 +350,45 @@ growth_is_noticed(void **state)
 	world_close(rw, b);
 }
 
+struct space_asked {
+	struct blk *b;
+	struct blk_space space;
+	bool known;
+};
+
+static void
+ask_space(void *ctx)
+{
+	struct space_asked *a = ctx;
+	a->known = blk_get_space(a->b, &a->space);
+}
+
+static void
+space_is_told_and_followed(void **state)
+{
+	(void)state;
+	static char data[1 << 20];
+	struct statvfs fs;
+	struct space_asked a = {.b = open_watched()};
+	for (unsigned i = 0; i < 60 && !a.known; i++) {
+		world_pass(rw, 50000000);
+		world_call(rw, 0, ask_space, &a);
+	}
+	assert_true(a.known);
+	assert_int_equal(statvfs(path, &fs), 0);
+	uint64_t total = (uint64_t)fs.f_blocks * fs.f_frsize;
+	assert_in_range(a.space.free_bytes, 1, total);
+	uint64_t before = a.space.used_bytes;
+	memset(data, 'x', sizeof data);
+	assert_int_equal(io_write(rw, 1, a.b, 0, 0, sizeof data, data), 0);
+	for (unsigned i = 0; i < 60 && a.space.used_bytes < before + sizeof data; i++) {
+		world_pass(rw, 50000000);
+		world_call(rw, 0, ask_space, &a);
+	}
+	assert_in_range(a.space.used_bytes, before + sizeof data, before + SIZE);
+	world_close(rw, a.b);
+}
+
 static void
 an_unlinked_file_is_gone_and_the_same_one_comes_back(void **state)
 {
@@ -472,6 +512,7 @@ main(void)
 	    WITH_WORLD(one_file_is_not_served_twice),
 	    WITH_WORLD(a_path_may_have_colons),
 	    WITH_WORLD(growth_is_noticed),
+	    WITH_WORLD(space_is_told_and_followed),
 	    WITH_WORLD(an_unlinked_file_is_gone_and_the_same_one_comes_back),
 	    WITH_WORLD(a_new_file_of_the_same_size_takes_its_place),
 	    WITH_WORLD(a_truncated_file_is_gone_until_it_has_its_size_again),
