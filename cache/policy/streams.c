@@ -27,7 +27,6 @@ struct stream {
 	uint64_t ahead_end; /* read ahead up to here */
 	uint64_t used_ns;
 	uint32_t volume;
-	bool live;
 };
 
 struct candidate {
@@ -40,6 +39,8 @@ struct policy_streams {
 	struct candidate candidates[CANDIDATE_SETS][CANDIDATE_WAYS]; /* younger first */
 	struct policy_streams_stats stats;
 	uint32_t sweep; /* the stream to look at next for being idle */
+	/* Of streams[i], the key of `next`: each read looks through them all. The live come first. */
+	uint64_t keys[STREAMS_MAX];
 	struct stream streams[];
 };
 
@@ -104,11 +105,19 @@ take_candidate(struct policy_streams *ps, uint32_t volume, uint64_t lba, uint64_
 }
 
 static void
+set_key(struct policy_streams *ps, const struct stream *s)
+{
+	ps->keys[s - ps->streams] = policy_key(s->volume, s->next);
+}
+
+/* The last one takes its place. */
+static void
 end_stream(struct policy_streams *ps, struct stream *s)
 {
-	ASSERT(s->live && ps->stats.active > 0);
-	s->live = false;
+	ASSERT(s < &ps->streams[ps->stats.active]);
 	ps->stats.active--;
+	*s = ps->streams[ps->stats.active];
+	set_key(ps, s);
 }
 
 /* The live stream whose next place is nearest to `lba`, within the reordering allowed. */
@@ -117,10 +126,13 @@ find(struct policy_streams *ps, uint32_t volume, uint64_t lba)
 {
 	struct stream *best = NULL;
 	uint64_t best_off = REORDER_BLOCKS + 1;
-	for (uint32_t i = 0; i < ps->cfg.streams_max; i++) {
+	const uint64_t low = policy_key(volume, lba) - REORDER_BLOCKS;
+	for (uint32_t i = 0; i < ps->stats.active; i++) {
+		if (ps->keys[i] - low > 2 * REORDER_BLOCKS)
+			continue;
 		struct stream *s = &ps->streams[i];
 		uint64_t off = lba > s->next ? lba - s->next : s->next - lba;
-		if (off < best_off && s->live && s->volume == volume) {
+		if (off < best_off && s->volume == volume) {
 			best = s;
 			best_off = off;
 		}
@@ -128,28 +140,27 @@ find(struct policy_streams *ps, uint32_t volume, uint64_t lba)
 	return best;
 }
 
-/* A free place, or that of the stream which was used longest ago. */
+/* A place, if need be that of the stream which was used longest ago. */
 static struct stream *
 make_room(struct policy_streams *ps)
 {
 	struct stream *oldest = &ps->streams[0];
-	for (uint32_t i = 0; i < ps->cfg.streams_max; i++) {
-		struct stream *s = &ps->streams[i];
-		if (!s->live)
-			return s;
-		if (s->used_ns < oldest->used_ns)
-			oldest = s;
+	if (ps->stats.active == ps->cfg.streams_max) {
+		for (uint32_t i = 1; i < ps->stats.active; i++)
+			if (ps->streams[i].used_ns < oldest->used_ns)
+				oldest = &ps->streams[i];
+		end_stream(ps, oldest);
 	}
-	end_stream(ps, oldest);
-	return oldest;
+	return &ps->streams[ps->stats.active++];
 }
 
 static void
 sweep_one(struct policy_streams *ps, uint64_t now_ns)
 {
+	if (++ps->sweep >= ps->stats.active)
+		ps->sweep = 0;
 	struct stream *s = &ps->streams[ps->sweep];
-	ps->sweep = (ps->sweep + 1) % ps->cfg.streams_max;
-	if (s->live && now_ns - s->used_ns > IDLE_NS)
+	if (ps->sweep < ps->stats.active && now_ns - s->used_ns > IDLE_NS)
 		end_stream(ps, s);
 }
 
@@ -201,6 +212,7 @@ attribute(
 {
 	struct stream *s = find(ps, volume, lba);
 	if (s && advance(s, lba, blocks)) {
+		set_key(ps, s);
 		s->used_ns = now_ns;
 		return s;
 	}
@@ -217,9 +229,8 @@ attribute(
 	    .next = next,
 	    .covered = next - start,
 	    .used_ns = now_ns,
-	    .volume = volume,
-	    .live = true};
-	ps->stats.active++;
+	    .volume = volume};
+	set_key(ps, s);
 	return s;
 }
 
@@ -246,8 +257,8 @@ policy_streams_read(struct policy_streams *ps, uint64_t now_ns, uint32_t volume,
 void
 policy_streams_forget(struct policy_streams *ps, uint32_t volume)
 {
-	for (uint32_t i = 0; i < ps->cfg.streams_max; i++)
-		if (ps->streams[i].live && ps->streams[i].volume == volume)
+	for (uint32_t i = ps->stats.active; i-- > 0;)
+		if (ps->streams[i].volume == volume)
 			end_stream(ps, &ps->streams[i]);
 	for (unsigned i = 0; i < CANDIDATE_SETS; i++)
 		for (unsigned w = 0; w < CANDIDATE_WAYS; w++)
