@@ -111,6 +111,7 @@ class Terraced(Target):
 
     name = "terraced"
     iqn = "iqn.2026-11.example.terrace:default"
+    more = []  # options of a kind
 
     def __init__(self, program, cpus, loops=1):
         super().__init__(cpus)
@@ -126,7 +127,7 @@ class Terraced(Target):
             "--listen", f"127.0.0.1:{self.port}",
             "--state-dir", os.path.join(self.folder, "state"),
             "--control", os.path.join(self.folder, "control"),
-            "--loops", str(self.loops)])
+            "--loops", str(self.loops)] + self.more)
 
 
 class Tgtd(Target):

@@ -47,6 +47,22 @@ rt_lookup(const struct rt_shard *s, uint64_t key)
 	return RT_NIL;
 }
 
+void
+rt_prefetch_bucket(const struct rt_shard *s, uint64_t key)
+{
+	__builtin_prefetch(slot_of(s, key));
+}
+
+void
+rt_prefetch_frame(const struct rt_shard *s, uint64_t key)
+{
+	uint32_t n = *slot_of(s, key);
+	if (n == 0)
+		return;
+	__builtin_prefetch(&s->frames[n - 1]);
+	__builtin_prefetch(&s->frames[n - 1].next, 1); /* may be in the next line */
+}
+
 static void
 hash_add(struct rt_shard *s, uint32_t f)
 {

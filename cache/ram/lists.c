@@ -265,6 +265,9 @@ rt_sg_get(
 	uint64_t last = (offset_bytes + len_bytes - 1) >> RT_FRAME_SHIFT;
 	if (op == BLK_WRITE || !v->per_loop[own->idx].cfg.enabled || last >= RT_BLOCK_MAX)
 		return blk_sg_get(v->lower, sg, op, offset_bytes, len_bytes);
+	uint64_t first = offset_bytes >> RT_FRAME_SHIFT;
+	if (rt_shard_of_block(v->t, first) == own)
+		rt_prefetch_bucket(own, rt_key(v, first));
 	return get_for_read(own, sg, offset_bytes, len_bytes);
 }
 

@@ -326,6 +326,12 @@ rt_extent_last(uint64_t block)
 
 /* RT_NIL: not cached. */
 uint32_t rt_lookup(const struct rt_shard *s, uint64_t key);
+/*
+ * A lookup of `key` is coming: its two places in memory are sought meanwhile, the bucket first, the
+ * frame some hundred instructions later. Both are speed only.
+ */
+void rt_prefetch_bucket(const struct rt_shard *s, uint64_t key);
+void rt_prefetch_frame(const struct rt_shard *s, uint64_t key);
 /* A frame in state HELD with one reference, or RT_NIL: all are busy. */
 uint32_t rt_frame_get(struct rt_shard *s);
 void rt_frame_ref(struct rt_shard *s, uint32_t f);

@@ -376,6 +376,9 @@ rt_read(struct rt_shard *s, struct ram_volume *v, struct blk_io *io)
 		rt_pass(s, v, io);
 		return;
 	}
+	uint64_t first = io->offset_bytes >> RT_FRAME_SHIFT;
+	if (rt_shard_of_block(s->t, first) == s)
+		rt_prefetch_frame(s, rt_key(v, first));
 	io->scratch[AT] = io->offset_bytes;
 	io->scratch[HOW] = (lends ? HOW_LEND : 0) | (io->flags & BLK_QUIET ? HOW_QUIET : 0);
 	io->scratch[FAIL] = 0;
