@@ -19,6 +19,7 @@
 extern const struct ctl_method control_health_methods[];  /* version status health events … */
 extern const struct ctl_method control_list_methods[];    /* lun.list target.list … loop.list */
 extern const struct ctl_method control_cache_methods[];   /* cache.list */
+extern const struct ctl_method control_stats_methods[];   /* overview lun.stats … */
 extern const struct ctl_method control_connect_methods[]; /* connect */
 
 /* ---- control_picture.c ------------------------------------------------------------------------------ */
@@ -31,6 +32,8 @@ extern const struct ctl_method control_connect_methods[]; /* connect */
 #define PICTURE_PORTALS 16u
 #define PICTURE_LOOPS 32u
 #define PICTURE_HEALTH 64u
+#define PICTURE_SUMMARIES 128u /* with PICTURE_LUNS: what they did lately, and all together */
+#define PICTURE_CACHES 256u
 
 struct picture_lun {
 	const struct conf_lun *conf;
@@ -42,6 +45,7 @@ struct picture_lun {
 	struct cache_volume_stats volume; /* its cache's, with has_volume */
 	struct monitor_rates rates;
 };
+struct stats_summary;
 struct picture_address {
 	char text[80];
 	bool wildcard;
@@ -72,6 +76,10 @@ struct picture {
 	} loops[LOOP_COUNT_MAX];
 	unsigned loop_count;
 	struct health_copy *health; /* conditions, or what the method put there: the picture's */
+	struct stats_summary *summaries; /* of luns; behind them, of all LUNs together */
+	json_t *caches;
+	char *lun;   /* only that one was asked for; NULL: all */
+	void *extra; /* what the method put there */
 	int64_t uptime_s;
 };
 
@@ -82,10 +90,21 @@ struct picture {
 void control_answer(struct daemon *d, struct ctl_call *call, unsigned parts,
     struct health_copy *health, json_t *(*make)(const struct picture *p));
 
+/* The same, for those who want more. */
+struct control_wish {
+	unsigned parts;
+	const char *lun;            /* only this one is looked at, if it is there; NULL: all */
+	struct health_copy *health; /* taken, may be NULL */
+	void *extra;                /* taken: freed with free() at the end; may be NULL */
+	json_t *(*make)(const struct picture *p);
+};
+void control_answer_wish(struct daemon *d, struct ctl_call *call, const struct control_wish *wish);
+
 /* ---- parts of answers: any thread; new references, NULL without memory ---------------------------- */
 
 json_t *control_luns(const struct picture *p);     /* control_luns.c */
 json_t *control_sessions(const struct picture *p); /* control_lists.c */
+json_t *control_caches(const struct daemon *d);    /* control_cache.c; home loop */
 json_t *control_loops(const struct picture *p);
 const struct picture_portal *control_portal(const struct picture *p, const char *name);
 /* Of a target; of a group of it; group "": of its open view. */

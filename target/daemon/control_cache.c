@@ -92,17 +92,22 @@ cache_json(const struct daemon *d, const struct daemon_cache *c)
 	    "ram_ahead_wasted", (json_int_t)ram.ahead_wasted, "conditions", conditions);
 }
 
-static json_t *
-cache_list(void *ctx, const json_t *params, struct ctl_failure *failure)
+json_t *
+control_caches(const struct daemon *d)
 {
-	const struct daemon *d = ctx;
 	json_t *list = json_array();
 
-	(void)params;
-	(void)failure;
 	for (unsigned i = 0; list != NULL && !d->stopping && i < d->cache_count; i++)
 		json_array_append_new(list, cache_json(d, d->caches[i]));
 	return list;
+}
+
+static json_t *
+cache_list(void *ctx, const json_t *params, struct ctl_failure *failure)
+{
+	(void)params;
+	(void)failure;
+	return control_caches(ctx);
 }
 
 void

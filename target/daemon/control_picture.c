@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "base/text.h"
 #include "daemon/control.h"
+#include "daemon/stats.h"
 
 /* ---- LUNs --------------------------------------------------------------------------------------- */
 
@@ -50,6 +51,8 @@ take_lun(struct picture *p, const struct daemon *d, const struct daemon_lun *l)
 		scsi_lu_get_counters(l->lu, &p->stats[p->lun_count]);
 	if (to->has_stats && d->monitor != NULL)
 		monitor_lun_rates(d->monitor, l->name, &to->rates);
+	if (p->summaries != NULL && l->lu != NULL && d->stats != NULL)
+		(void)stats_get(d->stats, l->name, &p->summaries[p->lun_count]);
 	p->lun_count++;
 	return to->store != NULL && to->why != NULL;
 }
@@ -58,7 +61,8 @@ take_lun(struct picture *p, const struct daemon *d, const struct daemon_lun *l)
 static bool
 take_luns(struct picture *p, const struct daemon *d)
 {
-	unsigned count = d->stopping ? 0 : d->now.lun_count;
+	const struct daemon_lun *only = p->lun != NULL ? daemon_lun_find(d, p->lun) : NULL;
+	unsigned count = d->stopping ? 0 : p->lun == NULL ? d->now.lun_count : only != NULL;
 
 	p->luns = calloc(count + 1u, sizeof *p->luns);
 	if (p->luns == NULL)
@@ -68,9 +72,16 @@ take_luns(struct picture *p, const struct daemon *d)
 		if (p->stats == NULL)
 			return false;
 	}
-	for (unsigned i = 0; i < count; i++)
-		if (!take_lun(p, d, d->now.luns[i]))
+	if (p->parts & PICTURE_SUMMARIES) {
+		p->summaries = calloc(count + 1u, sizeof *p->summaries);
+		if (p->summaries == NULL)
 			return false;
+	}
+	for (unsigned i = 0; i < count; i++)
+		if (!take_lun(p, d, only != NULL ? only : d->now.luns[i]))
+			return false;
+	if (p->summaries != NULL && d->stats != NULL)
+		(void)stats_get(d->stats, NULL, &p->summaries[count]);
 	return true;
 }
 
@@ -157,6 +168,11 @@ take(struct picture *p, const struct daemon *d)
 		if (p->health == NULL)
 			return false;
 	}
+	if (p->parts & PICTURE_CACHES) {
+		p->caches = control_caches(d);
+		if (p->caches == NULL)
+			return false;
+	}
 	p->uptime_s = (int64_t)((loop_now_ns(d->loops[0]) - d->started_ns) / 1000000000ull);
 	return true;
 }
@@ -179,6 +195,10 @@ forget(struct picture *p)
 	}
 	free(p->portals);
 	free(p->sessions);
+	free(p->summaries);
+	json_decref(p->caches);
+	free(p->lun);
+	free(p->extra);
 	health_copy_destroy(p->health);
 	p->health = NULL;
 }
@@ -206,29 +226,34 @@ built(struct ctl_build *b)
 		daemon_stop_loops(d);
 }
 
-void
-control_answer(struct daemon *d, struct ctl_call *call, unsigned parts, struct health_copy *health,
-    json_t *(*make)(const struct picture *p))
+/* Takes what the wish brings. False without memory: the picture is forgotten. */
+static bool
+fill(struct picture *p, const struct daemon *d, const struct control_wish *wish)
 {
-	struct picture *p = NULL;
-
-	if (d->ended) {
-		health_copy_destroy(health);
-		ctl_call_fail(call, CTL_FAILED, NULL, "terraced is ending");
-		return;
-	}
-	p = calloc(1, sizeof *p);
-	if (p == NULL) {
-		health_copy_destroy(health);
-		ctl_call_fail(call, CTL_FAILED, NULL, "out of memory");
-		return;
-	}
-	p->parts = parts;
-	p->make = make;
+	p->parts = wish->parts;
+	p->make = wish->make;
 	p->options = d->options;
 	p->conf = d->conf;
-	p->health = health;
-	if (!take(p, d)) {
+	p->health = wish->health;
+	p->extra = wish->extra;
+	if (wish->lun != NULL && (p->lun = strdup(wish->lun)) == NULL)
+		return false;
+	return take(p, d);
+}
+
+void
+control_answer_wish(struct daemon *d, struct ctl_call *call, const struct control_wish *wish)
+{
+	struct picture *p = d->ended ? NULL : calloc(1, sizeof *p);
+
+	if (p == NULL) {
+		health_copy_destroy(wish->health);
+		free(wish->extra);
+		ctl_call_fail(call, CTL_FAILED, NULL, "%s",
+		    d->ended ? "terraced is ending" : "out of memory");
+		return;
+	}
+	if (!fill(p, d, wish)) {
 		forget(p);
 		free(p);
 		ctl_call_fail(call, CTL_FAILED, NULL, "out of memory");
@@ -238,4 +263,13 @@ control_answer(struct daemon *d, struct ctl_call *call, unsigned parts, struct h
 	d->answers++;
 	p->build = (struct ctl_build){.build = build, .built = built};
 	ctl_call_build(call, d->loops[0], &p->build);
+}
+
+void
+control_answer(struct daemon *d, struct ctl_call *call, unsigned parts, struct health_copy *health,
+    json_t *(*make)(const struct picture *p))
+{
+	const struct control_wish wish = {.parts = parts, .health = health, .make = make};
+
+	control_answer_wish(d, call, &wish);
 }

@@ -397,6 +397,7 @@ static const struct step start_steps[] = {
     {"create the logical units", create_units, destroy_units},
     {"create the iSCSI server", daemon_create_frontend, daemon_destroy_frontend},
     {"watch over what runs", daemon_open_monitor, daemon_close_monitor},
+    {"count what LUNs do", daemon_open_stats, daemon_close_stats},
     {"serve NBD", daemon_open_nbd, daemon_close_nbd},
     {"be ready for changes", open_changes, close_changes},
     {"open the control socket", daemon_open_control, daemon_close_control},

@@ -30,6 +30,7 @@ struct daemon_config {
 };
 
 struct cache_volume;
+struct stats;
 struct daemon_cache;
 struct daemon_marker;
 struct lun_detach;
@@ -129,6 +130,7 @@ struct daemon {
 	struct ctl_server *ctl;
 	struct health *health;
 	struct monitor *monitor; /* NULL: not yet, or no more */
+	struct stats *stats;     /* NULL: not yet, or no more */
 	void (*health_ended)(struct daemon *d);
 	struct list waiters; /* calls that wait for an event */
 	uint64_t started_ns;
@@ -243,6 +245,8 @@ int daemon_open_health(void *daemon);
 void daemon_close_health(void *daemon);
 int daemon_open_monitor(void *daemon);
 void daemon_close_monitor(void *daemon);
+int daemon_open_stats(void *daemon);
+void daemon_close_stats(void *daemon);
 /* Home loop, at the end, once: what is under way ends, then `done`. */
 void daemon_end_health(struct daemon *d, void (*done)(struct daemon *d));
 /* The catalogue's, and a condition when it fails. */

@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "daemon/control.h"
+#include "daemon/stats.h"
 
 int
 daemon_open_health(void *ctx)
@@ -41,6 +42,21 @@ daemon_close_monitor(void *ctx)
 	struct daemon *d = ctx;
 	monitor_destroy(d->monitor);
 	d->monitor = NULL;
+}
+
+int
+daemon_open_stats(void *ctx)
+{
+	struct daemon *d = ctx;
+	return stats_create(d, &d->stats);
+}
+
+void
+daemon_close_stats(void *ctx)
+{
+	struct daemon *d = ctx;
+	stats_destroy(d->stats);
+	d->stats = NULL;
 }
 
 /* ---- end -------------------------------------------------------------------------------------------- */

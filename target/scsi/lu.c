@@ -65,6 +65,7 @@ lu_free(struct scsi_lu *lu)
 	for (unsigned i = 0; lu->ll != NULL && i < lu->core->loop_count; i++) {
 		if (lu->ll[i].pr != NULL)
 			scsi_pr_destroy(lu->ll[i].pr);
+		free(lu->ll[i].heat);
 	}
 	if (lu->pr_master != NULL)
 		scsi_pr_destroy(lu->pr_master);
@@ -156,8 +157,10 @@ loops_init(struct scsi_lu *lu)
 		loop_defer_init(&ll->unblock, unblock_run);
 		scsi_lu_refresh(ll);
 		ll->pr = scsi_pr_create();
-		if (ll->pr == NULL)
+		ll->heat = calloc(1, sizeof *ll->heat);
+		if (ll->pr == NULL || ll->heat == NULL)
 			return -ENOMEM;
+		ll->heat->shift = scsi_heat_shift(ll->st.blocks);
 	}
 	return 0;
 }
@@ -270,6 +273,7 @@ event_apply(struct scsi_change *c, struct scsi_lu_loop *ll)
 		scsi_ua_raise_loop(ll, UA_MEDIUM_CHANGED, NULL);
 	ll->st.blocks = e->blocks;
 	ll->st.gone = e->gone;
+	scsi_heat_follow(ll);
 }
 
 static void

@@ -173,6 +173,19 @@ void scsi_lu_get_stats(const struct scsi_lu *lu, struct scsi_lu_stats *ret);
 /* Without the latencies, which stay as they are in *ret: a tenth of the time. */
 void scsi_lu_get_counters(const struct scsi_lu *lu, struct scsi_lu_stats *ret);
 
+/*
+ * Where READ and WRITE commands that were answered GOOD began: a unit is cut into equal parts of
+ * 1 << shift logical blocks each, as few as fit into the table. Counts wrap round; what lies between
+ * two looks is their difference as long as the shift is the same.
+ */
+#define SCSI_HEAT_PARTS 1024u
+struct scsi_heat {
+	uint32_t shift;
+	uint32_t reads[SCSI_HEAT_PARTS], writes[SCSI_HEAT_PARTS];
+};
+/* Any loop; a snapshot. False: the unit has just grown, and not all loops know it. */
+bool scsi_lu_get_heat(const struct scsi_lu *lu, struct scsi_heat *ret);
+
 /* ---- views: which LU has which number ------------------------------------------------------ */
 
 struct scsi_view_entry {

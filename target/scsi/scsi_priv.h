@@ -195,6 +195,7 @@ struct scsi_lu_loop {
 	struct scsi_change_part *draining; /* whose; at most one change is in force */
 	struct list abort_waits;           /* scsi_abort_wait.link: resets (tmf.c) */
 	struct list guests;                /* scsi_guest.link: copies' I/O in the store (copy.c) */
+	struct scsi_heat *heat;            /* of this loop; never NULL */
 	struct scsi_lu_stats stats;
 } __attribute__((aligned(64)));
 
@@ -265,6 +266,17 @@ void scsi_deliver(struct loop *dst, struct loop_msg *m);
 	__atomic_store_n(&(field), (field) + (uint64_t)(n), __ATOMIC_RELAXED)
 /* latency.c: the bucket of scsi_latency for a time. */
 unsigned scsi_latency_bucket(uint64_t ns);
+/* heat.c: the size of parts for a unit of so many blocks. */
+uint32_t scsi_heat_shift(uint64_t blocks);
+/* ll->st.blocks changed. */
+void scsi_heat_follow(struct scsi_lu_loop *ll);
+static inline void
+scsi_heat_count(uint32_t *counts, uint32_t shift, uint64_t lba)
+{
+	uint64_t part = lba >> shift;
+	if (part < SCSI_HEAT_PARTS)
+		__atomic_store_n(&counts[part], counts[part] + 1, __ATOMIC_RELAXED);
+}
 static inline struct scsi_lu_loop *
 scsi_lu_here(const struct scsi_lu *lu)
 {

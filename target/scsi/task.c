@@ -505,6 +505,7 @@ static void
 count(const struct scsi_task *t)
 {
 	struct scsi_lu_stats *s = &t->nlu->ll->stats;
+	struct scsi_heat *heat = t->nlu->ll->heat;
 	SCSI_STAT_ADD(s->in_flight, -1);
 	if (t->op == NULL || (t->op->dir != SCSI_DIR_READ && t->op->dir != SCSI_DIR_WRITE)) {
 		SCSI_STAT_ADD(s->others, 1);
@@ -512,11 +513,15 @@ count(const struct scsi_task *t)
 		SCSI_STAT_ADD(s->read_latency.buckets[latency_bucket(t)], 1);
 		SCSI_STAT_ADD(s->reads, 1);
 		SCSI_STAT_ADD(s->read_bytes, t->data_in_len);
+		if (t->status == SCSI_GOOD)
+			scsi_heat_count(heat->reads, heat->shift, t->lba);
 	} else {
 		SCSI_STAT_ADD(s->write_latency.buckets[latency_bucket(t)], 1);
 		SCSI_STAT_ADD(s->writes, 1);
-		if (t->status == SCSI_GOOD)
+		if (t->status == SCSI_GOOD) {
 			SCSI_STAT_ADD(s->write_bytes, t->data_out_len);
+			scsi_heat_count(heat->writes, heat->shift, t->lba);
+		}
 	}
 	if ((t->flags & TASK_ABORTED) != 0)
 		SCSI_STAT_ADD(s->aborts, 1);

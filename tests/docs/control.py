@@ -25,13 +25,24 @@ INNER = {("status", "luns"): "lun.list", ("status", "sessions"): "session.list",
          ("target.list", "luns"): "mapping", ("group.list", "luns"): "mapping",
          ("methods", "params"): "params", ("config.check", "errors"): "errors",
          ("config.diff", "changes"): "changes", ("config.diff", "sessions"): "affected",
-         ("changes", "keys"): "keys"}
+         ("changes", "keys"): "keys",
+         ("overview", "luns"): "lun.stats", ("overview", "caches"): "cache.list",
+         ("overview", "sessions"): "session.list", ("overview", "loops"): "loop.list",
+         ("overview", "conditions"): "conditions", ("lun.stats", "windows"): "window",
+         ("lun.stats", "counters"): "counters", ("lun.stats", "tiers"): "tier",
+         ("lun.stats", "read_latency"): "percentiles",
+         ("lun.stats", "write_latency"): "percentiles", ("window", "read_latency"): "percentiles",
+         ("window", "write_latency"): "percentiles", ("lun.latency", "seconds"): "slots",
+         ("lun.latency", "minutes"): "slots"}
 LATENCIES = {"read_latency_us", "write_latency_us"}
 # Fields that not every object of the kind has.
 OPTIONAL = {"lun.list": {"dirty_bytes", "cached_bytes", "cache_reads", "cache_hits",
                          "marker_is_local"},
             "event": {"code", "severity", "data"}, "config.effective": {"target"}, "changes": {"target"},
-            "stats": LATENCIES}
+            "stats": LATENCIES,
+            "lun.stats": {"time", "in_flight", "windows", "read_latency", "write_latency", "counters",
+                          "tiers", "dirty_bytes", "cached_bytes", "destaged_bytes"},
+            "window": {"read_latency", "write_latency"}}
 # Lists that have nothing to tell here: nobody ordered anything.
 EMPTY = {"history"}
 CONFIG = """
@@ -174,6 +185,40 @@ def answers(client, daemon, fields):
     check("a-secret-of" not in text and "longer-than" not in text, "a secret is in an answer")
 
 
+def statistics(client, fields):
+    """What one READ and one WRITE of 4 KiB leave, a second later."""
+    lun = wait_until(lambda: [x for x in client.call("lun.stats", lun="memory")
+                              if "counters" in x and x["counters"]["writes"]],
+                     "the commands are counted")[0]
+    compare("lun.stats", lun, fields)
+    same([lun["counters"][k] for k in ("reads", "writes", "read_bytes", "write_bytes")],
+         [1, 1, 4096, 4096], "counters")
+    same([w["window_s"] for w in lun["windows"]], [1, 10, 60], "windows")
+    minute = lun["windows"][2]
+    for kind in ("read", "write"):
+        same(minute[kind + "_latency"], lun[kind + "_latency"], f"{kind} latency of all there was")
+        same(minute[kind + "_latency"]["count"], 1, f"{kind}s")
+        check(abs(minute[f"{kind}s_per_s"] * minute["seconds"] - 1) < 0.01, f"a {kind}: {minute}")
+    heat = client.call("lun.heatmap", lun="memory")
+    compare("lun.heatmap", heat, fields)
+    same([heat["size_bytes"], heat["part_bytes"], len(heat["reads"]), len(heat["writes"])],
+         [64 << 20, 64 << 10, 1024, 1024], "parts")
+    for kind in ("reads", "writes"):
+        check(0.9 <= heat[kind][0] <= 1 and sum(heat[kind]) == heat[kind][0], f"heat of {kind}")
+    for params in ({"lun": "memory"}, {}):
+        latency = client.call("lun.latency", **params)
+        compare("lun.latency", latency, fields)
+        slots = latency["seconds"]
+        columns = [v for v in slots.values() if isinstance(v, list)]
+        check(all(len(c) == slots["count"] > 0 for c in columns), "columns of different lengths")
+        same([sum(x for x in slots[k] if x) for k in ("reads_per_s", "write_bytes_per_s")],
+             [1, 4096], "the history")
+    overview = client.call("overview")
+    same(overview["all"]["counters"]["reads"], 1, "reads of all LUNs")
+    answer = client.raw('{"jsonrpc":"2.0","method":"lun.stats","id":1,"params":{"lun":"no"}}')
+    same(answer["error"]["code"], -32004, "code without such a LUN")
+
+
 def main():
     fields, codes = documented()
     daemon = Daemon("--loops", "2", "--unsafe-fs",
@@ -203,6 +248,7 @@ def main():
         same([stats[k] for k in ("reads", "writes", "read_bytes", "write_bytes", "in_flight")],
              [1, 1, 4096, 4096, 0], "counters")
         check(not LATENCIES & set(stats), "latencies are told without being asked for")
+        statistics(client, fields)
         stats = client.call("lun.list", latency=True, stats=False)[0]["stats"]
         same(sorted(stats), sorted({*fields["stats"], *LATENCIES}), "all counters")
         same([sum(n for _, n in stats[k]) for k in sorted(LATENCIES)], [1, 1], "commands in the buckets")
