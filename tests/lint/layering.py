@@ -25,7 +25,8 @@ MODULES = {
                set()),
     # What answers of the control socket look like: text, JSON, OpenMetrics, SVG.
     "report": ("report/", {"base"}, {"report.h"}),
-    # Clients of the control socket: of the target only what is known without a daemon.
+    # Clients of the sockets: of the target only what is known without a daemon.
+    "fuse": ("fuse/", {"base", "report"}, set()),
     "web": ("web/", {"base", "report"}, set()),
     "tools": ("tools/", {"base", "health"}, set()),
     "bench": ("bench/", {"base", "cache_policy"}, set()),

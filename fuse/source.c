@@ -1,0 +1,286 @@
+/*
+ * Answers of the control socket by what was asked, kept for CACHED_MS from when it was asked. Those who
+ * want the same at the same time get the same answer.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "fuse/terrace_fuse.h"
+
+#define BUCKETS 1024u
+#define SWEEP_MS 1000u
+
+struct asked {
+	struct list link;
+	struct source *source;
+	char *key;
+	char *method;
+	json_t *params;
+	struct rpc_call call;
+	bool is_asking;
+	uint64_t asked_ms;  /* when the last one was asked */
+	json_t *answer;     /* of it; NULL: none, or an error */
+	struct list wishes; /* for what is being asked */
+	struct list late;   /* for the next one: that was asked too long ago */
+};
+
+struct source {
+	struct events *ev;
+	struct rpc *rpc;
+	struct timer sweep;
+	uint64_t expired_ms; /* what was asked before is not given */
+	struct list buckets[BUCKETS];
+};
+
+static unsigned
+hash(const char *key)
+{
+	uint32_t h = 2166136261u;
+	for (; *key != '\0'; key++)
+		h = (h ^ (uint8_t)*key) * 16777619u;
+	return h % BUCKETS;
+}
+
+/* ---- asking ---------------------------------------------------------------------------------------- */
+
+static void ask(struct asked *a);
+
+static void
+forget(struct asked *a)
+{
+	list_remove(&a->link);
+	json_decref(a->answer);
+	json_decref(a->params);
+	free(a->method);
+	free(a->key);
+	free(a);
+}
+
+static void
+on_answer(struct rpc_call *c)
+{
+	struct asked *a = container_of(c, struct asked, call);
+	struct list wishes;
+
+	a->is_asking = false;
+	json_decref(a->answer);
+	a->answer = c->err == 0 ? json_incref(c->result) : NULL;
+	json_t *answer = json_incref(a->answer);
+	list_init(&wishes);
+	list_splice_back(&wishes, &a->wishes);
+	/* Without an answer the others wouldn't get one either. */
+	if (c->err == 0)
+		list_splice_back(&a->wishes, &a->late);
+	else
+		list_splice_back(&wishes, &a->late);
+	if (!list_empty(&a->wishes))
+		ask(a);
+	int err = c->err; /* the call may be under way again */
+	struct list *n;
+	while ((n = list_pop_front(&wishes)) != NULL) {
+		struct wish *w = container_of(n, struct wish, link);
+		w->done(w, err, answer);
+	}
+	json_decref(answer);
+}
+
+static void
+ask(struct asked *a)
+{
+	ASSERT(!a->is_asking);
+	a->is_asking = true;
+	a->asked_ms = a->source->ev->now_ms;
+	a->call.done = on_answer;
+	rpc_submit(a->source->rpc, &a->call, a->method, json_incref(a->params), ANSWER_TIMEOUT_MS);
+}
+
+static void
+on_sweep(struct timer *t)
+{
+	struct source *s = container_of(t, struct source, sweep);
+
+	for (unsigned i = 0; i < BUCKETS; i++) {
+		LIST_FOREACH_SAFE (n, &s->buckets[i]) {
+			struct asked *a = container_of(n, struct asked, link);
+			if (!a->is_asking && s->ev->now_ms - a->asked_ms > CACHED_MS)
+				forget(a);
+		}
+	}
+	for (unsigned i = 0; i < BUCKETS; i++)
+		if (!list_empty(&s->buckets[i]))
+			timer_set(s->ev, &s->sweep, SWEEP_MS);
+}
+
+/* The question: takes `params`. NULL: no memory. */
+static struct asked *
+find(struct source *s, const char *method, json_t *params)
+{
+	char *text =
+	    params != NULL ? json_dumps(params, JSON_COMPACT | JSON_SORT_KEYS) : strdup("");
+	size_t cap = text != NULL ? strlen(method) + strlen(text) + 2 : 0;
+	char *key = text != NULL ? malloc(cap) : NULL;
+	struct asked *found = NULL;
+
+	if (key != NULL) {
+		snprintf(key, cap, "%s %s", method, text);
+		LIST_FOREACH (n, &s->buckets[hash(key)]) {
+			struct asked *a = container_of(n, struct asked, link);
+			if (strcmp(a->key, key) == 0)
+				found = a;
+		}
+	}
+	free(text);
+	if (key != NULL && found == NULL && (found = calloc(1, sizeof *found)) != NULL) {
+		found->source = s;
+		found->key = key;
+		found->method = strndup(method, strcspn(method, " "));
+		found->params = json_incref(params);
+		list_init(&found->wishes);
+		list_init(&found->late);
+		list_init(&found->link);
+		list_push_back(&s->buckets[hash(key)], &found->link);
+		key = NULL;
+		if (list_empty(&s->sweep.link))
+			timer_set(s->ev, &s->sweep, SWEEP_MS);
+	}
+	free(key);
+	json_decref(params);
+	if (found != NULL && found->method == NULL) {
+		forget(found);
+		return NULL;
+	}
+	return found;
+}
+
+static bool
+is_fresh(const struct source *s, const struct asked *a)
+{
+	return s->ev->now_ms - a->asked_ms <= CACHED_MS && a->asked_ms >= s->expired_ms;
+}
+
+void
+source_get(struct source *s, struct wish *w, const char *method, json_t *params)
+{
+	struct asked *a = find(s, method, params);
+
+	list_init(&w->link);
+	if (a == NULL) {
+		w->done(w, -ENOMEM, NULL);
+	} else if (a->is_asking) {
+		list_push_back(is_fresh(s, a) ? &a->wishes : &a->late, &w->link);
+	} else if (a->answer != NULL && is_fresh(s, a)) {
+		json_t *answer = json_incref(a->answer);
+		w->done(w, 0, answer);
+		json_decref(answer);
+	} else {
+		list_push_back(&a->wishes, &w->link);
+		ask(a);
+	}
+}
+
+void
+source_forget(struct wish *w)
+{
+	list_remove(&w->link);
+}
+
+void
+source_expire(struct source *s)
+{
+	s->expired_ms = s->ev->now_ms + 1;
+}
+
+int
+source_create(struct events *ev, struct rpc *rpc, struct source **ret)
+{
+	struct source *s = calloc(1, sizeof *s);
+	if (s == NULL)
+		return -ENOMEM;
+	s->ev = ev;
+	s->rpc = rpc;
+	timer_init(&s->sweep, on_sweep);
+	for (unsigned i = 0; i < BUCKETS; i++)
+		list_init(&s->buckets[i]);
+	*ret = s;
+	return 0;
+}
+
+void
+source_destroy(struct source *s)
+{
+	if (s == NULL)
+		return;
+	timer_cancel(&s->sweep);
+	for (unsigned i = 0; i < BUCKETS; i++) {
+		LIST_FOREACH_SAFE (n, &s->buckets[i]) {
+			struct asked *a = container_of(n, struct asked, link);
+			if (a->is_asking)
+				rpc_cancel(s->rpc, &a->call);
+			forget(a);
+		}
+	}
+	free(s);
+}
+
+/* ---- several at once ------------------------------------------------------------------------------- */
+
+static void
+gather_end(struct gather *g)
+{
+	json_t *answers[GATHER_MAX];
+	unsigned count = g->count;
+
+	for (unsigned i = 0; i < count; i++)
+		answers[i] = g->parts[i].answer;
+	g->done(g); /* it may be gone now */
+	for (unsigned i = 0; i < count; i++)
+		json_decref(answers[i]);
+}
+
+static void
+on_part(struct wish *w, int err, json_t *answer)
+{
+	struct part *p = container_of(w, struct part, wish);
+	struct gather *g = p->gather;
+
+	p->answer = json_incref(answer);
+	if (err < 0 && g->err == 0)
+		g->err = err;
+	if (--g->left == 0)
+		gather_end(g);
+}
+
+void
+gather_init(struct gather *g, void (*done)(struct gather *g))
+{
+	*g = (struct gather){.done = done};
+	for (unsigned i = 0; i < GATHER_MAX; i++) {
+		list_init(&g->parts[i].wish.link);
+		g->parts[i].gather = g;
+		g->parts[i].wish.done = on_part;
+	}
+}
+
+void
+gather_start(struct gather *g, struct source *s, const struct gather_need *needs, unsigned count)
+{
+	ASSERT(count <= GATHER_MAX);
+	g->count = count;
+	g->left = count + 1; /* of our own: done runs once, whatever comes at once */
+	for (unsigned i = 0; i < count; i++)
+		source_get(s, &g->parts[i].wish, needs[i].method, needs[i].params);
+	if (--g->left == 0)
+		gather_end(g);
+}
+
+void
+gather_cancel(struct gather *g)
+{
+	for (unsigned i = 0; i < g->count; i++) {
+		source_forget(&g->parts[i].wish);
+		json_decref(g->parts[i].answer);
+		g->parts[i].answer = NULL;
+	}
+}
