@@ -6,30 +6,31 @@ sanitizers, only what exercises most of terraced.
 """
 
 import os
+import signal
 import sys
+import time
 
 sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "lib"))
 from vm import HERE as VM_FOLDER, Vm, run_vms  # noqa: E402
 from change import Changes  # noqa: E402
-from terraced import TARGET, Daemon, Folder, run  # noqa: E402
+from terraced import TARGET, Daemon, run  # noqa: E402
 
-CHAP = ("initiator-user", "initiator-secret", "target-user", "target-secret-1")
 CONFIG = """
 portal san { listen 127.0.0.1:{port} }
-lun data { store file:{dir}/data.img; size 320MiB }
-lun small { store file:{dir}/small.img; size 64MiB }
-target """ + TARGET + """ {
+cache fast { ssd file:{dir}/fast.ssd; size 96MiB }
+lun data { store file:{dir}/data.img; size 320MiB; cache fast }
+target """ + TARGET + """ { portals san }
+target """ + TARGET + """-chap {
 	portals san
-	group open { initiators iqn.2026-11.example.vm:one; lun 0 data; lun 1 small }
 	chap both {
 		user initiator-user
 		secret initiator-secret
 		mutual_user target-user
 		mutual_secret target-secret-1
 	}
-	group chap { user both; initiators iqn.2026-11.example.vm:chap; lun 3 data }
+	group chap { user both; initiators iqn.2026-11.example.vm:one; lun 3 data }
 }
 """
 
@@ -40,7 +41,15 @@ class Verbs:
     def __init__(self, daemon):
         self.daemon = daemon
         self.table = {"resize": self.resize, "add": self.add, "remove": self.remove,
-                      "restart": self.restart}
+                      "restart": self.restart, "pause": self.pause, "users": self.users}
+
+    def begin(self):
+        """What commands made can be changed by commands."""
+        with Changes(self.daemon) as c:
+            c.done("group.create", name="open", target=TARGET,
+                   initiators=["iqn.2026-11.example.vm:one"])
+            c.done("group.map", group="open", lun="data", number=0)
+        self.add("small", "64MiB", 1)
 
     def resize(self, lun, size):
         with Changes(self.daemon) as c:
@@ -56,20 +65,32 @@ class Verbs:
         with Changes(self.daemon) as c:
             c.done("lun.delete", name=lun, yes=True)
 
-    def restart(self, *how):
-        """kill -9 and a new start, which is asked for in words of its own: stop, start."""
-        if "start" not in how:
-            self.daemon.kill()
-        if "stop" not in how:
-            self.daemon.start()
+    def users(self):
+        """CHAP users of the sessions."""
+        with Changes(self.daemon) as c:
+            return " ".join(s["user"] or "-" for s in c.call("session.list"))
+
+    def restart(self):
+        """kill -9, and some time later a new start."""
+        self.daemon.kill()
+        time.sleep(1)
+        self.daemon.start()
+
+    def pause(self, seconds):
+        """It neither answers nor takes anything meanwhile."""
+        self.daemon.process.send_signal(signal.SIGSTOP)
+        time.sleep(float(seconds))
+        self.daemon.process.send_signal(signal.SIGCONT)
 
 
 def main():
     short = sys.argv[1:] == ["short"]
     daemon = Daemon(config=CONFIG)
     daemon.start()
+    verbs = Verbs(daemon)
+    verbs.begin()
     vm = Vm("bash", os.path.join(VM_FOLDER, "iscsi.sh"), daemon.port, TARGET,
-            *(["short"] if short else []), verbs=Verbs(daemon).table, seconds=600)
+            *(["short"] if short else []), verbs=verbs.table, seconds=600)
     run_vms(vm)
     daemon.stop()
 

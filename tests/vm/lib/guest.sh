@@ -2,7 +2,10 @@
 # command fails.
 # shellcheck shell=bash
 set -Eeuo pipefail
-trap 'echo "FAILED: ${BASH_SOURCE[0]##*/}:$LINENO: $BASH_COMMAND: status $?"' ERR
+trap 'echo "FAILED: ${BASH_SOURCE[0]##*/}:$LINENO: $BASH_COMMAND: status $?"; FAILURES=$((FAILURES + 1))' ERR
+# With VM_GO_ON a script goes on after what failed, to see what else does, and fails at its end.
+[ -z "${VM_GO_ON:-}" ] || set +e
+FAILURES=0
 
 mkfifo /run/vm-nothing 2>/dev/null || :
 exec 8<>/run/vm-nothing
@@ -20,7 +23,7 @@ step() {
 	step_end
 	now
 	STEP=$1 STEP_BEGAN=$NOW STEP_MOST=$2
-	echo "$((${NOW%.*} + $2 * VM_SLOW + 1)) $1" >/run/vm-watch
+	echo "$((${NOW%.*} + $2 * VM_SLOW + 1)) $1" >/run/vm-deadline
 }
 
 step_end() {
@@ -28,13 +31,21 @@ step_end() {
 	now
 	printf '%-44s %6.1f s of %s\n' "$STEP" "$(bc <<<"$NOW - $STEP_BEGAN")" "$STEP_MOST"
 	STEP=
-	echo "0 -" >/run/vm-watch
+	echo >/run/vm-deadline
 }
-trap step_end EXIT
+at_exit() {
+	local status=$?
+	step_end
+	[ "$FAILURES" = 0 ] || [ "$status" != 0 ] || exit 1
+}
+trap at_exit EXIT
 
 fail() {
-	echo "FAILED: ${BASH_SOURCE[1]##*/}:${BASH_LINENO[0]}: $*"
-	exit 1
+	local i=1
+	while [[ ${BASH_SOURCE[i]:-} == "$VM_LIB/guest.sh" ]]; do i=$((i + 1)); done
+	echo "FAILED: ${BASH_SOURCE[i]##*/}:${BASH_LINENO[i - 1]}: $*"
+	FAILURES=$((FAILURES + 1))
+	[ -n "${VM_GO_ON:-}" ] || exit 1
 }
 
 # expect WHAT GOT EXPECTED
@@ -87,13 +98,8 @@ barrier() { wait_for 240 host barrier "$VM_NAME" "$1"; }
 
 # ---- iSCSI with the kernel's initiator
 
-# iscsi_start NAME [LINE...]: iscsid, with these lines in its configuration.
-iscsi_start() {
-	modprobe -a iscsi_tcp sd_mod sg
-	mkdir -p /run/lock/iscsi /etc/iscsi
-	rm -rf /etc/iscsi/nodes /etc/iscsi/send_targets
-	echo "InitiatorName=$1" >/etc/iscsi/initiatorname.iscsi
-	shift
+# iscsi_settings [LINE...]: of the sessions to come.
+iscsi_settings() {
 	{
 		echo "node.startup = manual"
 		echo "node.session.initial_login_retry_max = 1"
@@ -104,14 +110,25 @@ iscsi_start() {
 		echo "node.session.scan = auto"
 		[ $# = 0 ] || printf '%s\n' "$@"
 	} >/etc/iscsi/iscsid.conf
+}
+
+# iscsi_start NAME [LINE...]: iscsid under this name, with iscsi_settings.
+iscsi_start() {
+	modprobe -a iscsi_tcp sd_mod sg
+	mkdir -p /run/lock/iscsi /etc/iscsi
+	rm -rf /etc/iscsi/nodes /etc/iscsi/send_targets
+	echo "InitiatorName=$1" >/etc/iscsi/initiatorname.iscsi
+	iscsi_settings "${@:2}"
 	# Of its own process group: it signals that when it ends.
 	setsid iscsid -f >/run/iscsid.log 2>&1 &
 	wait_for 10 iscsi_ready
 }
 iscsi_ready() { grep -q ISCSIADM_ABSTRACT_NAMESPACE /proc/net/unix; }
 
+iscsi_logout() { iscsiadm -m node -u >/dev/null; }
+
 iscsi_stop() {
-	iscsiadm -m node -u >/dev/null 2>&1 || :
+	iscsi_logout
 	iscsiadm -k 0
 }
 
@@ -174,7 +191,7 @@ on_fs() {
 	mkdir -p /mnt/fs
 	case $2 in
 	ext4) mkfs.ext4 -q -F -J size=4 "$1" ;;
-	xfs) mkfs.xfs -q -f -l size=16m "$1" ;;
+	xfs) mkfs.xfs -q -f "$1" ;;
 	esac
 	mount -t "$2" "$1" /mnt/fs
 	fill /mnt/fs

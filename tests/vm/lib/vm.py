@@ -68,7 +68,7 @@ class Vm:
         env = {"VM": "1", "VM_NAME": self.name, "VM_NET": self.net or "", "VM_FOLDER": os.getcwd(),
                "VM_KERNEL": self.boot.version, "VM_KERNEL_ROOT": self.boot.root,
                "VM_LIB": os.path.join(HERE, "lib"), "VM_SLOW": str(max(1, round(SLOW)))}
-        for key in ("TERRACED", "TERRACECTL"):
+        for key in ("TERRACED", "TERRACECTL", "VM_GO_ON"):
             if key in os.environ:
                 env[key] = os.environ[key]
         env.update(self.env)
