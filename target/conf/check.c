@@ -288,6 +288,8 @@ check_identities(struct conf_checker *c)
 			const char *text;
 			memcpy(&text, (const char *)&conf->luns[i] + identities[k].offset,
 			    sizeof text);
+			if (text != NULL && text == conf->luns[i].naa && strcmp(text, "none") == 0)
+				continue;
 			conf_entries_add(&e, (struct conf_entry){.text = text,
 			                         .node = conf->luns[i].node,
 			                         .key = identities[k].key,

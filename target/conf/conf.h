@@ -129,6 +129,7 @@ struct conf_lun {
 	bool has_ssd;        /* that cache has one */
 	enum conf_profile profile;
 	enum conf_mode mode; /* as written: conf_lun_mode() is what holds */
+	/* naa "none": not reported */
 	char *uuid, *naa, *eui64, *serial, *t10_id, *vendor, *product,
 	    *revision;         /* NULL: default */
 	uint32_t block_size;   /* 512 or 4096 */

@@ -77,7 +77,7 @@ static const struct conf_key lun_keys[] = {
 	CONF_TYPE_CHOICE, FIELD(conf_lun, mode), .choices = modes, .implied = implied_mode},
     {"uuid", "UUID", "generated", "identity, from which the others come",
 	CONF_TYPE_TEXT, FIELD(conf_lun, uuid), .text = conf_text_uuid},
-    {"naa", "HEX", "from uuid", "NAA-6 designator, 32 hexadecimal digits",
+    {"naa", "HEX|none", "from uuid", "NAA designator, 32 hexadecimal digits (NAA-6) or 16; none: hosts know the LUN by another",
 	CONF_TYPE_TEXT, FIELD(conf_lun, naa), .text = conf_text_naa},
     {"eui64", "HEX", "none", "EUI-64 designator, 16 hexadecimal digits",
 	CONF_TYPE_TEXT, FIELD(conf_lun, eui64), .text = conf_text_eui64},

@@ -218,14 +218,21 @@ int
 conf_text_naa(const struct conf_key *k, const char *word, char **ret, struct conf_why *why)
 {
 	char *digits = NULL;
-	int rc = hex_digits(word, "naa.", 32, &digits);
 
 	(void)k;
+	if (strcmp(word, "none") == 0)
+		return keep(word, ret);
+	int rc = hex_digits(word, "naa.", 32, &digits);
+	bool is_long = rc == 0;
+	if (rc == -EINVAL)
+		rc = hex_digits(word, "naa.", 16, &digits);
 	if (rc == -ENOMEM)
 		return rc;
-	if (rc < 0 || digits[0] != '6') {
+	if (rc < 0 || strchr(is_long ? "6" : "235", digits[0]) == NULL) {
 		free(digits);
-		return refuse(why, "an NAA-6 designator has 32 hexadecimal digits, the first a 6");
+		return refuse(why,
+		    "an NAA-6 designator has 32 hexadecimal digits, the first a 6; one of "
+		    "16 begins with 2, 3 or 5; 'none' reports none");
 	}
 	*ret = digits;
 	return 0;

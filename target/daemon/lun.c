@@ -367,8 +367,13 @@ identity(const struct daemon_lun *l, struct scsi_lu_args *args, char *reason, si
 	memcpy(args->uuid, l->id.uuid, sizeof args->uuid);
 	if (c->uuid != NULL && text_parse_uuid(c->uuid, args->uuid) < 0)
 		rc = -EINVAL;
-	if (c->naa != NULL && parse_hex(c->naa, args->naa, sizeof args->naa) < 0)
-		rc = -EINVAL;
+	args->no_naa = c->naa != NULL && strcmp(c->naa, "none") == 0;
+	if (c->naa != NULL && !args->no_naa) {
+		args->naa_bytes = (uint8_t)(strlen(c->naa) / 2);
+		if (args->naa_bytes > sizeof args->naa ||
+		    parse_hex(c->naa, args->naa, args->naa_bytes) < 0)
+			rc = -EINVAL;
+	}
 	if (c->eui64 != NULL && parse_hex(c->eui64, args->eui64, sizeof args->eui64) < 0)
 		rc = -EINVAL;
 	if (rc < 0)

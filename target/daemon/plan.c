@@ -104,7 +104,7 @@ static bool
 shares_identity(const struct conf_lun *a, const struct conf_lun *b)
 {
 	return (a->uuid != NULL && same_text(a->uuid, b->uuid)) ||
-	       (a->naa != NULL && same_text(a->naa, b->naa)) ||
+	       (a->naa != NULL && strcmp(a->naa, "none") != 0 && same_text(a->naa, b->naa)) ||
 	       (a->eui64 != NULL && same_text(a->eui64, b->eui64)) ||
 	       (a->serial != NULL && same_text(a->serial, b->serial)) ||
 	       strcmp(a->store, b->store) == 0;

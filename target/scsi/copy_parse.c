@@ -98,7 +98,7 @@ target_matches(const uint8_t *d, const struct scsi_lu *lu)
 		return false;
 	switch (d[5] & 0x0f) {
 	case DESIG_NAA:
-		return len == sizeof lu->id.naa && memcmp(id, lu->id.naa, len) == 0;
+		return len > 0 && len == lu->id.naa_bytes && memcmp(id, lu->id.naa, len) == 0;
 	case DESIG_EUI64: {
 		static const uint8_t none[sizeof lu->id.eui64];
 		return len == sizeof none && memcmp(id, lu->id.eui64, len) == 0 &&

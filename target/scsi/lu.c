@@ -86,7 +86,8 @@ identity_taken(const struct scsi_core *c, const struct scsi_lu *lu)
 	LIST_FOREACH (l, &c->lus) {
 		const struct scsi_lu *o = container_of(l, struct scsi_lu, link);
 		if (memcmp(o->id.uuid, lu->id.uuid, 16) == 0 ||
-		    memcmp(o->id.naa, lu->id.naa, 16) == 0 ||
+		    (lu->id.naa_bytes > 0 && o->id.naa_bytes == lu->id.naa_bytes &&
+		        memcmp(o->id.naa, lu->id.naa, lu->id.naa_bytes) == 0) ||
 		    strcmp(o->id.serial, lu->id.serial) == 0)
 			return true;
 		if (memcmp(lu->id.eui64, zeros, 8) != 0 &&
@@ -105,6 +106,8 @@ args_fit(const struct scsi_lu_args *a)
 	if (bi->size_bytes < a->block_bytes)
 		return false;
 	if (a->physical_exponent > 15 && a->physical_exponent != 0xff)
+		return false;
+	if (a->naa_bytes != 0 && a->naa_bytes != 8 && a->naa_bytes != 16)
 		return false;
 	return (a->vendor == NULL || strlen(a->vendor) <= 8) &&
 	       (a->product == NULL || strlen(a->product) <= 16) &&
@@ -199,7 +202,11 @@ scsi_lu_create(struct scsi_core *c, const struct scsi_lu_args *args, struct scsi
 	list_init(&lu->link);
 	list_init(&lu->changes);
 	capabilities(lu, args);
-	if (memcmp(lu->id.naa, zeros, 16) == 0)
+	if (lu->id.naa_bytes == 0)
+		lu->id.naa_bytes = sizeof lu->id.naa;
+	if (lu->id.no_naa)
+		lu->id.naa_bytes = 0;
+	else if (memcmp(lu->id.naa, zeros, 16) == 0)
 		naa_from_uuid(lu->id.uuid, lu->id.naa);
 	int err = own_strings(lu, args);
 	if (err == 0)

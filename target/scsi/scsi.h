@@ -91,6 +91,8 @@ struct scsi_lu_args {
 	const char *name;     /* the administrator's */
 	uint8_t uuid[16];     /* identity: NAA-6 and the defaults below come from it */
 	uint8_t naa[16];      /* all zero: NAA-6 locally assigned (3h) from uuid */
+	uint8_t naa_bytes;    /* of them: 8 (NAA 2, 3, 5) or 16 (NAA 6); 0: 16 */
+	bool no_naa;          /* not reported: the unit is known by its other designators */
 	uint8_t eui64[8];     /* all zero: not reported */
 	const char *serial;   /* VPD 80h; NULL: hex of the uuid */
 	const char *t10_id;   /* vendor specific part of the T10 designator; NULL: serial */

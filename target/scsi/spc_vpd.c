@@ -113,9 +113,11 @@ vpd_device_id(const struct scsi_task *t, struct spc_buf *b)
 {
 	const struct scsi_lu *lu = t->nlu->lu;
 	const struct scsi_nexus *n = t->nexus;
-	uint8_t *d = designator_add(b, n, CODE_BINARY, ASSOC_LU, DESIG_NAA, sizeof lu->id.naa);
+	uint8_t *d = NULL;
+	if (lu->id.naa_bytes > 0)
+		d = designator_add(b, n, CODE_BINARY, ASSOC_LU, DESIG_NAA, lu->id.naa_bytes);
 	if (d)
-		memcpy(d, lu->id.naa, sizeof lu->id.naa);
+		memcpy(d, lu->id.naa, lu->id.naa_bytes);
 
 	uint8_t t10[252];
 	size_t t10_len = scsi_lu_t10_designator(lu, t10, sizeof t10);

@@ -253,6 +253,7 @@ static const struct {
     {"lun a { store /a; uuid 1 }", "1:24: '1' is no uuid: write it as 01234567-89ab-cdef-0123-456789abcdef"},
     {"lun a { store /a; uuid 00000000-0000-0000-0000-000000000000 }", "1:24: '00000000-0000-0000-0000-000000000000' is no uuid: all zeros"},
     {"lun a { store /a; naa 5001405a1b2c3d4e5f60718293a4b5c6 }", "1:23: '5001405a1b2c3d4e5f60718293a4b5c6' is no naa: an NAA-6 designator has 32"},
+    {"lun a { store /a; naa 4001405A1b2c3d4e }", "1:23: '4001405A1b2c3d4e' is no naa: an NAA-6 designator has 32"},
     {"lun a { store /a; naa 6001405a }", "1:23: '6001405a' is no naa"},
     {"lun a { store /a; eui64 0000000000000000 }", "1:25: '0000000000000000' is no eui64: an EUI-64 has 16 hexadecimal digits, not all 0"},
     {"lun a { store /a; vendor NINECHARS }", "1:26: 'NINECHARS' is no vendor: it has 1 to 8 characters, this one 9"},

@@ -125,6 +125,9 @@ an_identity_is_one_luns(void **state)
 	    "6:8: t10_id 't' is there already (line 1)\n"
 	    "7:5: naa '6001405a1b2c3d4e5f60718293a4b5c6' is there already (line 2)\n"
 	    "8:7: eui64 '3a1b2c3d4e5f6071' is there already (line 2)\n");
+	expect_messages(*state, "lun a { store /a; naa none }\nlun b { store /b; naa none }",
+	    "1:1: remark: no target shows lun 'a': add lun N a to a group\n"
+	    "2:1: remark: no target shows lun 'b': add lun N b to a group\n");
 }
 
 static void

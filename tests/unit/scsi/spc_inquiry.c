@@ -257,6 +257,42 @@ vpd_83_has_all_designators(void **state)
 	fx_down(&f);
 }
 
+/* What initiators knew a disk by elsewhere decides, not what we would like to add. */
+static void
+vpd_83_may_lack_the_naa_designator(void **state)
+{
+	(void)state;
+	struct scsi_lu_args a = golden_lu();
+	a.no_naa = true;
+	struct fx_nexus *n = up(&a);
+	struct fx_cmd *c = inquiry(n, 0, true, 0x83, 255);
+	fx_assert_good(c);
+	assert_int_equal(c->in[5] & 0x3f, 0x01); /* T10 comes first */
+	for (size_t at = 4; at < c->in_len; at += 4u + c->in[at + 3])
+		assert_true((c->in[at + 1] & 0x3f) != 0x03);
+	memset(a.eui64, 0, sizeof a.eui64);
+	a.uuid[0] ^= 0xff;
+	a.serial = a.name = "another";
+	fx_add_lu(&f, "ram:", &a); /* two that have none don't have the same one */
+	fx_down(&f);
+}
+
+static void
+vpd_83_takes_a_short_naa_designator(void **state)
+{
+	(void)state;
+	struct scsi_lu_args a = golden_lu();
+	const uint8_t want[] = {0x01, 0x03, 0x00, 0x08, 0x50, 1, 2, 3, 4, 5, 6, 7};
+	memset(a.naa, 0, sizeof a.naa);
+	memcpy(a.naa, want + 4, 8);
+	a.naa_bytes = 8;
+	struct fx_nexus *n = up(&a);
+	struct fx_cmd *c = inquiry(n, 0, true, 0x83, 255);
+	fx_assert_good(c);
+	assert_memory_equal(c->in + 4, want, sizeof want);
+	fx_down(&f);
+}
+
 static void
 vpd_83_names_the_port_of_the_nexus(void **state)
 {
@@ -431,6 +467,8 @@ main(void)
 	    cmocka_unit_test(vpd_pages_are_there_if_and_only_if_listed),
 	    cmocka_unit_test(vpd_80_is_the_serial_number),
 	    cmocka_unit_test(vpd_83_has_all_designators),
+	    cmocka_unit_test(vpd_83_may_lack_the_naa_designator),
+	    cmocka_unit_test(vpd_83_takes_a_short_naa_designator),
 	    cmocka_unit_test(vpd_83_names_the_port_of_the_nexus),
 	    cmocka_unit_test(vpd_86_says_what_the_queue_does),
 	    cmocka_unit_test(vpd_86_says_volatile_only_of_volatile_units),
