@@ -194,6 +194,8 @@ cache_go(struct cache *c)
 	c->loaded = true;
 	c->ck.last_ns = loop_now_ns(c->home);
 	loop_timer_set(&c->tick, TICK_NS);
+	if (c->ck.owed)
+		cache_checkpoint_start(c);
 	cache_space_kick(c);
 }
 

@@ -28,6 +28,11 @@
 	X(SLOTS_ABOVE_HEADER) /* [6] slots above the newest durable header are believed */         \
 	X(NO_SLOT_FLUSH)      /* [6] header without a flush of the slots before */                 \
 	X(STALE_SLOT_KEPT)    /* [6] a slot ignored at recovery stays */                           \
+	X(NO_SLOTS_CRC)       /* [6] an older slot stands in for one that decayed */               \
+	X(HEADER_ONCE)        /* [6] of a checkpoint's header there is one */                      \
+	X(TABLE_ONCE)         /* [17] of the volume table there is one */                          \
+	X(NO_BEFORE)          /* [3] records that led to the epoch's end aren't missed */          \
+	X(NO_USED)            /* [3] where records that were acknowledged end isn't known */       \
 	X(NO_DEAD_BIT)        /* [6] dead bits aren't believed at recovery */                      \
 	X(NO_GENERATION)      /* [6] bits apply whatever the generation */                         \
 	X(EARLY_DEAD)         /* [6] superseded blocks die before the newer record is durable */   \
@@ -121,6 +126,7 @@ struct cache_waiter {
 	cache_done_fn *done;
 	void *ctx;
 	uint64_t a, b, sweep;
+	bool is_lost;
 };
 void cache_wait(struct list *l, cache_done_fn *done, void *ctx);
 void cache_wake(struct list *l, int result);
@@ -142,7 +148,8 @@ struct segment {
 	uint64_t generation, epoch, order; /* order: of opening */
 	enum seg_state state;
 	enum cf_stream stream;
-	uint8_t slot;   /* in force */
+	uint8_t slot;         /* in force */
+	uint64_t slot_number; /* its checkpoint; 0: none is */
 	bool changed;   /* since the slot in force was written, or since its checkpoint began */
 	bool in_ck;     /* has a slot in the running checkpoint */
 	bool free_ck;   /* which says that it is free */
@@ -151,6 +158,7 @@ struct segment {
 	bool sealing;   /* its footer is on the way */
 	bool stuck;     /* eviction found something it had to leave */
 	uint32_t unit;  /* next free one */
+	uint32_t acked; /* …up to which records are acknowledged */
 	uint32_t live, dirty; /* units that the index needs; zero records count as one */
 	uint32_t pins;        /* reads in flight */
 	uint32_t records, foot_bytes;
@@ -383,8 +391,10 @@ struct cache {
 	/* checkpoint.c */
 	struct {
 		bool running, header_only;
-		uint64_t number; /* last one used */
-		uint8_t header;  /* place in force */
+		bool owed;        /* recovery found only one of the headers */
+		unsigned written; /* of the header's two copies */
+		uint64_t number;  /* last one used */
+		uint8_t header;   /* place in force */
 		struct cache_ckhead head;
 		void *header_buf;
 		char *slots; /* one block for each segment in it */
@@ -400,7 +410,7 @@ struct cache {
 		uint32_t next_id;
 		uint8_t which;
 		bool busy, retry;
-		unsigned failures;
+		unsigned failures, written; /* in a row; copies of this write */
 		void *buf;
 		struct cache_volrow *rows;
 		uint32_t count;

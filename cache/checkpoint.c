@@ -4,12 +4,14 @@
  *	begin: a copy of every changed segment's bits, numbered n; the positions of the streams
  *	  1. each copy is written to the slot that is not in force
  *	  2. flush of the SSD
- *	  3. header n, durable, in the place that is not in force
+ *	  3. header n, durable, in the place that is not in force; then in the other
  *	end: the slots written are in force; what was free at the begin, and is still, may be reused
  *
  * A crash before 3 leaves slots numbered above the newest header: ignored, and overwritten by the first
- * checkpoint after recovery. If 3 fails, header n may be there or not: until it is known to be durable
- * no other slot is written, and n is repeated in its own place. If 1 or 2 fails, nobody can have seen n:
+ * checkpoint after recovery. Between the two of 3: header n counts. If 3 fails, it may be there or not: until
+ * both are known to be durable no other slot is written, and n is repeated in the same places. So of what
+ * was acted on there are two headers, and one may decay. That a slot in force has decayed, and its forerunner
+ * would be taken for it, shows in the header: it has a CRC of the numbers of all slots in force. If 1 or 2 fails, nobody can have seen n:
  * the next checkpoint begins anew with n + 1 into the same slots, and includes all that n did.
  */
 #include "cache/cache_priv.h"
@@ -17,6 +19,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/crc32c.h"
 
 #define SLOTS_AT_ONCE 32u
 
@@ -26,6 +30,8 @@ static void write_header(struct cache *c);
 bool
 cache_checkpoint_needed(const struct cache *c)
 {
+	if (c->ck.owed)
+		return true;
 	for (uint32_t i = 0; i < c->geo.segment_count; i++)
 		if (c->segs[i].changed || cache_segment_all_dead(&c->segs[i]))
 			return true;
@@ -68,10 +74,12 @@ static void
 header_durable(struct cache *c)
 {
 	c->stats.checkpoints++;
+	c->ck.owed = false;
 	c->ck.header ^= 1;
 	for (uint32_t i = 0; i < c->ck.count; i++) {
 		struct segment *s = &c->segs[c->ck.segs[i]];
 		s->slot ^= 1;
+		s->slot_number = c->ck.number;
 		if (s->free_ck && cache_segment_all_dead(s)) {
 			s->state = SEG_FREE;
 			s->changed = false;
@@ -85,14 +93,17 @@ static void
 header_done(struct cache_io *x, int result)
 {
 	struct cache *c = x->c;
+	if (result == 0 && ++c->ck.written < 2 && !MUTANT(HEADER_ONCE)) {
+		write_header(c);
+		return;
+	}
 	if (result == 0) {
-		c->ck.header_only = false;
 		header_durable(c);
 		return;
 	}
 	c->stats.ssd_errors++;
 	cache_set_condition(c, CACHE_COND_SSD_WRITE, true, "a checkpoint header can't be written");
-	/* It may be there: repeated by the tick, in its own place, before anything else. */
+	/* It may be there: repeated by the tick, in the same place, before anything else. */
 	c->ck.header_only = true;
 	cache_wake(&c->ck.waiters, result);
 	cache_wake(&c->ck.next_waiters, result);
@@ -101,7 +112,8 @@ header_done(struct cache_io *x, int result)
 static void
 write_header(struct cache *c)
 {
-	unsigned which = c->ck.header ^ 1u;
+	/* The one in force last: there is an intact one at each instant. */
+	unsigned which = c->ck.written == 0 ? c->ck.header ^ 1u : c->ck.header;
 	cache_ckhead_encode(&c->geo, c->uuid, which, &c->ck.head, c->ck.header_buf);
 	struct cache_io *x = cache_io_get(c, header_done, NULL);
 	cache_io_buf(x, c->ck.header_buf, CF_BLOCK_BYTES);
@@ -158,6 +170,17 @@ write_slots(struct cache *c)
 	cache_ssd_flush(cache_io_get(c, slots_flushed, NULL));
 }
 
+static uint32_t
+slots_crc(const struct cache *c)
+{
+	uint32_t crc = CRC32C_INIT;
+	for (uint32_t i = 0; i < c->geo.segment_count; i++) {
+		const struct segment *s = &c->segs[i];
+		crc = cache_slots_crc(crc, s->in_ck ? c->ck.number : s->slot_number);
+	}
+	return crc32c_final(crc);
+}
+
 /* All of it in one go: the instant that the checkpoint shows. */
 static void
 snapshot(struct cache *c)
@@ -177,6 +200,7 @@ snapshot(struct cache *c)
 		    .checkpoint = c->ck.number,
 		    .generation = s->generation - opening,
 		    .in_use = !free_now,
+		    .used = s->acked,
 		    .dead = s->dead,
 		    .clean = s->clean,
 		};
@@ -192,6 +216,7 @@ snapshot(struct cache *c)
 	}
 	c->ck.head.number = c->ck.number;
 	c->ck.head.ver = c->ver;
+	c->ck.head.slots_crc = slots_crc(c);
 	for (unsigned i = 0; i < CF_STREAM_COUNT; i++)
 		c->ck.head.pos[i] = c->logs[i].acked;
 }
@@ -222,6 +247,7 @@ cache_checkpoint_start(struct cache *c)
 	}
 	c->ck.running = true;
 	c->ck.number++;
+	c->ck.written = 0;
 	c->ck.next = c->ck.pending = 0;
 	c->ck.err = 0;
 	c->ck.flush_failures = c->flush_failures;

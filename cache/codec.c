@@ -14,6 +14,8 @@
 #define FOOTER_SHARE 50u    /* a footer takes one in so many blocks, at least one */
 #define BLOCKS_MAX (1ull << 44)     /* of a device: 64 PiB */
 #define VOL_BLOCKS_MAX (1ull << 40) /* of a volume: 4 PiB; bounds the index's memory */
+/* Of numbers that grow by one: a hostile one leaves room for all that will ever be added. */
+#define NUMBER_MAX (UINT64_MAX / 2)
 #define ROWS_PER_BLOCK (CF_BLOCK_BYTES / sizeof(struct cf_volume))
 
 /* ---- heads ------------------------------------------------------------------------------- */
@@ -75,6 +77,12 @@ position_put(struct cf_position *to, const struct cache_position *from)
 	le64_put(&to->epoch, from->epoch);
 	le64_put(&to->seq, from->seq);
 	le32_put(&to->crc, from->crc);
+}
+
+static bool
+position_good(const struct cache_position *p)
+{
+	return p->epoch <= NUMBER_MAX && p->seq <= NUMBER_MAX;
 }
 
 static struct cache_position
@@ -228,13 +236,16 @@ cache_super_decode(const void *buf, unsigned which, uint64_t device_bytes, struc
 	    .epoch = le64_get(d->epoch),
 	    .is_void = le32_get(d->state) != 0,
 	};
-	if (!geometry_good(&s.geo, device_bytes) || s.epoch == 0 || s.epoch > UINT64_MAX / 2 ||
-	    le32_get(d->state) > 1 || le32_get(d->member_index) != 0 ||
+	if (!geometry_good(&s.geo, device_bytes) || s.epoch == 0 || s.epoch > NUMBER_MAX ||
+	    s.generation > NUMBER_MAX || le32_get(d->state) > 1 || le32_get(d->member_index) != 0 ||
 	    memcmp(d->members[0], d->head.uuid, 16) != 0)
 		return CF_BAD;
 	s.geo.data_blocks = s.geo.segment_blocks - 1 - s.geo.footer_blocks;
-	for (unsigned i = 0; i < CF_STREAM_COUNT; i++)
+	for (unsigned i = 0; i < CF_STREAM_COUNT; i++) {
 		s.end[i] = position_get(&d->end[i]);
+		if (!position_good(&s.end[i]))
+			return CF_BAD;
+	}
 	memcpy(s.uuid, d->head.uuid, sizeof s.uuid);
 	memcpy(s.host, d->host, sizeof s.host);
 	*ret = s;
@@ -276,6 +287,15 @@ cache_voltable_encode(const struct cache_geometry *g, const uint8_t uuid[16], un
 	cf_seal(buf, CF_VOLTABLE, bytes, uuid, voltable_place(g, which), generation);
 }
 
+void
+cache_voltable_place(
+    const struct cache_geometry *g, const uint8_t uuid[16], unsigned which, void *buf)
+{
+	const struct cf_head *h = buf;
+	cf_seal(buf, CF_VOLTABLE, le32_get(h->bytes), uuid, voltable_place(g, which),
+	    le64_get(h->generation));
+}
+
 static bool
 volume_decode(const struct cf_volume *v, struct cache_volrow *row)
 {
@@ -292,7 +312,8 @@ volume_decode(const struct cf_volume *v, struct cache_volrow *row)
 	memcpy(row->store, v->store, CACHE_STORE_MAX);
 	return row->id != 0 && v->state == CF_VOL_ACTIVE && v->name[CACHE_NAME_MAX] == '\0' &&
 	       v->store[CACHE_STORE_MAX] == '\0' && row->size_bytes % 512 == 0 &&
-	       row->size_bytes >> CF_BLOCK_SHIFT < VOL_BLOCKS_MAX;
+	       row->size_bytes >> CF_BLOCK_SHIFT < VOL_BLOCKS_MAX &&
+	       row->marker_gen <= NUMBER_MAX && row->marker_next <= NUMBER_MAX;
 }
 
 bool
@@ -305,7 +326,8 @@ cache_voltable_decode(const struct cache_geometry *g, const uint8_t uuid[16], un
 	if (!cf_check(buf, cap, CF_VOLTABLE, uuid, voltable_place(g, which)))
 		return false;
 	uint32_t count = le32_get(t->count), next_id = le32_get(t->next_id);
-	if (count > cache_geometry_volumes_max(g) ||
+	if (count > cache_geometry_volumes_max(g) || next_id > UINT32_MAX / 2 ||
+	    le64_get(t->head.generation) > NUMBER_MAX ||
 	    le32_get(t->head.bytes) != sizeof *t + count * sizeof(struct cf_volume))
 		return false;
 	const struct cf_volume *v = (const struct cf_volume *)(const void *)(t + 1);
@@ -338,6 +360,7 @@ cache_slot_encode(const struct cache_geometry *g, const uint8_t uuid[16], uint32
 	if (s->in_use) {
 		memcpy(d->dead, s->dead, bytes);
 		memcpy(d->clean, s->clean, bytes);
+		le32_put(&d->used, s->used);
 	}
 	cf_seal(d, CF_SLOT, sizeof *d, uuid, cache_slot_block(g, seg, which), s->generation);
 }
@@ -349,16 +372,27 @@ cache_slot_decode(const struct cache_geometry *g, const uint8_t uuid[16], uint32
 	const struct cf_slot *d = buf;
 	if (!cf_check(buf, CF_BLOCK_BYTES, CF_SLOT, uuid, cache_slot_block(g, seg, which)) ||
 	    le32_get(d->head.bytes) != sizeof *d || le32_get(d->segment) != seg ||
-	    d->which != which || d->state > CF_SLOT_IN_USE)
+	    d->which != which || d->state > CF_SLOT_IN_USE ||
+	    le64_get(d->checkpoint) > NUMBER_MAX || le64_get(d->head.generation) > NUMBER_MAX ||
+	    le32_get(d->used) > g->data_blocks)
 		return false;
 	*ret = (struct cache_slot){
 	    .checkpoint = le64_get(d->checkpoint),
 	    .generation = le64_get(d->head.generation),
 	    .in_use = d->state == CF_SLOT_IN_USE,
+	    .used = le32_get(d->used),
 	    .dead = d->dead,
 	    .clean = d->clean,
 	};
 	return true;
+}
+
+uint32_t
+cache_slots_crc(uint32_t crc, uint64_t checkpoint)
+{
+	le64 n;
+	le64_put(&n, checkpoint);
+	return crc32c_update(crc, &n, sizeof n);
 }
 
 void
@@ -370,6 +404,7 @@ cache_ckhead_encode(const struct cache_geometry *g, const uint8_t uuid[16], unsi
 	le64_put(&d->ver, c->ver);
 	for (unsigned i = 0; i < CF_STREAM_COUNT; i++)
 		position_put(&d->pos[i], &c->pos[i]);
+	le32_put(&d->slots_crc, c->slots_crc);
 	cf_seal(d, CF_CHECKPOINT, sizeof *d, uuid, g->checkpoint_block + which, c->number);
 }
 
@@ -381,11 +416,19 @@ cache_ckhead_decode(const struct cache_geometry *g, const uint8_t uuid[16], unsi
 	if (!cf_check(buf, CF_BLOCK_BYTES, CF_CHECKPOINT, uuid, g->checkpoint_block + which) ||
 	    le32_get(d->head.bytes) != sizeof *d)
 		return false;
-	ret->number = le64_get(d->head.generation);
-	ret->ver = le64_get(d->ver);
-	for (unsigned i = 0; i < CF_STREAM_COUNT; i++)
-		ret->pos[i] = position_get(&d->pos[i]);
-	return true;
+	struct cache_ckhead h = {
+	    .number = le64_get(d->head.generation),
+	    .ver = le64_get(d->ver),
+	    .slots_crc = le32_get(d->slots_crc),
+	};
+	bool good = h.number <= NUMBER_MAX && h.ver <= NUMBER_MAX;
+	for (unsigned i = 0; i < CF_STREAM_COUNT; i++) {
+		h.pos[i] = position_get(&d->pos[i]);
+		good &= position_good(&h.pos[i]);
+	}
+	if (good)
+		*ret = h;
+	return good;
 }
 
 /* ---- segments ---------------------------------------------------------------------------- */
@@ -410,7 +453,8 @@ cache_seghead_decode(const struct cache_geometry *g, const uint8_t uuid[16], uin
 	const struct cf_segment *d = buf;
 	if (!cf_check(buf, CF_BLOCK_BYTES, CF_SEGMENT, uuid, cache_segment_block(g, seg)) ||
 	    le32_get(d->head.bytes) != sizeof *d || le32_get(d->segment) != seg ||
-	    d->stream >= CF_STREAM_COUNT)
+	    d->stream >= CF_STREAM_COUNT || le64_get(d->head.generation) > NUMBER_MAX ||
+	    le64_get(d->epoch) > NUMBER_MAX || le64_get(d->first_seq) > NUMBER_MAX)
 		return false;
 	*ret = (struct cache_seghead){
 	    .generation = le64_get(d->head.generation),
@@ -494,7 +538,7 @@ descs_good(const struct cache_record *r)
 		struct cache_desc d;
 		cache_desc_get(&r->descs[i], &d);
 		if (d.volume == 0 || (d.flags & ~CF_DESC_KNOWN) != 0 || d.mask == 0 || d.ver == 0 ||
-		    d.ver > UINT64_MAX / 2 || d.count == 0 || d.count > VOL_BLOCKS_MAX ||
+		    d.ver > NUMBER_MAX || d.count == 0 || d.count > VOL_BLOCKS_MAX ||
 		    d.block > VOL_BLOCKS_MAX)
 			return false;
 		if (d.mask != 0xff && (d.count != 1 || (d.flags & CF_DESC_ZERO)))
@@ -545,7 +589,8 @@ cache_record_decode(const struct cache_geometry *g, const uint8_t uuid[16], uint
 	    r.header_blocks == 0 || r.header_blocks > CACHE_RECORD_HEADER_BLOCKS_MAX ||
 	    r.header_blocks > room || r.payload_blocks > room - r.header_blocks ||
 	    r.bytes != cache_record_bytes(r.desc_count, r.payload_blocks) ||
-	    r.bytes > r.header_blocks * CF_BLOCK_BYTES || r.seq == 0 || r.durable_seq >= r.seq)
+	    r.bytes > r.header_blocks * CF_BLOCK_BYTES || r.seq == 0 || r.durable_seq >= r.seq ||
+	    r.seq > NUMBER_MAX || r.epoch > NUMBER_MAX || r.generation > NUMBER_MAX)
 		return false;
 	r.descs = (const struct cf_desc *)(const void *)(d + 1);
 	r.crcs = (const le32 *)(const void *)(r.descs + r.desc_count);

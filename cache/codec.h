@@ -107,6 +107,9 @@ struct cache_volrow {
 void cache_voltable_encode(const struct cache_geometry *g, const uint8_t uuid[16], unsigned which,
     uint64_t generation, uint32_t next_id, const struct cache_volrow *rows, uint32_t count,
     void *buf);
+/* The same table as the other copy. */
+void cache_voltable_place(
+    const struct cache_geometry *g, const uint8_t uuid[16], unsigned which, void *buf);
 /* rows: room for cache_geometry_volumes_max(). False: not intact. */
 bool cache_voltable_decode(const struct cache_geometry *g, const uint8_t uuid[16], unsigned which,
     const void *buf, uint64_t *ret_generation, uint32_t *ret_next_id, struct cache_volrow *rows,
@@ -115,6 +118,7 @@ bool cache_voltable_decode(const struct cache_geometry *g, const uint8_t uuid[16
 struct cache_slot {
 	uint64_t checkpoint, generation;
 	bool in_use;
+	uint32_t used;               /* blocks of the data area that acknowledged records take */
 	const uint8_t *dead, *clean; /* into the buffer at decode; borrowed at encode */
 };
 void cache_slot_encode(const struct cache_geometry *g, const uint8_t uuid[16], uint32_t seg,
@@ -125,7 +129,11 @@ bool cache_slot_decode(const struct cache_geometry *g, const uint8_t uuid[16], u
 struct cache_ckhead {
 	uint64_t number, ver;
 	struct cache_position pos[CF_STREAM_COUNT];
+	uint32_t slots_crc;
 };
+/* slots_crc: begun with CRC32C_INIT, gone on with the checkpoint in the slot in force of each segment in
+ * turn (0: it has none), ended by crc32c_final(). */
+uint32_t cache_slots_crc(uint32_t crc, uint64_t checkpoint);
 void cache_ckhead_encode(const struct cache_geometry *g, const uint8_t uuid[16], unsigned which,
     const struct cache_ckhead *c, void *buf);
 bool cache_ckhead_decode(const struct cache_geometry *g, const uint8_t uuid[16], unsigned which,

@@ -79,6 +79,17 @@ cache_volume_stuck(const struct cache_volume *v)
 
 /* ---- collecting -------------------------------------------------------------------------- */
 
+/* What is lost can't be destaged, and what is written over it now may miss this round: who waits for the
+ * range is told. */
+static void
+passed_over(struct cache_volume *v, const struct cache_piece *p)
+{
+	LIST_FOREACH (n, &v->clean_waiters) {
+		struct cache_waiter *w = container_of(n, struct cache_waiter, link);
+		w->is_lost |= p->block < w->a + w->b && w->a < p->block + p->count;
+	}
+}
+
 static void
 collect(struct cache_volume *v)
 {
@@ -100,8 +111,10 @@ collect(struct cache_volume *v)
 			continue;
 		}
 		at = p.block + p.count;
-		if (p.flags & CACHE_EXT_BAD)
+		if (p.flags & CACHE_EXT_BAD) {
+			passed_over(v, &p);
 			continue;
+		}
 		if (p.kind == CACHE_ZERO) {
 			if (p.count > ZERO_BLOCKS_MAX)
 				at = p.block + (p.count = ZERO_BLOCKS_MAX);
@@ -454,7 +467,7 @@ cache_clean_check(struct cache_volume *v)
 		if (is_dirty(v, w->a, w->b) && (v->d.running || v->d.sweeps < w->sweep + 2))
 			continue;
 		list_remove(n);
-		list_push_back(is_lost(v, w->a, w->b) ? &lost : &ready, n);
+		list_push_back(w->is_lost || is_lost(v, w->a, w->b) ? &lost : &ready, n);
 	}
 	cache_wake(&ready, 0);
 	cache_wake(&lost, -EIO);

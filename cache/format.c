@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/crc32c.h"
 #include "cache/cache_priv.h"
 
 #define VOLUMES_MAX_DEFAULT 255u
@@ -28,6 +29,7 @@ struct formatting {
 
 static void wipe(struct formatting *f);
 static void tables(struct formatting *f);
+static void table_b(struct formatting *f);
 static void slots(struct formatting *f);
 static void flush(struct formatting *f);
 static void super_b(struct formatting *f);
@@ -98,7 +100,15 @@ tables(struct formatting *f)
 {
 	const struct cache_geometry *g = &f->geo;
 	cache_voltable_encode(g, f->args.uuid, 0, 1, 1, NULL, 0, f->buf);
-	run(f, BLK_WRITE, g->voltable_block, g->voltable_blocks, slots);
+	run(f, BLK_WRITE, g->voltable_block, g->voltable_blocks, table_b);
+}
+
+static void
+table_b(struct formatting *f)
+{
+	const struct cache_geometry *g = &f->geo;
+	cache_voltable_place(g, f->args.uuid, 1, f->buf);
+	run(f, BLK_WRITE, g->voltable_block + g->voltable_blocks, g->voltable_blocks, slots);
 }
 
 /* Slot 0 of each segment says free since checkpoint 1; slot 1 is nothing. */
@@ -108,9 +118,13 @@ slots(struct formatting *f)
 	const struct cache_geometry *g = &f->geo;
 	uint32_t at = f->seg, n = 2 * g->segment_count - at;
 	if (n == 0) {
-		struct cache_ckhead h = {.number = 1};
-		cache_ckhead_encode(g, f->args.uuid, 0, &h, f->buf);
-		memset(f->buf + CF_BLOCK_BYTES, 0, CF_BLOCK_BYTES);
+		struct cache_ckhead h = {.number = 1, .slots_crc = CRC32C_INIT};
+		for (uint32_t i = 0; i < g->segment_count; i++)
+			h.slots_crc = cache_slots_crc(h.slots_crc, 1);
+		h.slots_crc = crc32c_final(h.slots_crc);
+		for (unsigned k = 0; k < 2; k++)
+			cache_ckhead_encode(
+			    g, f->args.uuid, k, &h, f->buf + (size_t)k * CF_BLOCK_BYTES);
 		run(f, BLK_WRITE, g->checkpoint_block, 2, flush);
 		return;
 	}

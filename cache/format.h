@@ -139,9 +139,11 @@ struct cf_slot {
 	le16 zero0;                         /* 62 */
 	uint8_t dead[CF_SLOT_BITMAP_BYTES]; /* 64 */
 	uint8_t clean[CF_SLOT_BITMAP_BYTES]; /* 2072 */
-	uint8_t zero[16];                    /* 4080 */
+	le32 used;        /* 4080  blocks up to the end of the last acknowledged record */
+	uint8_t zero[12]; /* 4084 */
 };
 
+_Static_assert(offsetof(struct cf_slot, used) == 4080, "slot");
 _Static_assert(sizeof(struct cf_slot) == CF_BLOCK_BYTES, "slot");
 
 /* head.generation is the checkpoint's number. */
@@ -149,9 +151,11 @@ struct cf_checkpoint {
 	struct cf_head head;                     /*  0 */
 	le64 ver;                                /* 48  last one given at its begin */
 	struct cf_position pos[CF_STREAM_COUNT]; /* 56  last acknowledged record at its begin */
-	uint8_t zero[4096 - 128];                /* 128 */
+	le32 slots_crc;           /* 128  of the numbers (le64) of all segments' slots in force */
+	uint8_t zero[4096 - 132]; /* 132 */
 };
 
+_Static_assert(offsetof(struct cf_checkpoint, slots_crc) == 128, "checkpoint");
 _Static_assert(sizeof(struct cf_checkpoint) == CF_BLOCK_BYTES, "checkpoint");
 
 /* First block of a segment; head.generation is the segment's. */

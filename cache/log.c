@@ -219,6 +219,7 @@ account(struct cache_log *l)
 	memcpy((char *)s->foot + s->foot_bytes, l->header, r->bytes);
 	s->foot_bytes += cache_footer_need(r->bytes);
 	s->records++;
+	s->acked = r->unit + r->header_blocks + r->payload_blocks;
 	memcpy(s->crc + r->unit + r->header_blocks, l->crcs, r->payload_blocks * sizeof *l->crcs);
 	l->acked = (struct cache_position){r->epoch, r->seq, r->crc};
 }

@@ -54,6 +54,7 @@ ended(void *ctx, int result)
 		free(v->recs[i].bytes);
 	for (uint32_t i = 0; v->segs != NULL && i < c->geo.segment_count; i++)
 		free(v->segs[i].slot_bits);
+	free(v->sorted);
 	free(v->recs);
 	free(v->segs);
 	free(v->buf);
@@ -232,11 +233,14 @@ got_head(struct recovery *v, int result)
 	}
 	if (result < 0)
 		memset(v->buf, 0, 2 * CF_BLOCK_BYTES);
+	uint64_t number[2] = {0, 0};
 	for (unsigned k = 0; k < 2; k++) {
 		struct cache_ckhead h;
 		if (!cache_ckhead_decode(
-		        &c->geo, c->uuid, k, (char *)v->buf + k * CF_BLOCK_BYTES, &h) ||
-		    (v->have_head && h.number < v->head.number))
+		        &c->geo, c->uuid, k, (char *)v->buf + k * CF_BLOCK_BYTES, &h))
+			continue;
+		number[k] = h.number;
+		if (v->have_head && h.number < v->head.number)
 			continue;
 		v->have_head = true;
 		v->head = h;
@@ -246,6 +250,7 @@ got_head(struct recovery *v, int result)
 		fail(v, -EUCLEAN, "%s: both checkpoint headers are damaged", blk_get_name(c->ssd));
 		return;
 	}
+	c->ck.owed = number[0] != number[1];
 	v->max_ver = v->head.ver;
 	v->max_checkpoint = v->head.number;
 	v->seg = 0;
@@ -260,9 +265,17 @@ slot_found(struct recovery *v, uint32_t seg, unsigned k, const void *block)
 	struct cache_slot s;
 	struct found_seg *f = &v->segs[seg];
 	size_t bits = (c->geo.data_blocks + 7) / 8;
-	if (!cache_slot_decode(&c->geo, c->uuid, seg, k, block, &s))
+	if (!cache_slot_decode(&c->geo, c->uuid, seg, k, block, &s)) {
+		f->slot[k].is_torn = !cf_all_zero(block, CF_BLOCK_BYTES);
 		return;
-	f->slot[k] = (struct found_slot){true, s.in_use, s.checkpoint, s.generation};
+	}
+	f->slot[k] = (struct found_slot){
+	    .ok = true,
+	    .in_use = s.in_use,
+	    .used = s.used,
+	    .checkpoint = s.checkpoint,
+	    .generation = s.generation,
+	};
 	if (s.checkpoint > v->max_checkpoint)
 		v->max_checkpoint = s.checkpoint;
 	/* The bits of both are kept until it is known which is in force. */
@@ -287,7 +300,7 @@ got_slots(struct recovery *v, int result)
 	if (result != 1) {
 		uint32_t count = n - v->seg < SLOTS_AT_ONCE ? n - v->seg : SLOTS_AT_ONCE;
 		if (result < 0)
-			memset(v->buf, 0, (size_t)count * CF_BLOCK_BYTES);
+			memset(v->buf, 0xff, (size_t)count * CF_BLOCK_BYTES);
 		for (uint32_t i = 0; i < count; i++)
 			slot_found(
 			    v, v->seg + i, v->which, (char *)v->buf + (size_t)i * CF_BLOCK_BYTES);
@@ -298,6 +311,7 @@ got_slots(struct recovery *v, int result)
 		}
 	}
 	if (v->which == 2) {
+		v->slots_wrong = !recovery_slots_right(v);
 		next_segment(v);
 		return;
 	}
@@ -311,7 +325,12 @@ static void
 next_segment(struct recovery *v)
 {
 	struct cache *c = v->c;
+	if (v->no_memory || (v->seg == c->geo.segment_count && !recovery_sort(v))) {
+		fail(v, -ENOMEM, "%s: not enough memory for its log", blk_get_name(c->ssd));
+		return;
+	}
 	if (v->seg == c->geo.segment_count) {
+		v->missing = !recovery_before(v, CF_W) + !recovery_before(v, CF_G);
 		v->stream = CF_W;
 		recovery_chain_start(v);
 		chain(v);
@@ -431,7 +450,8 @@ got_footer(struct recovery *v, int result)
 static void
 got_old(struct recovery *v, int result)
 {
-	if (has_record(v, result, v->segs[v->seg].head.generation))
+	const struct found_seg *f = &v->segs[v->seg];
+	if (f->used > 0 || has_record(v, result, f->head.generation))
 		segment_lost(v);
 	else
 		v->segs[v->seg].kind = FOUND_EMPTY;
@@ -454,7 +474,7 @@ unsealed(struct recovery *v)
 		return;
 	}
 	v->unit = v->window = 0;
-	v->beyond = false;
+	v->beyond = v->decayed = false;
 	scan(v);
 }
 
@@ -497,10 +517,13 @@ window_read(struct recovery *v)
 static void
 scan(struct recovery *v)
 {
-	if (v->unit < v->c->geo.data_blocks)
+	if (v->unit < v->c->geo.data_blocks) {
 		window_read(v);
-	else
-		segment_done(v);
+		return;
+	}
+	if (v->decayed)
+		segment_lost(v);
+	segment_done(v);
 }
 
 /* Looks at one place. False: the window has to move first. */
@@ -524,6 +547,9 @@ scan_one(struct recovery *v)
 	    !v->beyond)
 		return false;
 	if (!ok) {
+		/* Up to there all of it was acknowledged: here something has decayed. */
+		if (!v->beyond && v->unit < f->used && !MUTANT(NO_USED))
+			v->decayed = true;
 		v->beyond = true;
 		v->unit++;
 		return true;
@@ -580,8 +606,15 @@ chain_end(struct recovery *v)
 		    (unsigned long long)v->durable[CF_W]);
 		return;
 	}
-	if (v->lost > 0)
+	if (v->lost > 0 || v->missing > 0 || v->slots_wrong)
 		cache_set_condition(v->c, CACHE_COND_DATA_LOST, true, name);
+	if ((v->slots_wrong || v->missing > 0) && !v->args.accept_loss) {
+		fail(v, -EUCLEAN,
+		    v->slots_wrong ? "%s: what it knows of its segments is damaged"
+		                   : "%s: acknowledged records are damaged",
+		    name);
+		return;
+	}
 	if (v->lost > 0 && !v->args.accept_loss) {
 		fail(v, -EUCLEAN, "%s: %u segments are damaged", name, v->lost);
 		return;

@@ -14,7 +14,8 @@ enum found {
 };
 
 struct found_slot {
-	bool ok, in_use;
+	bool ok, in_use, is_torn; /* torn: something, but not a slot */
+	uint32_t used;
 	uint64_t checkpoint, generation;
 };
 
@@ -24,10 +25,11 @@ struct found_seg {
 	int in_force; /* slot, or -1 */
 	struct cache_seghead head;
 	bool head_ok, bits; /* bits: those of the slot in force apply */
+	uint32_t used;      /* acknowledged records reach at least so far */
 	uint8_t *slot_bits; /* dead and clean of the slot in force */
 };
 
-/* A record of the running epoch above the checkpoint, or in an unsealed segment. */
+/* A record above the checkpoint's position, or in an unsealed segment. */
 struct found_rec {
 	uint32_t seg;
 	bool sealed, accepted;
@@ -53,14 +55,16 @@ struct recovery {
 	/* scan of an unsealed segment */
 	uint32_t unit, window;
 	bool beyond; /* the first gap; only durable_seq is of interest [5] */
-	struct found_rec *recs;
+	bool decayed;
+	struct found_rec *recs, **sorted;
 	uint32_t rec_count, rec_cap;
+	bool no_memory;
 	uint64_t durable[CF_STREAM_COUNT]; /* highest durable_seq seen in the running epoch */
 	struct cache_position last[CF_STREAM_COUNT];
 	unsigned stream;
 	uint64_t max_ver, max_checkpoint;
-	bool lied;
-	uint32_t lost;
+	bool lied, slots_wrong, old_table;
+	uint32_t lost, missing;
 };
 
 /* Which slot is in force, and what the segment is; the footer isn't looked at yet. */
@@ -68,8 +72,15 @@ void recovery_judge(struct recovery *v, uint32_t seg);
 /* A whole, intact footer of the segment. */
 void recovery_footer(
     struct recovery *v, uint32_t seg, const void *buf, const struct cache_footer *f);
-struct found_rec *recovery_add(
-    struct recovery *v, uint32_t seg, const struct cache_record *r, bool sealed);
+/* Whether the slots in force are those that the checkpoint header knows. */
+bool recovery_slots_right(const struct recovery *v);
+
+/* chain.c. Without memory v->no_memory is set. */
+void recovery_add(struct recovery *v, uint32_t seg, const struct cache_record *r, bool sealed);
+/* All were added. False: no memory. */
+bool recovery_sort(struct recovery *v);
+/* Whether all records from the checkpoint's position to the end of the epoch before are there. */
+bool recovery_before(const struct recovery *v, unsigned stream);
 /* The record that continues the chain of v->stream, or NULL. */
 struct found_rec *recovery_next(struct recovery *v);
 void recovery_chain_start(struct recovery *v);

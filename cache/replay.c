@@ -15,6 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/crc32c.h"
+
 /* ---- segments ----------------------------------------------------------------------------------- */
 
 static int
@@ -31,15 +33,30 @@ slot_in_force(const struct recovery *v, const struct found_seg *f)
 	return best;
 }
 
-/* The slot that isn't in force was written by a checkpoint that never came to be: it must be overwritten
- * before its number can count. */
+/* The slot that isn't in force was written by a checkpoint that never came to be, or can't be read now: it
+ * must be overwritten before its number can count. */
 static bool
 has_stale_slot(const struct recovery *v, const struct found_seg *f)
 {
-	for (int k = 0; k < 2; k++)
-		if (f->slot[k].ok && f->slot[k].checkpoint > v->head.number)
+	for (int k = 0; k < 2; k++) {
+		const struct found_slot *s = &f->slot[k];
+		if (s->is_torn || (s->ok && s->checkpoint > v->head.number))
 			return !MUTANT(STALE_SLOT_KEPT);
+	}
 	return false;
+}
+
+/* The older slot of a segment says less of what is dead: it doesn't stand in for one that decayed. */
+bool
+recovery_slots_right(const struct recovery *v)
+{
+	uint32_t crc = CRC32C_INIT;
+	for (uint32_t i = 0; i < v->c->geo.segment_count; i++) {
+		const struct found_seg *f = &v->segs[i];
+		int k = slot_in_force(v, f);
+		crc = cache_slots_crc(crc, k < 0 ? 0 : f->slot[k].checkpoint);
+	}
+	return crc32c_final(crc) == v->head.slots_crc || MUTANT(NO_SLOTS_CRC);
 }
 
 static enum found
@@ -64,6 +81,7 @@ recovery_judge(struct recovery *v, uint32_t seg)
 	}
 	const struct found_slot *k = &f->slot[f->in_force];
 	s->slot = (uint8_t)f->in_force;
+	s->slot_number = k->checkpoint;
 	s->changed = has_stale_slot(v, f);
 	s->generation = k->generation;
 	if (!f->head_ok) {
@@ -96,6 +114,7 @@ recovery_judge(struct recovery *v, uint32_t seg)
 		return;
 	}
 	f->bits = same;
+	f->used = same ? k->used : 0;
 	s->changed |= !same;
 	f->kind = live_kind(v, f);
 }
@@ -226,6 +245,7 @@ recovery_insert(struct recovery *v, uint32_t seg, const struct cache_record *r)
 		bool zero = d.flags & CF_DESC_ZERO;
 		bool fits =
 		    vol != NULL && d.block < vol->blocks && d.count <= vol->blocks - d.block;
+		v->old_table |= d.volume >= c->vt.next_id || (vol != NULL && !fits);
 		if (!fits)
 			cache_units_dead(c, loc, zero ? 1 : d.count); /* its volume is gone [17] */
 		else if (!zero)
@@ -235,31 +255,10 @@ recovery_insert(struct recovery *v, uint32_t seg, const struct cache_record *r)
 	}
 	uint32_t end = data + r->payload_blocks;
 	s->unit = end > s->unit ? end : s->unit;
+	s->acked = s->unit;
 }
 
-/* ---- records -------------------------------------------------------------------------------------- */
-
-struct found_rec *
-recovery_add(struct recovery *v, uint32_t seg, const struct cache_record *r, bool sealed)
-{
-	if (v->rec_count == v->rec_cap) {
-		v->rec_cap = v->rec_cap != 0 ? v->rec_cap * 2 : 64;
-		v->recs = realloc(v->recs, v->rec_cap * sizeof *v->recs);
-		ASSERT(v->recs != NULL);
-	}
-	struct found_rec *f = &v->recs[v->rec_count++];
-	*f = (struct found_rec){.seg = seg, .sealed = sealed, .r = *r};
-	if (!sealed) {
-		/* The header as it was, for the footer to come. */
-		const char *from = (const char *)r->descs - sizeof(struct cf_record);
-		f->bytes = malloc(r->bytes);
-		ASSERT(f->bytes != NULL);
-		memcpy(f->bytes, from, r->bytes);
-		f->r.descs = (const void *)((const char *)f->bytes + sizeof(struct cf_record));
-		f->r.crcs = (const void *)(f->r.descs + r->desc_count);
-	}
-	return f;
-}
+/* ---- footers -------------------------------------------------------------------------------------- */
 
 void
 recovery_footer(struct recovery *v, uint32_t seg, const void *buf, const struct cache_footer *f)
@@ -269,56 +268,15 @@ recovery_footer(struct recovery *v, uint32_t seg, const void *buf, const struct 
 	struct cache_record r;
 	while (cache_footer_next(&c->geo, c->uuid, seg, buf, f, &at, &r)) {
 		recovery_insert(v, seg, &r);
-		if (r.epoch != c->super.epoch || f->stream == CF_F)
+		if (f->stream == CF_F)
 			continue;
-		if (r.durable_seq > v->durable[f->stream])
+		if (r.epoch == c->super.epoch && r.durable_seq > v->durable[f->stream])
 			v->durable[f->stream] = r.durable_seq;
 		recovery_add(v, seg, &r, true);
 	}
-	c->segs[seg].records = f->record_count;
-	if (f->used_blocks > c->segs[seg].unit)
-		c->segs[seg].unit = f->used_blocks;
-}
-
-/* Where the chain begins: the checkpoint's position, or the end of the epoch before. */
-void
-recovery_chain_start(struct recovery *v)
-{
-	struct cache *c = v->c;
-	const struct cache_position *pos = &v->head.pos[v->stream];
-	struct cache_position *last = &v->last[v->stream];
-	*last = c->super.end[v->stream];
-	if (pos->epoch == c->super.epoch && pos->seq > last->seq)
-		*last = *pos;
-}
-
-struct found_rec *
-recovery_next(struct recovery *v)
-{
-	const struct cache_position *last = &v->last[v->stream];
-	for (uint32_t i = 0; i < v->rec_count; i++) {
-		struct found_rec *f = &v->recs[i];
-		if (f->r.stream == v->stream && f->r.epoch == v->c->super.epoch &&
-		    f->r.seq == last->seq + 1 && f->r.prev_crc == last->crc)
-			return f;
-	}
-	return NULL;
-}
-
-void
-recovery_accept(struct recovery *v)
-{
-	struct cache *c = v->c;
-	for (uint32_t i = 0; i < v->rec_count; i++) {
-		struct found_rec *f = &v->recs[i];
-		const struct cache_record *r = &f->r;
-		if (f->sealed)
-			continue;
-		bool now = r->epoch == c->super.epoch && r->seq <= v->last[r->stream].seq;
-		bool before =
-		    r->epoch + 1 == c->super.epoch && r->seq <= c->super.end[r->stream].seq;
-		f->accepted = now || before;
-		if (f->accepted)
-			recovery_insert(v, f->seg, r);
-	}
+	struct segment *s = &c->segs[seg];
+	s->records = f->record_count;
+	if (f->used_blocks > s->unit)
+		s->unit = f->used_blocks;
+	s->acked = s->unit;
 }

@@ -55,7 +55,7 @@ cache_segment_reset(struct cache *c, struct segment *s)
 {
 	size_t bits = (c->geo.data_blocks + 7) / 8;
 	memset(s->dead, 0, 2 * bits);
-	s->unit = s->live = s->dirty = s->records = 0;
+	s->unit = s->acked = s->live = s->dirty = s->records = 0;
 	s->foot_bytes = sizeof(struct cf_footer);
 	s->stuck = false;
 }

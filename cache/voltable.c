@@ -1,6 +1,7 @@
 /*
- * The volume table [17]: two copies; a write goes to the one that is not in force. Volume ids grow for
- * ever. A write begun after a change shows it; changes made meanwhile share the next one.
+ * The volume table [17]: two copies, written one after the other, each durable before the next: the one
+ * that isn't in force first. So a crash leaves at least one of them whole, and one may decay. Volume ids
+ * grow for ever. A write begun after a change shows it; changes made meanwhile share the next one.
  */
 #include "cache/cache_priv.h"
 
@@ -10,14 +11,21 @@
 #define FAILURES_MAX 3u
 
 static void start(struct cache *c);
+static void write_copy(struct cache *c);
 
 static void
 written(struct cache_io *x, int result)
 {
 	struct cache *c = x->c;
+	if (result == 0 && c->vt.written == 0)
+		c->vt.which ^= 1; /* in force, also if the other one fails */
+	if (result == 0 && c->vt.written++ == 0 && !MUTANT(TABLE_ONCE)) {
+		cache_voltable_place(&c->geo, c->uuid, c->vt.which ^ 1u, c->vt.buf);
+		write_copy(c);
+		return;
+	}
 	c->vt.busy = false;
 	if (result == 0) {
-		c->vt.which ^= 1;
 		c->vt.failures = 0;
 		cache_give_up_end(c);
 	} else {
@@ -49,18 +57,25 @@ cache_voltable_retry(struct cache *c)
 }
 
 static void
-start(struct cache *c)
+write_copy(struct cache *c)
 {
 	unsigned which = c->vt.which ^ 1u;
-	list_splice_back(&c->vt.waiters, &c->vt.next_waiters);
-	c->vt.busy = true;
-	c->vt.retry = false;
-	cache_voltable_encode(&c->geo, c->uuid, which, ++c->vt.generation, c->vt.next_id,
-	    c->vt.rows, c->vt.count, c->vt.buf);
 	struct cache_io *x = cache_io_get(c, written, NULL);
 	cache_io_buf(x, c->vt.buf, (uint64_t)c->geo.voltable_blocks * CF_BLOCK_BYTES);
 	cache_ssd_write(x, c->geo.voltable_block + (uint64_t)which * c->geo.voltable_blocks,
 	    c->geo.voltable_blocks, BLK_FUA);
+}
+
+static void
+start(struct cache *c)
+{
+	list_splice_back(&c->vt.waiters, &c->vt.next_waiters);
+	c->vt.busy = true;
+	c->vt.retry = false;
+	c->vt.written = 0;
+	cache_voltable_encode(&c->geo, c->uuid, c->vt.which ^ 1u, ++c->vt.generation, c->vt.next_id,
+	    c->vt.rows, c->vt.count, c->vt.buf);
+	write_copy(c);
 }
 
 void

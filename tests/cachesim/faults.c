@@ -84,12 +84,131 @@ faults_void(struct world *w)
 	w->cut_at = cut_at;
 }
 
+/* ---- decay -------------------------------------------------------------------------------------- */
+
+enum rot {
+	ROT_SEGMENT,
+	ROT_SLOT,
+	ROT_HEADER,
+	ROT_SUPER,
+	ROT_TABLE,
+	ROT_FOOTER,
+	ROT_RECORD,
+	ROT_COUNT
+};
+
+static const void *
+block_at(const struct world *w, uint64_t block)
+{
+	return w->ssd->durable + block * CF_BLOCK_BYTES;
+}
+
+static struct cache_geometry
+geometry(const struct world *w)
+{
+	struct cache_geometry g;
+	int err = cache_geometry_make(&g, w->ssd->cfg.size_bytes, w->cfg.segment_blocks, 7);
+	ASSERT(err == 0 && g.segment_count == w->cfg.segments);
+	return g;
+}
+
+/* Up to there something else on the SSD knows that the stream's records were acknowledged. What comes after
+ * has no witness: that it has decayed nobody can tell from a write that was torn. */
+static uint64_t
+witnessed(const struct world *w, const struct cache_geometry *g, unsigned stream)
+{
+	uint8_t uuid[16];
+	uint64_t most = 0;
+	memset(uuid, 0x42, sizeof uuid);
+	for (unsigned k = 0; k < 2; k++) {
+		struct cache_ckhead h;
+		if (cache_ckhead_decode(g, uuid, k, block_at(w, g->checkpoint_block + k), &h) &&
+		    h.pos[stream].seq > most)
+			most = h.pos[stream].seq;
+		struct cache_super s;
+		if (cache_super_decode(block_at(w, k), k, w->ssd->cfg.size_bytes, &s) == CF_OK &&
+		    s.end[stream].seq > most)
+			most = s.end[stream].seq;
+	}
+	for (uint32_t i = 0; i < g->segment_count; i++) {
+		for (uint32_t u = 0; u < g->data_blocks; u++) {
+			struct cache_record r;
+			if (cache_record_decode(g, uuid, i, u,
+			        block_at(w, cache_data_block(g, i, u)),
+			        (g->data_blocks - u) * CF_BLOCK_BYTES, &r) &&
+			    r.stream == stream && r.durable_seq > most)
+				most = r.durable_seq;
+		}
+	}
+	return most;
+}
+
+/* A block of a record that somebody would miss; 0: there is none. */
+static uint64_t
+pick_record(struct world *w, const struct cache_geometry *g)
+{
+	uint64_t all[CF_STREAM_COUNT], found = 0;
+	uint32_t n = 0;
+	uint8_t uuid[16];
+	memset(uuid, 0x42, sizeof uuid);
+	for (unsigned s = 0; s < CF_STREAM_COUNT; s++)
+		all[s] = witnessed(w, g, s);
+	for (uint32_t i = 0; i < g->segment_count; i++) {
+		for (uint32_t u = 0; u < g->data_blocks; u++) {
+			struct cache_record r;
+			uint64_t block = cache_data_block(g, i, u);
+			if (!cache_record_decode(g, uuid, i, u, block_at(w, block),
+			        (g->data_blocks - u) * CF_BLOCK_BYTES, &r) ||
+			    r.seq > all[r.stream])
+				continue;
+			if (rng_one_in(&w->rng, ++n))
+				found =
+				    block + rng_below(&w->rng, r.header_blocks + r.payload_blocks);
+		}
+	}
+	return found;
+}
+
 void
 faults_rot(struct world *w)
 {
-	uint64_t segs = w->cfg.segments, first = 2 + 2 + 2 * segs + 2;
-	uint64_t block = first + rng_below(&w->rng, segs) * w->cfg.segment_blocks;
+	struct cache_geometry g = geometry(w);
+	uint32_t seg = (uint32_t)rng_below(&w->rng, g.segment_count);
+	uint64_t two = rng_below(&w->rng, 2), block = 0;
+	enum rot kind = (enum rot)rng_below(&w->rng, ROT_COUNT);
+	/* Slots matter most: they alone aren't there twice. */
+	if (rng_below(&w->rng, 3) == 0)
+		kind = ROT_SLOT;
+	switch (kind) {
+	case ROT_SEGMENT:
+		block = cache_segment_block(&g, seg);
+		break;
+	case ROT_SLOT:
+		block = cache_slot_block(&g, seg, (unsigned)two);
+		break;
+	case ROT_HEADER:
+		block = g.checkpoint_block + two;
+		break;
+	case ROT_SUPER:
+		block = two;
+		break;
+	case ROT_TABLE:
+		block = g.voltable_block + two * g.voltable_blocks;
+		break;
+	case ROT_FOOTER:
+		block = cache_footer_block(&g, seg);
+		break;
+	default:
+		block = pick_record(w, &g);
+		break;
+	}
+	if (block == 0 && kind != ROT_SUPER)
+		return;
 	uint64_t at = block * CF_BLOCK_BYTES + rng_below(&w->rng, 80);
 	w->ssd->durable[at] ^= 0x10;
 	w->ssd->now[at] = w->ssd->durable[at];
+	w->rotten = true;
+	totals.rotten++;
+	SAY("%*sdecay of kind %u, segment %u, copy %u\n", (int)w->level * 2, "", kind, seg,
+	    (unsigned)two);
 }

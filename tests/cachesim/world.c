@@ -266,7 +266,7 @@ vol_open(struct world *w, struct vol *v)
 	struct opening o = {.w = w, .v = v};
 	world_call(w, do_open, &o);
 	world_until(w, &o.done, "open");
-	if (o.result < 0 && !(o.result == -EIO && w->c->is_void) && w->cfg.lie == 0)
+	if (o.result < 0 && !(o.result == -EIO && w->c->is_void) && w->cfg.lie == 0 && !w->rotten)
 		world_lost(w, "volume %u doesn't open: %s", v->idx, strerror(-o.result));
 	if (v->v != NULL)
 		v->mode = v->v->mode;
@@ -418,7 +418,8 @@ ended(struct blk_io *io)
 			blk_sg_copy_out(&t->sg, i * 512, sector, 512);
 			verify(t, t->first + i, sector);
 		}
-	} else if (io->op == BLK_READ && w->cfg.ssd_read_error == 0 && w->cfg.lie == 0) {
+	} else if (io->op == BLK_READ && w->cfg.ssd_read_error == 0 && w->cfg.lie == 0 &&
+	           !w->rotten) {
 		world_lost(w, "a read fails: %s", strerror(-io->result));
 	}
 	t->busy = false;
@@ -906,14 +907,16 @@ world_run(
 		SAY("%*scrash of level %u at event %" PRIu64 " loss %u seed %" PRIu64 "\n",
 		    (int)level * 2, "", parent->level, parent->events, loss, seed);
 		drives_crashed(w, parent, loss, seed);
-		if (cfg->rot && level == 1)
+		w->rotten = parent->rotten;
+		if (!w->rotten && rng_one_in(&w->rng, cfg->rot))
 			faults_rot(w);
 	}
 	world_call(w, do_attach, w);
 	world_until(w, &w->attached, "attach");
 	totals.attaches++;
 	if (w->result < 0) {
-		if (cfg->lie == 0 && !(cfg->rot && level > 0))
+		totals.rot_refused += w->rotten;
+		if (cfg->lie == 0 && !w->rotten)
 			world_lost(w, "the cache doesn't attach: %s (loss %u)", w->reason, loss);
 		totals.refused++;
 		world_fini(w);

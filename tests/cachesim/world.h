@@ -46,12 +46,13 @@ struct sim_cfg {
 	bool reopen;      /* volumes are closed and opened again */
 	bool ssd_breaks;  /* for a while */
 	bool absent;      /* after a crash one volume isn't opened */
-	bool rot;         /* the header of a segment decays in the first crash */
+	uint32_t
+	    rot; /* in one of so many crashes a bit of the SSD decays, once in a line of them */
 };
 
 struct sim_totals {
 	uint64_t cuts, deep_cuts, ops, reads, verified, attaches, refused, epochs, reuses, copies,
-	    fills, checkpoints, evicted, destaged, events, lied;
+	    fills, checkpoints, evicted, destaged, events, lied, rotten, rot_refused;
 };
 
 extern struct sim_totals totals;

@@ -94,6 +94,7 @@ struct world {
 	uint32_t waiting; /* management calls in flight */
 	int result;
 	bool attached, failed_attach, detached, checkpointing;
+	bool rotten; /* something on the SSD has decayed, in this life or one before */
 	const char *what;
 	char reason[256];
 	struct {
@@ -128,7 +129,7 @@ void world_cut(struct world *w, enum loss loss);
 /* ctx a world: takes nearly all memory of the cache away; gives it back. */
 void faults_hog(void *ctx);
 void faults_unhog(void *ctx);
-/* The header of a segment decays. */
+/* A bit of the SSD decays. */
 void faults_rot(struct world *w);
 /* Volumes are closed and opened again. */
 void faults_reopen(struct world *w);
