@@ -200,4 +200,30 @@ void cache_volume_get_stats(const struct cache_volume *v, struct cache_volume_st
 /* Up to `cap` volumes that are open; returns how many. */
 uint32_t cache_volumes(struct cache *c, struct cache_volume **ret, uint32_t cap);
 
+/* Data that the store lacks. */
+struct cache_range {
+	uint64_t offset_bytes, bytes;
+	bool is_lost;  /* the SSD can't give it back either */
+	bool is_zeros; /* unmapped or zeroed: it has no payload */
+};
+/*
+ * Ranges of dirty data at `from_bytes` and after it, ascending, in whole blocks, neighbours of one kind as
+ * one; at most `cap`, of which the first may begin before `from_bytes`, in its block. *ret_next: where to
+ * go on, or UINT64_MAX after the last.
+ */
+uint32_t cache_volume_dirty(const struct cache_volume *v, uint64_t from_bytes,
+    struct cache_range *ret, uint32_t cap, uint64_t *ret_next);
+
+struct cache_segment_info {
+	uint32_t number;
+	const char *state;  /* static: free opening open closed sealed bad lost */
+	const char *stream; /* static: W accepted, F fills, G moved; "": none */
+	uint64_t generation;
+	uint32_t used_blocks, live_blocks, dirty_blocks; /* of its data area */
+	uint32_t errors;                                 /* commits that failed in it */
+};
+/* From number `first` on, at most `cap`; returns how many. */
+uint32_t cache_segments(
+    const struct cache *c, uint32_t first, struct cache_segment_info *ret, uint32_t cap);
+
 #endif

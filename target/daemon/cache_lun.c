@@ -16,7 +16,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "daemon/caches.h"
+#include "daemon/cache_orders.h"
 
 #define STORE_MAX 127u /* of the cache's name for a store */
 #define NAME_MAX_BYTES 63u
@@ -81,19 +81,44 @@ daemon_lun_front(const struct daemon_lun *l)
 
 static void detach_run(struct lun_detach *x);
 
+/* Something of the volume as a whole has ended. True: the volume goes. */
+static bool
+goes_on(struct daemon_lun *l)
+{
+	struct lun_detach *x = l->detaching;
+	l->mode_changes = false;
+	l->detaching = NULL;
+	if (x != NULL)
+		detach_run(x);
+	return x != NULL;
+}
+
 static void
 mode_set(void *ctx, int result)
 {
 	struct daemon_lun *l = ctx;
-	l->mode_changes = false;
 	if (result < 0 && result != -ESHUTDOWN)
 		log_err("cache", "LUN %s couldn't be brought to mode %s: %s lun=%s", l->name,
 		    conf_mode_to_string(conf_lun_mode(l->conf)), strerror(-result), l->name);
-	struct lun_detach *x = l->detaching;
-	l->detaching = NULL;
-	if (x != NULL)
-		detach_run(x);
-	else if (result == 0)
+	if (!goes_on(l) && result == 0)
+		daemon_lun_follow_mode(l);
+}
+
+bool
+daemon_lun_begin(struct daemon_lun *l)
+{
+	/* Without a unit it is about to leave its cache. */
+	if (l->volume == NULL || l->lu == NULL || l->mode_changes || l->freeze != NULL)
+		return false;
+	l->mode_changes = true;
+	return true;
+}
+
+void
+daemon_lun_end(struct daemon_lun *l)
+{
+	ASSERT(l->mode_changes);
+	if (!goes_on(l))
 		daemon_lun_follow_mode(l);
 }
 
@@ -104,7 +129,7 @@ daemon_lun_follow_mode(struct daemon_lun *l)
 	enum cache_mode wanted = daemon_cache_mode(conf_lun_mode(l->conf));
 
 	daemon_lun_ram_follow(l);
-	if (l->volume == NULL || l->mode_changes || l->detaching != NULL)
+	if (l->volume == NULL || l->mode_changes || l->detaching != NULL || l->freeze != NULL)
 		return;
 	cache_volume_get_stats(l->volume, &st);
 	if (st.mode == wanted)

@@ -11,7 +11,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "daemon/caches.h"
+#include "daemon/cache_orders.h"
 #include "daemon/change_priv.h"
 
 #define RETRY_NS 100000000ull
@@ -168,10 +168,22 @@ change_targets(struct change *c)
 
 static void units_end(struct change *c);
 
+/* Writes that wait would hold up what goes. */
+static void
+thaw(struct change *c)
+{
+	for (unsigned i = 0; i < c->plan->lun_count; i++) {
+		const struct plan_lun *pl = &c->plan->luns[i];
+		if (pl->before != NULL && pl->before != pl->after)
+			daemon_lun_thaw(pl->before);
+	}
+}
+
 /* Each part can be done again: what is so already isn't touched. */
 static void
 show(struct change *c)
 {
+	thaw(c);
 	c->after_waits = units_end;
 	change_hold(c);
 	int rc = change_limits(c);

@@ -19,6 +19,7 @@
 extern const struct ctl_method control_health_methods[];  /* version status health events … */
 extern const struct ctl_method control_list_methods[];    /* lun.list target.list … loop.list */
 extern const struct ctl_method control_cache_methods[];   /* cache.list */
+extern const struct ctl_method control_order_methods[];   /* cache.flush … lun.dirty */
 extern const struct ctl_method control_stats_methods[];   /* overview lun.stats … */
 extern const struct ctl_method control_connect_methods[]; /* connect */
 
@@ -41,7 +42,7 @@ struct picture_lun {
 	char *store, *why;        /* "" */
 	char uuid[37];
 	uint64_t size_bytes;
-	bool has_stats, has_volume, marker_is_local;
+	bool has_stats, has_volume, marker_is_local, frozen;
 	struct cache_volume_stats volume; /* its cache's, with has_volume */
 	struct monitor_rates rates;
 };

@@ -119,6 +119,7 @@ control_add_volume(json_t *o, const struct picture_lun *l)
 	json_object_set_new(o, "profile", json_string(conf_profile_to_string(l->conf->profile)));
 	if (!l->has_volume)
 		return;
+	json_object_set_new(o, "frozen", json_boolean(l->frozen));
 	json_object_set_new(o, "dirty_bytes", json_integer((json_int_t)st->dirty_bytes));
 	json_object_set_new(o, "cached_bytes", json_integer((json_int_t)st->cached_bytes));
 	json_object_set_new(o, "cache_reads", json_integer((json_int_t)st->reads));

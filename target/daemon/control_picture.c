@@ -37,6 +37,7 @@ take_lun(struct picture *p, const struct daemon *d, const struct daemon_lun *l)
 	    .size_bytes = l->blk != NULL ? blk_get_info(l->blk)->size_bytes : l->conf->size_bytes,
 	    .has_stats = p->stats != NULL && l->lu != NULL,
 	    .rates = {.p99_ms = -1},
+	    .frozen = l->freeze != NULL,
 	};
 	if (l->volume != NULL) {
 		to->has_volume = true;

@@ -10,7 +10,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
-#include "daemon/caches.h"
+#include "daemon/cache_orders.h"
 #include "daemon/change.h"
 #include "daemon/plan.h"
 
@@ -339,6 +339,7 @@ on_signal(struct loop_watch *w)
 		d->stopping = true;
 		health_event(d->health, HEALTH_EVENT_STOP, "", NULL, "the target ends (signal %u)",
 		    si.ssi_signo);
+		daemon_thaw_all(d);
 		change_engine_stop(d->changes, on_changes_stopped, d);
 	}
 }
@@ -431,6 +432,7 @@ daemon_run(const struct options *o, struct daemon_config config)
 		return EXIT_FAILED;
 	}
 	list_init(&d->pins);
+	list_init(&d->freezes);
 	list_init(&d->retired);
 	d->options = o;
 	d->config = config;

@@ -31,6 +31,7 @@ struct daemon_config {
 
 struct cache_volume;
 struct stats;
+struct lun_freeze;
 struct daemon_cache;
 struct daemon_marker;
 struct lun_detach;
@@ -53,12 +54,13 @@ struct daemon_lun {
 	struct cache_volume *volume;  /* in front of the store; NULL: none */
 	struct ram_volume *ram;       /* in front of that, while there is a unit; NULL: none */
 	struct lun_detach *detaching; /* waits for a change of mode */
-	bool mode_changes;
-	bool volume_is_new; /* the cache didn't know it before */
-	struct scsi_lu *lu; /* NULL: no unit (store not open, or ending): not served */
-	char *canonical;    /* the store's, or "ram:NAME": key of its identity */
-	char *why;          /* it isn't served: one sentence, else NULL */
-	bool created;       /* its file was made by this start or change */
+	struct lun_freeze *freeze;    /* its writes wait, or are about to */
+	bool mode_changes;            /* or something else of the volume as a whole is under way */
+	bool volume_is_new;           /* the cache didn't know it before */
+	struct scsi_lu *lu;           /* NULL: no unit (store not open, or ending): not served */
+	char *canonical;              /* the store's, or "ram:NAME": key of its identity */
+	char *why;                    /* it isn't served: one sentence, else NULL */
+	bool created;                 /* its file was made by this start or change */
 	struct catalog_identity id;
 	void *reservations; /* from before, until the unit has them */
 	size_t reservations_len;
@@ -120,6 +122,8 @@ struct daemon {
 	unsigned threads_started;
 	struct daemon_cache **caches; /* as at the start */
 	unsigned cache_count;
+	struct list freezes; /* of LUNs */
+	uint64_t freezes_made;
 	struct daemon_objects now;
 	struct plan *plan; /* of the start, until it is complete */
 	struct scsi_core *core;

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "daemon/caches.h"
+#include "daemon/cache_orders.h"
 
 #define RUN_DIR "/run/terrace"
 #define DEFAULT_STATE_DIR "/var/lib/terrace"
@@ -134,6 +134,7 @@ on_released(void *ctx)
 void
 daemon_lun_end_unit(struct daemon_lun *l, struct scsi_lu *lu, void (*done)(void *ctx), void *ctx)
 {
+	daemon_lun_thaw(l); /* the writes that it holds end first */
 	l->ending = lu;
 	l->ended = done;
 	l->ended_ctx = ctx;

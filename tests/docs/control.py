@@ -16,9 +16,10 @@ from iscsi import INITIATOR, Refused, Session  # noqa: E402
 from terraced import ROOT, TARGET, Daemon, check, run, same, wait_until  # noqa: E402
 
 TYPES = {"text": (str,), "integer": (int,), "real": (float, int, type(None)), "boolean": (bool,),
-         "list": (list,), "object": (dict,), "any": (str, type(None))}
+         "list": (list,), "object": (dict,), "any": (str, int, type(None))}
 # Fields that hold lists and objects described under another heading.
-INNER = {("status", "luns"): "lun.list", ("status", "sessions"): "session.list",
+INNER = {("lun.dirty", "ranges"): "range", ("cache.segments", "segments"): "segment",
+         ("status", "luns"): "lun.list", ("status", "sessions"): "session.list",
          ("status", "loops"): "loop.list", ("status", "conditions"): "conditions",
          ("health", "conditions"): "conditions", ("events", "events"): "event",
          ("lun.list", "stats"): "stats", ("lun.list", "rates"): "rates",
@@ -37,7 +38,7 @@ INNER = {("status", "luns"): "lun.list", ("status", "sessions"): "session.list",
 LATENCIES = {"read_latency_us", "write_latency_us"}
 # Fields that not every object of the kind has.
 OPTIONAL = {"lun.list": {"dirty_bytes", "cached_bytes", "cache_reads", "cache_hits",
-                         "marker_is_local"},
+                         "marker_is_local", "frozen"},
             "event": {"code", "severity", "data"}, "config.effective": {"target"}, "changes": {"target"},
             "stats": LATENCIES,
             "lun.stats": {"time", "in_flight", "windows", "read_latency", "write_latency", "counters",
@@ -141,6 +142,8 @@ def changes(client, daemon, fields):
                    client.call("session.drop", tsih=session["tsih"], dry_run=True)):
         check(answer["changes"] or answer["sessions"], f"nothing would change: {answer}")
         compare("config.diff", answer, fields)
+    compare("lun.dirty", client.call("lun.dirty", lun="odd"), fields)
+    compare("cache.segments", client.call("cache.segments", name="fast"), fields)
     compare("log-level.get", client.call("log-level.set", level="info"), fields)
     refused = client.raw(json.dumps({"jsonrpc": "2.0", "method": "session.drop", "id": 1,
                                      "params": {"tsih": session["tsih"]}}))["error"]

@@ -1,0 +1,326 @@
+#!/usr/bin/env python3
+"""
+Orders to caches while initiators work: flush, evict, freeze, and what cachectl makes of them. Arguments: names
+of cases.
+"""
+
+import os
+import struct
+import sys
+import time
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
+from control import Control, Error  # noqa: E402
+from iscsi import GOOD, Session  # noqa: E402
+from terraced import TARGET, Daemon, Failed, Folder, check, run, same, wait_until  # noqa: E402
+
+MIB = 1 << 20
+CONFIG = """
+cache fast { ssd "SSD"; size 64MiB }
+lun a { store "STORE"; size 16MiB; cache fast }
+lun b { store "{dir}/b.img"; size 16MiB; cache fast }
+lun plain { store "{dir}/plain.img"; size 1MiB }
+portal p { listen 127.0.0.1:{port} }
+target iqn.2026-11.example.terrace:test { portals p; open yes; lun 0 a; lun 1 b; lun 2 plain }
+"""
+WRITE10 = ">BBIBHB"
+
+
+def config(folder, ssd=None, store=None):
+    return CONFIG.replace("SSD", ssd or folder("ssd")).replace("STORE", store or folder("a.img"))
+
+
+def start(folder, text=None):
+    d = Daemon(config=text or config(folder), folder=folder)
+    d.start()
+    d.control = Control(d)
+    return d
+
+
+def stop(d):
+    d.control.close()
+    d.stop()
+
+
+def lun(d, name="a"):
+    return next(x for x in d.control.call("lun.list") if x["name"] == name)
+
+
+def cache(d):
+    return d.control.call("cache.list")[0]
+
+
+def pattern(number):
+    return struct.pack("<Q", number) * 512
+
+
+def write(s, count, first=0, lun_number=0, version=0):
+    for i in range(first, first + count):
+        same(s.write10(i * 8, pattern(version + i + 1), lun=lun_number).status, GOOD, f"write {i}")
+
+
+def fails(d, code, *words, **order):
+    try:
+        d.control.call(order.pop("method"), **order)
+    except Error as e:
+        same(e.code, code, str(e))
+        for word in words:
+            check(word in e.message, f"'{word}' isn't in: {e.message}")
+        return e
+    raise Failed(f"it was done: {order}")
+
+
+def on_store(folder, name, count, version=0, first=0):
+    """The store has them, as another program reads it."""
+    with open(folder(name), "rb") as f:
+        f.seek(first * 4096)
+        for i in range(first, first + count):
+            check(f.read(4096) == pattern(version + i + 1), f"block {i} of {name}")
+
+
+# ---- flush, evict ------------------------------------------------------------------------------------
+
+
+def ready(s):
+    for number in (0, 1):
+        wait_until(lambda n=number: s.execute(bytes(6), n).status == GOOD, "the LUN is ready", 5)
+
+
+def case_flush():
+    folder = Folder()
+    d = start(folder)
+    with Session(d.port, TARGET) as s:
+        ready(s)
+        for version in (0, 1000):
+            write(s, 256, version=version)
+            write(s, 256, lun_number=1, version=version)
+            answer = d.control.call("cache.flush", luns=["a", "b"])
+            same([(x["name"], x["done"]) for x in answer["luns"]], [("a", True), ("b", True)], "who")
+            on_store(folder, "a.img", 256, version)
+            on_store(folder, "b.img", 256, version)
+        same(lun(d)["dirty_bytes"], 0, "dirty data")
+        check(lun(d)["cached_bytes"] > 0, "it stays in the cache")
+        write(s, 16)
+        d.control.call("cache.flush", cache="fast")
+        on_store(folder, "a.img", 16)
+    fails(d, -32004, "no LUN 'nowhere'", method="cache.flush", lun="nowhere")
+    fails(d, -32004, "no cache 'slow'", method="cache.flush", cache="slow")
+    fails(d, -32000, "has no cache", method="cache.flush", lun="plain")
+    fails(d, -32602, "of which LUN", method="cache.flush")
+    stop(d)
+
+
+def case_flush_to_a_store_that_fails():
+    folder = Folder()
+    d = start(folder, config(folder, store=f"fault:1:write_error=1:file:{folder('a.img')}"))
+    with Session(d.port, TARGET) as s:
+        ready(s)
+        write(s, 16)
+        write(s, 16, lun_number=1)
+        e = fails(d, -32000, "LUN a", "isn't on its store", method="cache.flush", cache="fast")
+        same({x["name"]: x["done"] for x in e.data["luns"]}, {"a": False, "b": True}, "of each")
+        ranges = d.control.call("lun.dirty", lun="a")
+        same(ranges["ranges"], [{"offset": 0, "bytes": 65536, "lost": False, "zeros": False}],
+             "what the store lacks")
+        fails(d, -32000, "couldn't be evicted", method="cache.evict", lun="a")
+        same(lun(d)["dirty_bytes"], 65536, "nothing is forgotten")
+        same(s.read10(0, 8).data, pattern(1), "it is there")
+    stop(d)
+
+
+def case_flush_waits_and_the_daemon_ends():
+    """A store that hangs: the order is under way when the daemon is told to end."""
+    folder = Folder()
+    d = start(folder, config(folder, store=f"fault:1:write_error=1:file:{folder('a.img')}"))
+    with Session(d.port, TARGET) as s:
+        ready(s)
+        write(s, 64)
+    for _ in range(4):
+        c = Control(d)
+        c.send("cache.evict", cache="fast")
+    stop(d)
+
+
+def case_evict():
+    folder = Folder()
+    d = start(folder)
+    with Session(d.port, TARGET) as s:
+        ready(s)
+        write(s, 256)
+        answer = d.control.call("cache.evict", lun="a")
+        same(answer["luns"][0]["cached_bytes"], MIB, "what it had")
+        same((lun(d)["dirty_bytes"], lun(d)["cached_bytes"]), (0, 0), "what it has")
+        on_store(folder, "a.img", 256)
+        hits = lun(d)["cache_hits"]
+        same(s.read10(0, 8).data, pattern(1), "the store's")
+        same(lun(d)["cache_hits"], hits, "no hit")
+        # Under writes it ends as well.
+        itts = [s.command(struct.pack(WRITE10, 0x2A, 0, i * 8, 0, 8, 0), write=pattern(i + 1))
+                for i in range(16)]
+        d.control.call("cache.evict", lun="a")
+        for itt in itts:
+            same(s.wait(itt, 20).status, GOOD, "writes meanwhile")
+    stop(d)
+
+
+# ---- freeze ------------------------------------------------------------------------------------------
+
+
+def written(s, number, version):
+    return s.command(struct.pack(WRITE10, 0x2A, 0, number * 8, 0, 8, 0),
+                     write=pattern(version + number + 1))
+
+
+def answered(s, itt, seconds):
+    end = time.monotonic() + seconds
+    while itt not in s.answers and time.monotonic() < end:
+        try:
+            s.pump(0.05)
+        except TimeoutError:
+            pass
+    return itt in s.answers
+
+
+def case_freeze():
+    folder = Folder()
+    d = start(folder)
+    holder = Control(d)
+    with Session(d.port, TARGET) as s:
+        ready(s)
+        write(s, 64)
+        write(s, 64, lun_number=1)
+        f = holder.call("cache.freeze", luns=["a", "b"])
+        same((sorted(f["luns"]), f["limit_seconds"]), (["a", "b"], 20), "the answer")
+        holder.send("cache.hold", id=f["id"])
+        on_store(folder, "a.img", 64)
+        on_store(folder, "b.img", 64)
+        check(lun(d)["frozen"] and lun(d, "b")["frozen"], "state")
+        itt = written(s, 0, 500)
+        check(not answered(s, itt, 0.5), "a write waits")
+        same(s.read10(8, 8).data, pattern(2), "reads go on")
+        on_store(folder, "a.img", 64)
+        fails(d, -32002, "frozen already", method="cache.freeze", lun="a")
+        fails(d, -32000, "being changed", method="cache.evict", lun="a")
+        d.control.call("cache.thaw", id=f["id"])
+        same(holder.receive()["complete"], True, "it lasted")
+        same(s.wait(itt, 20).status, GOOD, "the write")
+        same(s.read10(0, 8).data, pattern(501), "its data")
+        fails(d, -32004, "no freeze", method="cache.thaw", id=f["id"])
+        fails(d, -32602, "1 to 300", method="cache.freeze", lun="a", limit_seconds=0)
+    holder.close()
+    stop(d)
+
+
+def case_freeze_ends_with_its_client():
+    folder = Folder()
+    d = start(folder)
+    for how in ("client", "limit", "unheld", "lun"):
+        holder = Control(d)
+        with Session(d.port, TARGET) as s:
+            ready(s)
+            limit = 2 if how == "limit" else 60
+            f = holder.call("cache.freeze", lun="a", limit_seconds=limit)
+            if how != "unheld":
+                holder.send("cache.hold", id=f["id"])
+            itt = written(s, 1, 700)
+            check(not answered(s, itt, 0.3), "a write waits")
+            if how == "client":
+                holder.close()
+            elif how == "lun":
+                with open(d.config, encoding="utf-8") as f:
+                    text = f.read()
+                folder.write("terrace.conf", text.replace("size 16MiB; cache fast }", "size 16MiB }",
+                                                          1))
+                d.control.call("reload", yes=True)
+            if how != "lun":
+                same(s.wait(itt, 10).status, GOOD, f"the write, when it ends by {how}")
+            if how in ("limit", "lun"):
+                r = holder.receive()
+                same(r["complete"], False, f"complete, when it ends by {how}")
+                check(r["why"], "why")
+        if how != "client":
+            holder.close()
+    stop(d)
+
+
+def case_freeze_and_the_daemon_ends():
+    folder = Folder()
+    d = start(folder)
+    holder = Control(d)
+    with Session(d.port, TARGET) as s:
+        ready(s)
+        f = holder.call("cache.freeze", cache="fast")
+        holder.send("cache.hold", id=f["id"])
+        written(s, 1, 0)
+        stop(d)
+
+
+# ---- looking -----------------------------------------------------------------------------------------
+
+
+def case_dirty_ranges():
+    folder = Folder()
+    d = start(folder, config(folder, store=f"fault:1:write_error=1:file:{folder('a.img')}"))
+    with Session(d.port, TARGET) as s:
+        ready(s)
+        for i in range(0, 40, 2):
+            write(s, 1, first=i)
+        same(s.write10(100 * 8, bytes(512)).status, GOOD, "a sector")
+        got, at, asked = [], 0, 0
+        while at is not None:
+            r = d.control.call("lun.dirty", lun="a", limit=7, **{"from": at})
+            got += r["ranges"]
+            at = r["next"]
+            asked += 1
+        same(asked, 3, "pages of 7")
+        same([(x["offset"], x["bytes"]) for x in got],
+             [(i * 4096, 4096) for i in range(0, 40, 2)] + [(409600, 4096)], "ranges")
+        same(d.control.call("lun.dirty", lun="plain")["ranges"], [], "without a cache")
+    fails(d, -32004, "no LUN", method="lun.dirty", lun="x")
+    fails(d, -32602, "limit 1 to 1000", method="lun.dirty", lun="a", limit=0)
+    stop(d)
+
+
+def case_segments():
+    folder = Folder()
+    d = start(folder)
+    with Session(d.port, TARGET) as s:
+        ready(s)
+        write(s, 64)
+    total = cache(d)["segments"]
+    got, at = [], 0
+    while at is not None:
+        r = d.control.call("cache.segments", name="fast", limit=5, **{"from": at})
+        got += r["segments"]
+        at = r["next"]
+    same([x["number"] for x in got], list(range(total)), "all of them")
+    check(any(x["state"] == "open" and x["stream"] == "W" and x["live_blocks"] >= 64 for x in got),
+          "what was written is in one")
+    fails(d, -32004, "no cache", method="cache.segments", name="x")
+    stop(d)
+
+
+def main():
+    names = sys.argv[1:] or [n for n in globals() if n.startswith("case_")]
+    failed = []
+    for name in names:
+        began = time.monotonic()
+        result = "ok"
+        first = len(Daemon.running)
+        try:
+            globals()[name if name.startswith("case_") else f"case_{name}"]()
+        except Exception as e:  # whatever it is, the other cases are worth running
+            result = f"FAILED: {type(e).__name__}: {e}"
+            failed.append(name)
+        for d in Daemon.running[first:]:
+            if d.alive():
+                d.kill()
+            if result != "ok":
+                print(f"---- {d.log_path}\n{d.log()[-3000:]}")
+        print(f"{name:44} {time.monotonic() - began:6.2f} s  {result}", flush=True)
+    check(not failed, f"{len(failed)} cases: {' '.join(failed)}")
+
+
+if __name__ == "__main__":
+    run(main)
