@@ -12,6 +12,7 @@
 #define SEGMENT_BLOCKS_MIN 16u
 #define SEGMENTS_WANTED 32u /* a small device gets smaller segments, down to 1 MiB, for so many */
 #define FOOTER_SHARE 50u    /* a footer takes one in so many blocks, at least one */
+#define FOOTER_BLOCKS_MAX 1024u     /* it is read and written in one piece */
 #define BLOCKS_MAX (1ull << 44)     /* of a device: 64 PiB */
 #define VOL_BLOCKS_MAX (1ull << 40) /* of a volume: 4 PiB; bounds the index's memory */
 /* Of numbers that grow by one: a hostile one leaves room for all that will ever be added. */
@@ -152,7 +153,8 @@ geometry_good(const struct cache_geometry *g, uint64_t device_bytes)
 	struct cache_geometry want = *g;
 	if (g->segment_blocks < SEGMENT_BLOCKS_MIN || g->segment_blocks > SEGMENT_BLOCKS_DEFAULT)
 		return false;
-	if (g->footer_blocks == 0 || g->footer_blocks > g->segment_blocks / 2)
+	if (g->footer_blocks == 0 || g->footer_blocks > g->segment_blocks / 2 ||
+	    g->footer_blocks > FOOTER_BLOCKS_MAX)
 		return false;
 	if (g->segment_count < SEGMENTS_MIN || g->voltable_blocks == 0 || g->voltable_blocks > 256)
 		return false;

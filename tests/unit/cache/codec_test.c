@@ -12,8 +12,8 @@
 /* Of version 1; they change with the format, never otherwise. */
 #define GOLDEN_SUPER 0x966db77u
 #define GOLDEN_TABLE 0x13510befu
-#define GOLDEN_SLOT 0x35f1b7c1u
-#define GOLDEN_CHECKPOINT 0x6e8afaddu
+#define GOLDEN_SLOT 0x68c2125u
+#define GOLDEN_CHECKPOINT 0x6212eabbu
 #define GOLDEN_SEGMENT 0xc8816edeu
 #define GOLDEN_RECORD 0x6d982a85u
 
@@ -158,7 +158,7 @@ static void
 slots_and_headers_know_their_place(void **state)
 {
 	uint8_t dead[2] = {0x81, 1}, clean[2] = {2, 0};
-	struct cache_slot s = {5, 3, true, dead, clean}, r;
+	struct cache_slot s = {5, 3, true, 9, dead, clean}, r;
 	struct cache_ckhead c = {.number = 8, .ver = 99}, cr;
 	struct cache_seghead h = {4, 2, 17, CF_G}, hr;
 	(void)state;
@@ -299,6 +299,44 @@ footer_comes_back(void **state)
 	assert_false(cache_footer_decode(&geo, uuid, 1, foot, sizeof foot, &g));
 }
 
+/* What grows by one never wraps, whatever the SSD says. */
+static void
+numbers_leave_room(void **state)
+{
+	static const uint64_t good = UINT64_MAX / 2, bad = UINT64_MAX / 2 + 1;
+	uint8_t none[2] = {0, 0};
+	(void)state;
+	for (unsigned i = 0; i < 14; i++) {
+		uint64_t n[14];
+		for (unsigned k = 0; k < 14; k++)
+			n[k] = k == i ? bad : good;
+		struct cache_super s = {.generation = n[0], .geo = geo, .epoch = n[1]}, s2;
+		s.end[CF_G] = (struct cache_position){n[2], n[3], 0};
+		memcpy(s.uuid, uuid, 16);
+		cache_super_encode(&s, 0, buf);
+		assert_int_equal(cache_super_decode(buf, 0, geo.size_blocks << CF_BLOCK_SHIFT, &s2),
+		    i < 4 ? CF_BAD : CF_OK);
+		struct cache_ckhead c = {.number = n[4], .ver = n[5]}, c2;
+		c.pos[CF_W] = (struct cache_position){n[6], n[7], 0};
+		cache_ckhead_encode(&geo, uuid, 0, &c, buf);
+		assert_int_equal(cache_ckhead_decode(&geo, uuid, 0, buf, &c2), i < 4 || i > 7);
+		struct cache_slot l = {n[8], n[9], true, 9, none, none}, l2;
+		cache_slot_encode(&geo, uuid, 2, 1, &l, buf);
+		assert_int_equal(cache_slot_decode(&geo, uuid, 2, 1, buf, &l2), i != 8 && i != 9);
+		struct cache_seghead h = {n[10], n[11], n[12], CF_G}, h2;
+		cache_seghead_encode(&geo, uuid, 1, &h, buf);
+		assert_int_equal(cache_seghead_decode(&geo, uuid, 1, buf, &h2), i < 10 || i > 12);
+		struct cache_volrow row = {.id = 1, .size_bytes = 512, .marker_next = n[13]},
+		                    back[16];
+		uint64_t generation;
+		uint32_t next, count;
+		cache_voltable_encode(&geo, uuid, 0, 1, 2, &row, 1, buf);
+		assert_int_equal(
+		    cache_voltable_decode(&geo, uuid, 0, buf, &generation, &next, back, &count),
+		    i != 13);
+	}
+}
+
 /* The bytes of version 1 stay what they are: a CRC over one of each structure. */
 static void
 bytes_stay_what_they_were(void **state)
@@ -306,8 +344,8 @@ bytes_stay_what_they_were(void **state)
 	struct cache_super s = {.generation = 7, .geo = geo, .epoch = 3};
 	struct cache_volrow row = {.id = 1, .name = "n", .store = "s", .size_bytes = 512};
 	uint8_t dead[2] = {3, 0}, clean[2] = {4, 0};
-	struct cache_slot slot = {5, 3, true, dead, clean};
-	struct cache_ckhead c = {.number = 8, .ver = 99};
+	struct cache_slot slot = {5, 3, true, 9, dead, clean};
+	struct cache_ckhead c = {.number = 8, .ver = 99, .slots_crc = 0x12345678};
 	struct cache_seghead h = {4, 2, 17, CF_G};
 	struct cache_record r;
 	(void)state;
@@ -339,6 +377,7 @@ main(void)
 	    cmocka_unit_test_setup(record_comes_back, setup),
 	    cmocka_unit_test_setup(a_record_says_nothing_of_others_blocks, setup),
 	    cmocka_unit_test_setup(footer_comes_back, setup),
+	    cmocka_unit_test_setup(numbers_leave_room, setup),
 	    cmocka_unit_test_setup(bytes_stay_what_they_were, setup),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
