@@ -211,6 +211,13 @@ bufpool_put(struct bufpool *bp, void *buf, size_t len_bytes)
 	free_push(bp, idx, order);
 }
 
+void *
+bufpool_region(const struct bufpool *bp, size_t *ret_bytes)
+{
+	*ret_bytes = bp->bytes;
+	return bp->base;
+}
+
 bool
 bufpool_owns(const struct bufpool *bp, const void *p)
 {

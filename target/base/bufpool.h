@@ -28,6 +28,8 @@ void *bufpool_get(struct bufpool *bp, size_t len_bytes);
 /* `buf` as returned by get; `len_bytes` as asked there. */
 void bufpool_put(struct bufpool *bp, void *buf, size_t len_bytes);
 
+/* The region that all buffers are in, for whoever has to tell a device of it. */
+void *bufpool_region(const struct bufpool *bp, size_t *ret_bytes);
 /* True if `p` lies within the pool's region. */
 bool bufpool_owns(const struct bufpool *bp, const void *p);
 size_t bufpool_free_bytes(const struct bufpool *bp);

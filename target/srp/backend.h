@@ -75,6 +75,8 @@ struct srp_backend_events {
 	    void *ctx, struct srp_listener *l, struct srp_conn *c, const void *private, size_t len);
 	/* Home, after setup(). */
 	void (*event)(struct srp_conn *c, enum srp_conn_event ev);
+	/* Home: the device that this listener was bound to has gone, and the listener with it. */
+	void (*unlistened)(void *ctx, struct srp_listener *l);
 	/* Home: an RDMA device came, went or failed; `what` for people. */
 	void (*device)(void *ctx, const char *device, const char *what);
 	/*
@@ -137,19 +139,24 @@ struct srp_backend {
 	const struct srp_backend_ops *ops;
 };
 
+/*
+ * An address to listen on for logins of the IB CM: any InfiniBand port, service id
+ * 00000000013fPPPP. A family of its own for sockaddr_storage.
+ */
+struct srp_ib_addr {
+	sa_family_t family; /* AF_IB */
+	uint16_t port;
+};
+
 /* ---- with verbs ------------------------------------------------------------------------------ */
 
-/* Memory that data lies in, beside the loops' buffers; it stays as long as the backend. */
-struct srp_memory {
-	void *base;
-	size_t len;
-};
-struct srp_verbs_args {
-	const struct srp_memory *memory; /* copied */
-	unsigned memory_count;
-};
 /* 0; -ENOMEM; -ENOTSUP: built without libibverbs and librdmacm. */
-int srp_verbs_create(const struct srp_verbs_args *args, struct srp_backend **ret);
+int srp_verbs_create(struct srp_backend **ret);
+/*
+ * Home: memory that data may lie in, beside the loops' buffers. Connections that are made from now on
+ * move data from and to it without a copy. It stays as long as the backend. 0; -ENOSPC: no more.
+ */
+int srp_verbs_add_memory(struct srp_backend *b, void *base, size_t len);
 void srp_verbs_destroy(struct srp_backend *b); /* stopped, or never started; accepts NULL */
 
 #endif

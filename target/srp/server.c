@@ -28,6 +28,10 @@ srp_format_addr(const struct sockaddr_storage *a, char *buf, size_t cap)
 		memcpy(&in6, a, sizeof in6);
 		inet_ntop(AF_INET6, &in6.sin6_addr, host, sizeof host);
 		snprintf(buf, cap, "[%s]:%u", host, ntohs(in6.sin6_port));
+	} else if (a->ss_family == AF_IB) {
+		struct srp_ib_addr ib;
+		memcpy(&ib, a, sizeof ib);
+		snprintf(buf, cap, "ib:%u", ib.port);
 	} else {
 		snprintf(buf, cap, "local");
 	}
@@ -60,10 +64,23 @@ on_device(void *ctx, const char *device, const char *what)
 	srp_raise(ctx, &e, NULL);
 }
 
+static void
+on_unlistened(void *ctx, struct srp_listener *l)
+{
+	struct srp_server *s = ctx;
+	LIST_FOREACH (k, &s->listenings) {
+		struct srp_listening *li = container_of(k, struct srp_listening, link);
+		if (li->listener == l)
+			li->listener = NULL;
+	}
+	srp_server_tick(s);
+}
+
 static const struct srp_backend_events backend_events = {
     .request = srp_registry_request,
     .event = srp_registry_event,
     .device = on_device,
+    .unlistened = on_unlistened,
     .sent = srp_chan_sent,
     .received = srp_chan_received,
 };
@@ -191,7 +208,9 @@ same_endpoint(const struct sockaddr_storage *a, const struct sockaddr *b)
 	struct sockaddr_storage other = {0};
 	char x[64], y[64];
 	memcpy(&other, b,
-	    b->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in));
+	    b->sa_family == AF_INET6  ? sizeof(struct sockaddr_in6)
+	    : b->sa_family == AF_INET ? sizeof(struct sockaddr_in)
+	                              : sizeof(struct srp_ib_addr));
 	srp_format_addr(a, x, sizeof x);
 	srp_format_addr(&other, y, sizeof y);
 	return strcmp(x, y) == 0;

@@ -1,0 +1,460 @@
+/*
+ * Devices and queues. Each connection has a completion queue and an event channel of its own, which
+ * its loop watches: completions are polled until there are none, then the next one wakes the loop.
+ *
+ * VB-1  Only the last request of a chain is signaled. What fails before it is followed by the last
+ *       one's completion, flushed, so one completion in order ends each chain.
+ * VB-2  No memory of ours is ever given rights to the peer: local write only.
+ */
+#include "srp/verbs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/bufpool.h"
+
+#define QUEUE_MAX 1024u
+#define QUEUE_MIN 64u
+#define SEGMENTS_MAX 8u
+#define READS_MAX 16u
+#define POLL_BATCH 16
+#define POLL_TURN 128u /* completions of a turn; then others have theirs */
+
+/* wr_id: what a completion is of. */
+#define ID_LAST 2u
+#define ID_RECV 1u /* with the buffer's number above */
+
+/* ---- devices ---------------------------------------------------------------------------------- */
+
+static void
+device_free(struct verbs_device *d)
+{
+	for (unsigned i = 0; i < d->mr_count; i++)
+		(void)ibv_dereg_mr(d->mrs[i].mr);
+	if (d->pd != NULL)
+		(void)ibv_dealloc_pd(d->pd);
+	list_remove(&d->link);
+	free(d);
+}
+
+/* Regions that came since. What can't be registered is copied from and to. */
+static void
+register_regions(struct verbs *v, struct verbs_device *d)
+{
+	for (; d->regions_seen < v->region_count; d->regions_seen++) {
+		const struct verbs_region *r = &v->regions[d->regions_seen];
+		struct ibv_mr *mr = ibv_reg_mr(d->pd, r->base, r->len, IBV_ACCESS_LOCAL_WRITE);
+		if (mr == NULL)
+			continue;
+		d->mrs[d->mr_count] = (struct verbs_mr){
+		    .base = r->base, .end = r->base + r->len, .lkey = mr->lkey, .mr = mr};
+		__atomic_store_n(&d->mr_count, d->mr_count + 1, __ATOMIC_RELEASE);
+	}
+}
+
+static struct verbs_device *
+device_create(struct verbs *v, struct ibv_context *ctx)
+{
+	struct verbs_device *d = calloc(1, sizeof *d);
+	if (d == NULL)
+		return NULL;
+	list_init(&d->link);
+	d->ctx = ctx;
+	d->pd = ibv_alloc_pd(ctx);
+	if (d->pd == NULL || ibv_query_device(ctx, &d->attr) != 0) {
+		device_free(d);
+		return NULL;
+	}
+	list_push_back(&v->devices, &d->link);
+	return d;
+}
+
+/* NULL: `reason` says why. */
+static struct verbs_device *
+device_get(struct verbs *v, struct ibv_context *ctx, char *reason, size_t cap)
+{
+	struct verbs_device *found = NULL;
+	pthread_mutex_lock(&v->lock);
+	LIST_FOREACH (l, &v->devices) {
+		struct verbs_device *d = container_of(l, struct verbs_device, link);
+		if (d->ctx == ctx && !d->removed)
+			found = d;
+	}
+	if (found == NULL)
+		found = device_create(v, ctx);
+	if (found != NULL) {
+		found->refs++;
+		register_regions(v, found);
+	} else {
+		snprintf(reason, cap, "can't use %s: %s", ibv_get_device_name(ctx->device),
+		    strerror(errno));
+	}
+	pthread_mutex_unlock(&v->lock);
+	return found;
+}
+
+static void
+device_put(struct verbs *v, struct verbs_device *d)
+{
+	pthread_mutex_lock(&v->lock);
+	ASSERT(d->refs > 0);
+	d->refs--;
+	if (d->refs == 0 && d->removed)
+		device_free(d);
+	pthread_mutex_unlock(&v->lock);
+}
+
+void
+verbs_device_removed(struct verbs *v, const struct ibv_context *ctx)
+{
+	pthread_mutex_lock(&v->lock);
+	LIST_FOREACH_SAFE (l, &v->devices) {
+		struct verbs_device *d = container_of(l, struct verbs_device, link);
+		if (d->ctx != ctx)
+			continue;
+		d->removed = true;
+		if (d->refs == 0)
+			device_free(d);
+	}
+	pthread_mutex_unlock(&v->lock);
+}
+
+void
+verbs_devices_end(struct verbs *v)
+{
+	LIST_FOREACH_SAFE (l, &v->devices) {
+		struct verbs_device *d = container_of(l, struct verbs_device, link);
+		ASSERT(d->refs == 0);
+		device_free(d);
+	}
+}
+
+/* ---- memory ------------------------------------------------------------------------------------- */
+
+static bool
+find_key(const struct verbs_conn *vc, const char *p, size_t len, uint32_t *ret_lkey)
+{
+	if (p >= vc->memory && p + len <= vc->memory + vc->memory_len) {
+		*ret_lkey = vc->mr->lkey;
+		return true;
+	}
+	const struct verbs_device *d = vc->device;
+	unsigned count = __atomic_load_n(&d->mr_count, __ATOMIC_ACQUIRE);
+	for (unsigned i = 0; i < count; i++) {
+		if (p >= d->mrs[i].base && p + len <= d->mrs[i].end) {
+			*ret_lkey = d->mrs[i].lkey;
+			return true;
+		}
+	}
+	return false;
+}
+
+bool
+verbs_is_local(struct srp_conn *c, const void *p, size_t len)
+{
+	uint32_t lkey;
+	return find_key(verbs_conn_of(c), p, len, &lkey);
+}
+
+/* ---- queues --------------------------------------------------------------------------------------- */
+
+static uint32_t
+least(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint32_t
+at_most(int device, uint32_t ours)
+{
+	return device > 0 ? least((uint32_t)device, ours) : ours;
+}
+
+static int
+map_memory(struct verbs_conn *vc, const struct srp_queue_cfg *cfg)
+{
+	size_t recv = (size_t)cfg->recv_count * cfg->recv_bytes;
+	vc->memory_len = recv + (size_t)cfg->send_count * cfg->send_bytes;
+	void *p =
+	    mmap(NULL, vc->memory_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED)
+		return -ENOMEM;
+	vc->memory = p;
+	vc->mr = ibv_reg_mr(vc->device->pd, p, vc->memory_len, IBV_ACCESS_LOCAL_WRITE);
+	vc->conn.recv_base = p;
+	vc->conn.send_base = (uint8_t *)p + recv;
+	vc->recv_bytes = cfg->recv_bytes;
+	vc->recv_count = cfg->recv_count;
+	return vc->mr != NULL ? 0 : -errno;
+}
+
+/* As long as the device will have it. */
+static int
+create_queue(struct verbs_conn *vc)
+{
+	const struct ibv_device_attr *a = &vc->device->attr;
+	int error = ENOMEM;
+	for (uint32_t depth = at_most(a->max_qp_wr, QUEUE_MAX); depth >= QUEUE_MIN; depth /= 2) {
+		uint32_t cqes = vc->recv_count + depth + 1;
+		if (a->max_cqe > 0 && cqes > (uint32_t)a->max_cqe)
+			continue;
+		vc->cq = ibv_create_cq(vc->id->verbs, (int)cqes, vc, vc->comp, 0);
+		if (vc->cq == NULL) {
+			error = errno;
+			continue;
+		}
+		struct ibv_qp_init_attr init = {
+		    .send_cq = vc->cq,
+		    .recv_cq = vc->cq,
+		    .qp_type = IBV_QPT_RC,
+		    .cap = {.max_send_wr = depth,
+		        .max_recv_wr = vc->recv_count,
+		        .max_send_sge = at_most(a->max_sge, SEGMENTS_MAX),
+		        .max_recv_sge = 1},
+		};
+		uint32_t sges = init.cap.max_send_sge;
+		if (rdma_create_qp(vc->id, vc->device->pd, &init) == 0) {
+			vc->has_qp = true;
+			vc->conn.queue_max = depth;
+			vc->conn.segments_max = sges;
+			return 0;
+		}
+		error = errno;
+		(void)ibv_destroy_cq(vc->cq);
+		vc->cq = NULL;
+	}
+	return -error;
+}
+
+static int
+no_wait(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+	return flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -errno : 0;
+}
+
+int
+verbs_setup(struct srp_conn *c, const struct srp_queue_cfg *cfg, char *reason, size_t reason_cap)
+{
+	struct verbs_conn *vc = verbs_conn_of(c);
+	if (vc->id->verbs == NULL) {
+		snprintf(reason, reason_cap, "its device is gone");
+		return -ENODEV;
+	}
+	vc->device = device_get(vc->verbs, vc->id->verbs, reason, reason_cap);
+	if (vc->device == NULL)
+		return -ENODEV;
+	c->reads_max =
+	    least(vc->reads_offered, at_most(vc->device->attr.max_qp_init_rd_atom, READS_MAX));
+	if (c->reads_max == 0) {
+		snprintf(reason, reason_cap, "it takes no RDMA READ");
+		return -EPROTO;
+	}
+	int rc = map_memory(vc, cfg);
+	if (rc < 0) {
+		snprintf(reason, reason_cap,
+		    "can't register memory with %s: %s; raise the limit of locked memory",
+		    c->device, strerror(-rc));
+		return rc;
+	}
+	vc->comp = ibv_create_comp_channel(vc->id->verbs);
+	rc = vc->comp != NULL ? no_wait(vc->comp->fd) : -errno;
+	if (rc == 0)
+		rc = create_queue(vc);
+	for (uint32_t i = 0; rc == 0 && i < cfg->recv_count; i++)
+		rc = verbs_post_recv(c, i);
+	if (rc < 0)
+		snprintf(
+		    reason, reason_cap, "can't make a queue on %s: %s", c->device, strerror(-rc));
+	return rc;
+}
+
+void
+verbs_abandon(struct srp_conn *c)
+{
+	struct verbs_conn *vc = verbs_conn_of(c);
+	ASSERT(vc->loop == NULL);
+	if (vc->has_qp)
+		rdma_destroy_qp(vc->id);
+	vc->has_qp = false;
+}
+
+void
+verbs_teardown(struct verbs_conn *vc)
+{
+	verbs_abandon(&vc->conn);
+	if (vc->cq != NULL)
+		(void)ibv_destroy_cq(vc->cq);
+	if (vc->comp != NULL)
+		(void)ibv_destroy_comp_channel(vc->comp);
+	if (vc->mr != NULL)
+		(void)ibv_dereg_mr(vc->mr);
+	if (vc->memory != NULL)
+		(void)munmap(vc->memory, vc->memory_len);
+	if (vc->device != NULL)
+		device_put(vc->verbs, vc->device);
+}
+
+/* ---- posting ----------------------------------------------------------------------------------------- */
+
+int
+verbs_post_recv(struct srp_conn *c, uint32_t idx)
+{
+	struct verbs_conn *vc = verbs_conn_of(c);
+	ASSERT(idx < vc->recv_count);
+	struct ibv_sge sge = {
+	    .addr = (uintptr_t)(c->recv_base + (size_t)idx * vc->recv_bytes),
+	    .length = vc->recv_bytes,
+	    .lkey = vc->mr->lkey,
+	};
+	struct ibv_recv_wr wr = {
+	    .wr_id = (uint64_t)idx << 2 | ID_RECV, .sg_list = &sge, .num_sge = 1};
+	struct ibv_recv_wr *bad;
+	return ibv_post_recv(vc->id->qp, &wr, &bad) == 0 ? 0 : -EIO;
+}
+
+static void
+fill(const struct verbs_conn *vc, const struct srp_wr *w, struct ibv_send_wr *ret,
+    struct ibv_sge *sges)
+{
+	*ret = (struct ibv_send_wr){.sg_list = sges, .num_sge = (int)w->iovcnt};
+	for (unsigned i = 0; i < w->iovcnt; i++) {
+		uint32_t lkey = 0;
+		bool known = find_key(vc, w->iov[i].iov_base, w->iov[i].iov_len, &lkey);
+		ASSERT(known);
+		sges[i] = (struct ibv_sge){.addr = (uintptr_t)w->iov[i].iov_base,
+		    .length = (uint32_t)w->iov[i].iov_len,
+		    .lkey = lkey};
+	}
+	switch (w->kind) {
+	case SRP_WR_READ:
+		ret->opcode = IBV_WR_RDMA_READ;
+		break;
+	case SRP_WR_WRITE:
+		ret->opcode = IBV_WR_RDMA_WRITE;
+		break;
+	case SRP_WR_SEND:
+		ret->opcode = IBV_WR_SEND;
+		if (w->solicited)
+			ret->send_flags |= IBV_SEND_SOLICITED;
+		return;
+	}
+	ret->wr.rdma.remote_addr = w->remote;
+	ret->wr.rdma.rkey = w->key;
+}
+
+int
+verbs_post(struct srp_conn *c, const struct srp_wr *wrs, unsigned count)
+{
+	struct verbs_conn *vc = verbs_conn_of(c);
+	struct ibv_send_wr list[SRP_WR_CHAIN_MAX], *bad;
+	struct ibv_sge sges[SRP_WR_CHAIN_MAX][SEGMENTS_MAX];
+	ASSERT(count > 0 && count <= SRP_WR_CHAIN_MAX);
+	for (unsigned i = 0; i < count; i++) {
+		fill(vc, &wrs[i], &list[i], sges[i]);
+		if (i > 0)
+			list[i - 1].next = &list[i];
+	}
+	list[count - 1].wr_id = ID_LAST; /* VB-1 */
+	list[count - 1].send_flags |= IBV_SEND_SIGNALED;
+	/* Part of a chain may be posted: it does no harm, the queue is flushed and destroyed. */
+	return ibv_post_send(vc->id->qp, list, &bad) == 0 ? 0 : -EIO;
+}
+
+void
+verbs_flush(struct srp_conn *c)
+{
+	struct verbs_conn *vc = verbs_conn_of(c);
+	struct ibv_qp_attr attr = {.qp_state = IBV_QPS_ERR};
+	(void)ibv_modify_qp(vc->id->qp, &attr, IBV_QP_STATE); /* a failure: it is abandoned */
+}
+
+/* ---- completions ---------------------------------------------------------------------------------------- */
+
+static void
+completed(struct verbs_conn *vc, const struct ibv_wc *wc)
+{
+	const struct srp_backend_events *ev = vc->verbs->events;
+	bool ok = wc->status == IBV_WC_SUCCESS;
+	if (wc->wr_id & ID_RECV)
+		ev->received(&vc->conn, (uint32_t)(wc->wr_id >> 2), ok ? wc->byte_len : 0, ok);
+	else if (wc->wr_id == ID_LAST)
+		ev->sent(&vc->conn, ok);
+}
+
+/* True: there may be more. */
+static bool
+poll(struct verbs_conn *vc)
+{
+	struct ibv_wc wcs[POLL_BATCH];
+	for (unsigned done = 0; done < POLL_TURN;) {
+		int n = ibv_poll_cq(vc->cq, POLL_BATCH, wcs);
+		if (n <= 0)
+			return false;
+		for (int i = 0; i < n; i++)
+			completed(vc, &wcs[i]);
+		done += (unsigned)n;
+	}
+	return true;
+}
+
+static void
+poll_turn(struct verbs_conn *vc)
+{
+	if (poll(vc) && vc->loop != NULL && !loop_defer_queued(&vc->more))
+		loop_next_turn(vc->loop, &vc->more);
+}
+
+static void
+on_more(struct loop_defer *d)
+{
+	poll_turn(container_of(d, struct verbs_conn, more));
+}
+
+static void
+on_comp(struct loop_watch *w)
+{
+	struct verbs_conn *vc = container_of(w, struct verbs_conn, watch);
+	struct ibv_cq *cq;
+	void *ctx;
+	unsigned events = 0;
+	while (ibv_get_cq_event(vc->comp, &cq, &ctx) == 0)
+		events++;
+	if (events > 0)
+		ibv_ack_cq_events(vc->cq, events);
+	/* Armed before the queue is looked at: what comes in between wakes the loop again. */
+	(void)ibv_req_notify_cq(vc->cq, 0);
+	poll_turn(vc);
+}
+
+int
+verbs_attach(struct srp_conn *c, struct loop *l)
+{
+	struct verbs_conn *vc = verbs_conn_of(c);
+	int rc = loop_watch_start(l, &vc->watch, vc->comp->fd, on_comp);
+	if (rc < 0)
+		return rc;
+	vc->loop = l;
+	loop_defer_init(&vc->more, on_more);
+	if (ibv_req_notify_cq(vc->cq, 0) != 0) {
+		verbs_detach(c);
+		return -EIO;
+	}
+	loop_next_turn(l, &vc->more);
+	return 0;
+}
+
+void
+verbs_detach(struct srp_conn *c)
+{
+	struct verbs_conn *vc = verbs_conn_of(c);
+	if (vc->loop == NULL)
+		return;
+	loop_defer_cancel(&vc->more);
+	loop_watch_stop(&vc->watch);
+	vc->loop = NULL;
+}

@@ -1,0 +1,105 @@
+/* Inside the backend over libibverbs and librdmacm: devices and queues (verbs.c), connections (cm.c). */
+#ifndef SRP_VERBS_H
+#define SRP_VERBS_H
+
+#include <infiniband/verbs.h>
+#include <pthread.h>
+#include <rdma/rdma_cma.h>
+
+#include "base/assert.h"
+#include "base/list.h"
+#include "srp/backend.h"
+
+#define VERBS_REGIONS_MAX (LOOP_COUNT_MAX + 32u)
+
+struct verbs_region {
+	char *base;
+	size_t len;
+};
+
+/* A region as a device knows it; mr NULL: it couldn't be registered. */
+struct verbs_mr {
+	const char *base, *end;
+	uint32_t lkey;
+	struct ibv_mr *mr;
+};
+
+/* A device in use. Made and ended by workers under backend->lock. */
+struct verbs_device {
+	struct list link; /* backend->devices */
+	struct ibv_context *ctx;
+	struct ibv_pd *pd;
+	struct ibv_device_attr attr;
+	unsigned refs;
+	bool removed;
+	/* Only grows while the device is in use: entries below mr_count never change. */
+	struct verbs_mr mrs[VERBS_REGIONS_MAX];
+	unsigned mr_count; /* atomic */
+	unsigned regions_seen;
+};
+
+struct verbs {
+	struct srp_backend backend;
+	struct loop *home;
+	const struct srp_backend_events *events;
+	void *ctx;
+	struct rdma_event_channel *channel;
+	struct loop_watch watch;
+	struct list listeners;
+	bool loops_added;
+	pthread_mutex_t
+	    lock; /* devices, regions; only workers and home take it, never a data path */
+	struct list devices;
+	struct verbs_region regions[VERBS_REGIONS_MAX];
+	unsigned region_count;
+};
+
+struct srp_listener {
+	struct list link;
+	struct verbs *verbs;
+	struct rdma_cm_id *id;
+	bool native;
+};
+
+struct verbs_conn {
+	struct srp_conn conn;
+	struct verbs *verbs;
+	struct rdma_cm_id *id;
+	uint8_t reads_offered; /* by the peer */
+	struct verbs_device *device;
+	struct ibv_comp_channel *comp;
+	struct ibv_cq *cq;
+	bool has_qp;
+	uint32_t recv_bytes, recv_count;
+	char *memory;
+	size_t memory_len;
+	struct ibv_mr *mr;
+	struct loop *loop; /* while attached */
+	struct loop_watch watch;
+	struct loop_defer more;
+};
+
+static inline struct verbs_conn *
+verbs_conn_of(struct srp_conn *c)
+{
+	return container_of(c, struct verbs_conn, conn);
+}
+
+/* ---- verbs.c ---------------------------------------------------------------------------------- */
+
+int verbs_setup(
+    struct srp_conn *c, const struct srp_queue_cfg *cfg, char *reason, size_t reason_cap);
+/* All but the connection. */
+void verbs_teardown(struct verbs_conn *vc);
+void verbs_abandon(struct srp_conn *c);
+int verbs_attach(struct srp_conn *c, struct loop *l);
+void verbs_detach(struct srp_conn *c);
+int verbs_post(struct srp_conn *c, const struct srp_wr *wrs, unsigned count);
+int verbs_post_recv(struct srp_conn *c, uint32_t idx);
+void verbs_flush(struct srp_conn *c);
+bool verbs_is_local(struct srp_conn *c, const void *p, size_t len);
+/* Home: it was removed; what it has is let go of with its last connection. */
+void verbs_device_removed(struct verbs *v, const struct ibv_context *ctx);
+void verbs_devices_end(struct verbs *v);
+
+#endif
