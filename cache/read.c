@@ -17,8 +17,9 @@ void
 cache_read_start(struct cache_op *op)
 {
 	struct cache_volume *v = op->vol;
-	v->stats.reads++;
-	op->filling = op->io->len_bytes <= v->c->tuning.fill_cutoff_bytes;
+	v->stats.reads += !(op->io->flags & BLK_QUIET);
+	op->filling = !(op->io->flags & (BLK_QUIET | BLK_NO_FILL)) &&
+	              op->io->len_bytes <= v->c->tuning.fill_cutoff_bytes;
 	op->pending = 1; /* until the first round was begun */
 	read_more(op);
 	if (--op->pending == 0)
@@ -288,7 +289,7 @@ read_more(struct cache_op *op)
 	}
 	if (op->pending > 0)
 		return;
-	if (op->err == 0 && !op->missed)
+	if (op->err == 0 && !op->missed && !(op->io->flags & BLK_QUIET))
 		op->vol->stats.read_hits++;
 	cache_op_end(op, op->err);
 }

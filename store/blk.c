@@ -87,7 +87,7 @@ static void
 check_flags(const struct blk_io *io)
 {
 	static const uint32_t allowed[BLK_OP_COUNT] = {
-	    [BLK_READ] = BLK_QUIET,
+	    [BLK_READ] = BLK_QUIET | BLK_NO_FILL,
 	    [BLK_WRITE] = BLK_FUA,
 	    [BLK_UNMAP] = BLK_FUA,
 	    [BLK_WRITE_ZEROES] = BLK_FUA | BLK_NO_UNMAP,

@@ -65,7 +65,8 @@ enum blk_op {
 
 #define BLK_FUA (1u << 0)      /* WRITE, UNMAP, WRITE_ZEROES: durable at done */
 #define BLK_NO_UNMAP (1u << 1) /* WRITE_ZEROES: the space stays allocated */
-#define BLK_QUIET (1u << 2)    /* READ: leaves what is cached as it is; a store ignores it */
+#define BLK_QUIET (1u << 2)    /* READ: leaves what is cached as it is, uncounted */
+#define BLK_NO_FILL (1u << 3)  /* READ: not worth keeping below; a store ignores both */
 
 /*
  * A scatter list and how its memory goes back. Small lists use `inline_iov`. Zero-initialise, or

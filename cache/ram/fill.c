@@ -179,8 +179,9 @@ place_io(struct rt_fill *f, const struct rt_fill_args *args)
 	to = to < size ? to : size;
 	list_frames(f, from, to);
 	bool is_scan = args->kind == POLICY_S3_SCAN || args->kind == POLICY_S3_SCAN_AHEAD;
+	bool fills = !is_scan && !f->v->per_loop[f->s->idx].cfg.lower_keeps_none;
 	f->io = (struct blk_io){.op = BLK_READ,
-	    .flags = is_scan || !args->keep ? BLK_QUIET : 0,
+	    .flags = (fills ? 0 : BLK_NO_FILL) | (args->is_quiet ? BLK_QUIET : 0),
 	    .offset_bytes = from,
 	    .len_bytes = to - from,
 	    .sg = &f->sg,

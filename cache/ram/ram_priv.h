@@ -373,6 +373,7 @@ struct rt_fill_args {
 	uint32_t count;
 	enum policy_s3_kind kind;
 	bool keep, is_spare;
+	bool is_quiet; /* for a reader who changes nothing, here or below */
 	uint64_t from, to;
 	uint32_t *frames;
 };

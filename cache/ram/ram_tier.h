@@ -65,9 +65,12 @@ void ram_tier_resize(struct ram_tier *t, uint64_t size_bytes, ram_done_fn *done,
 
 /* What a profile says. */
 struct ram_volume_cfg {
-	bool enabled;          /* false: nothing is kept (mode bypass, profile uncached) */
-	uint32_t ahead_bytes;  /* read ahead of a sequential stream; 0: none */
-	uint64_t cutoff_bytes; /* a stream longer than this is a scan: it leaves first; 0: never */
+	bool enabled;         /* false: nothing is kept (mode bypass, profile uncached) */
+	uint32_t ahead_bytes; /* read ahead of a sequential stream; 0: none */
+	uint64_t
+	    cutoff_bytes; /* a stream longer than this is a scan: it leaves first, and isn't kept
+	                          by the lower blk (BLK_NO_FILL); 0: never */
+	bool lower_keeps_none; /* the lower blk keeps nothing that is read */
 };
 
 /*

@@ -1,7 +1,8 @@
 /*
  * Reads. A list of ours is lent frames, piece after piece, on the loops that own them: those that are
  * cached, and those that are read into now. A list of the caller's own memory is filled from what is
- * cached if all of it is; else the lower blk reads into it, which is right at any time (RT-1).
+ * cached if all of it is; else the lower blk reads into it, which is right at any time (RT-1). So it is
+ * done for BLK_QUIET too, whose list becomes one of the lower blk's: nothing is evicted for it.
  */
 #include "cache/ram/ram_priv.h"
 
@@ -16,7 +17,8 @@
 #define HOW_LEND 1u
 #define HOW_QUIET 2u
 #define HOW_SCAN 4u
-#define HOW_PASS 8u /* something is missing: the lower blk reads it all */
+#define HOW_PASS 8u  /* something is missing: the lower blk reads it all */
+#define HOW_NEED 16u /* quiet, but there was no other memory: frames are taken all the same */
 
 #define MRC_DECAY_NS 60000000000ull
 
@@ -42,9 +44,31 @@ kind_of(const struct blk_io *io)
 
 /* ---- travelling ----------------------------------------------------------------------------- */
 
+/* The list becomes one of the lower blk's. False: there is no memory for that, and nothing changed. */
+static bool
+give_up_lending(struct blk_io *io)
+{
+	struct ram_volume *v = volume_of(io);
+	struct blk_sg sg;
+	blk_sg_init(&sg);
+	if (blk_sg_get(v->lower, &sg, BLK_READ, io->offset_bytes, io->len_bytes) < 0)
+		return false;
+	blk_sg_put(io->sg);
+	*io->sg = sg;
+	if (sg.iov == sg.inline_iov)
+		io->sg->iov = io->sg->inline_iov;
+	return true;
+}
+
 static void
 end_at_home(struct rt_shard *own, struct blk_io *io)
 {
+	if ((io->scratch[HOW] & (HOW_PASS | HOW_LEND)) == (HOW_PASS | HOW_LEND) &&
+	    !give_up_lending(io)) {
+		io->scratch[HOW] = (io->scratch[HOW] & ~(uint64_t)HOW_PASS) | HOW_NEED;
+		step(own, io);
+		return;
+	}
 	if (io->scratch[HOW] & HOW_PASS) {
 		rt_count(&own->n.passed, 1);
 		rt_pass(own, volume_of(io), io);
@@ -164,6 +188,7 @@ read_exactly(struct rt_miss *m)
 	    .kind = kind_of(m->io),
 	    .from = m->from,
 	    .to = m->to,
+	    .is_quiet = true, /* it was asked for and counted once */
 	    .frames = m->frames};
 	rt_fill_start(m->s, &args);
 }
@@ -252,6 +277,7 @@ miss_gather(struct rt_miss *m, const struct ram_volume *v, uint64_t first)
 		    .count = end - i,
 		    .kind = kind_of(m->io),
 		    .keep = keep,
+		    .is_quiet = !keep,
 		    .frames = m->frames + i};
 		rt_fill_start(s, &args);
 		own += end - i;
@@ -291,7 +317,8 @@ piece(struct rt_shard *s, struct blk_io *io, uint64_t from, uint64_t to)
 	uint32_t count = (uint32_t)(((to - 1) >> RT_FRAME_SHIFT) - first + 1);
 	uint32_t hits = look(s, volume_of(io), first, count, frames);
 	if (hits < count) {
-		if (io->scratch[HOW] & HOW_LEND) {
+		bool quiet = (io->scratch[HOW] & (HOW_QUIET | HOW_NEED)) == HOW_QUIET;
+		if (io->scratch[HOW] & HOW_LEND && !quiet) {
 			miss_begin(s, io, from, to, frames, count);
 			return false;
 		}

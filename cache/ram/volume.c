@@ -200,8 +200,15 @@ watched(struct blk *b)
 	blk_set_events(v->lower, lower_event, v);
 }
 
+static const struct blk *
+below(const struct blk *b)
+{
+	return ((const struct ram_volume *)(const void *)b)->lower; /* `b` is its first */
+}
+
 static const struct blk_ops ram_volume_ops = {
     .name = "ram tier",
+    .below = below,
     .submit = submit,
     .sg_get = rt_sg_get,
     .close = close_never,

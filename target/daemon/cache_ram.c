@@ -18,12 +18,13 @@
 static const struct {
 	uint32_t ahead_bytes;
 	uint64_t cutoff_bytes;
+	bool ram_only; /* what is read doesn't go to the SSD */
 } profiles[] = {
     [CONF_PROFILE_VMWARE] = {512u << 10, 4u << 20},
     [CONF_PROFILE_WINDOWS] = {1u << 20, 4u << 20},
     [CONF_PROFILE_DATABASE] = {0, 0},
     [CONF_PROFILE_FILESERVER] = {4u << 20, 4u << 20},
-    [CONF_PROFILE_ARCHIVE] = {8u << 20, 256u << 10},
+    [CONF_PROFILE_ARCHIVE] = {8u << 20, 256u << 10, true},
     [CONF_PROFILE_UNCACHED] = {0, 0},
 };
 
@@ -35,6 +36,7 @@ cfg_of(const struct conf_lun *l)
 	    .enabled = l->profile != CONF_PROFILE_UNCACHED && conf_lun_mode(l) != CONF_MODE_BYPASS,
 	    .ahead_bytes = profiles[l->profile].ahead_bytes,
 	    .cutoff_bytes = profiles[l->profile].cutoff_bytes,
+	    .lower_keeps_none = profiles[l->profile].ram_only,
 	};
 }
 

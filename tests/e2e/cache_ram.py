@@ -4,16 +4,21 @@ LUNs behind memory, over iSCSI: what was read once comes from memory, with an SS
 was written is on the store; its size changes while initiators work. Arguments: names of cases.
 """
 
+import json
 import os
+import random
 import struct
 import subprocess
 import sys
+import threading
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from control import Control  # noqa: E402
-from iscsi import CHECK, GOOD, Session  # noqa: E402
-from terraced import PROGRAM, TARGET, Daemon, Failed, Folder, check, run, same, wait_until  # noqa: E402
+from iscsi import CHECK, GOOD, Closed, Session  # noqa: E402
+from nbd import Client, uri  # noqa: E402
+from terraced import (PROGRAM, TARGET, Daemon, Failed, Folder, check, requires, run, same,  # noqa: E402
+                      wait_until)
 
 MIB = 1 << 20
 CONFIG = """
@@ -191,6 +196,163 @@ def case_bypass_keeps_nothing():
         read(s, scattered(100))
         hits_again(d, s, scattered(100))
     stop(d)
+
+
+# ---- what others do to it --------------------------------------------------------------------------------
+
+def fill_store(folder, size=64 * MIB):
+    with open(folder("a.img"), "wb") as f:
+        for i in range(size // 4096):
+            f.write(pattern(i + 1))
+
+
+def case_a_scan_leaves_the_hot_set():
+    """Four times as much as there is memory, read in sequence, and then what was used before."""
+    folder = Folder()
+    fill_store(folder)
+    d = start(folder, config(folder, size="16MiB", more="profile windows"))
+    hot = scattered(1024, step=5, size=1280)
+    with Session(d.port, TARGET) as s:
+        s.ready()
+        for _ in range(3):
+            read(s, hot)
+        hits_again(d, s, hot)
+        before = cache(d)
+        for lba in range(0, 64 * MIB // 512, 256):
+            same(s.read10(lba, 256).status, GOOD, f"the scan at {lba}")
+        after = cache(d)
+        hits = after["ram_hits"] - before["ram_hits"]
+        check(hits > 0.9 * 64 * MIB / 4096, f"the scan is read ahead: {hits} hits, {after}")
+        before = after
+        read(s, hot)
+        hits = cache(d)["ram_hits"] - before["ram_hits"]
+        check(hits >= 0.95 * len(hot), f"{hits} of {len(hot)} are still there")
+    stop(d)
+
+
+def case_looking_changes_nothing():
+    """Over NBD: what is read is what initiators wrote, and neither tier notices."""
+    folder = Folder()
+    fill_store(folder)
+    d = start(folder, config(folder, size="16MiB", ssd=folder("ssd")))
+    hot = scattered(200)
+    with Session(d.port, TARGET) as s, Client(d, "a") as c:
+        s.ready()
+        read(s, hot)
+        hits_again(d, s, hot)
+        wait_until(lambda: cache(d)["cached_bytes"] >= 200 * 4096, "the SSD has them", 10)
+        before = cache(d)
+        for at in range(0, 64 * MIB, MIB):
+            data = c.pread(at, MIB)
+            check(data == b"".join(pattern((at >> 12) + i + 1) for i in range(256)), f"MiB at {at}")
+        after = cache(d)
+        for key in ("ram_used_bytes", "ram_hits", "ram_misses", "ram_ahead", "reads", "read_hits",
+                    "cached_bytes"):
+            same(after[key], before[key], key)
+        hits_again(d, s, hot)
+        for i in range(100):
+            block = hot[i]
+            same(s.write10(block * 8, pattern(7000 + i)).status, GOOD, "a write")
+            check(c.pread(block * 4096, 4096) == pattern(7000 + i), "the next look sees it")
+    stop(d)
+
+
+def tool(*command):
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    check(done.returncode == 0, f"{command}: {done.returncode} {done.stderr[-500:]}")
+
+
+def case_images_are_identical():
+    """More than there is memory, by qemu-img over iSCSI, with an SSD and without."""
+    requires("qemu-img")
+    if "iscsi" not in subprocess.run(["qemu-img", "--help"], capture_output=True, text=True,
+                                     timeout=20, check=False).stdout:
+        print("qemu-img has no iSCSI: not tried", flush=True)
+        return
+    for ssd in (None, "ssd"):
+        folder = Folder()
+        image, back = folder("image"), folder("back")
+        rnd = random.Random(3)
+        with open(image, "wb") as f:
+            for i in range(64):
+                f.write(bytes(MIB) if i % 5 == 0 else rnd.randbytes(MIB))
+        d = start(folder, config(folder, size="16MiB", ssd=ssd and folder(ssd)))
+        lun = "json:" + json.dumps({"driver": "raw", "file": {
+            "driver": "iscsi", "transport": "tcp", "portal": f"127.0.0.1:{d.port}",
+            "target": TARGET, "lun": 0}})
+        tool("qemu-img", "convert", "-n", "-t", "none", "-f", "raw", "-O", "raw", image, lun)
+        tool("qemu-img", "compare", "-f", "raw", "-F", "raw", image, lun)
+        tool("qemu-img", "convert", "-f", "raw", "-O", "raw", lun, back)
+        tool("cmp", image, back)
+        tool("qemu-img", "compare", "-f", "raw", "-F", "raw", image, uri(d, "a"))
+        check(cache(d)["ram_used_bytes"] <= 16 * MIB, "no more memory than that")
+        stop(d)
+
+
+class Traffic:
+    """One initiator writes blocks with growing numbers, another reads them: what each of them knows."""
+
+    BLOCKS = 64
+
+    def __init__(self, port):
+        self.port = port
+        self.acknowledged = [0] * self.BLOCKS
+        self.sent = [0] * self.BLOCKS
+        self.read = [0] * self.BLOCKS
+        self.threads = [threading.Thread(target=self.run, args=(f,)) for f in (self.write, self.look)]
+
+    def run(self, act):
+        try:
+            with Session(self.port, TARGET) as s:
+                s.ready()
+                while True:
+                    act(s, random.randrange(self.BLOCKS))
+        except (Closed, OSError):
+            pass  # it was killed
+
+    def write(self, s, block):
+        self.sent[block] += 1
+        number = self.sent[block]
+        r = s.write10(block * 8, pattern(number))
+        if r.status == GOOD:
+            self.acknowledged[block] = number
+
+    def look(self, s, block):
+        r = s.read10(block * 8, 8)
+        if r.status == GOOD:
+            self.read[block] = max(self.read[block], struct.unpack_from("<Q", r.data)[0])
+
+
+def case_killed_nothing_read_is_lost():
+    """Invariants 2 and 1: what was read or acknowledged is there after kill -9, and nothing older."""
+    for ssd in (None, "ssd"):
+        folder = Folder()
+        text = config(folder, size="16MiB", ssd=ssd and folder(ssd))
+        known = [0] * Traffic.BLOCKS
+        for _ in range(3):
+            d = start(folder, text)
+            t = Traffic(d.port)
+            t.sent = list(known)
+            t.acknowledged = list(known)
+            for thread in t.threads:
+                thread.start()
+            wait_until(lambda: sum(t.acknowledged) > sum(known) + 150, "writes", 20)
+            d.kill()
+            d.control.close()
+            for thread in t.threads:
+                thread.join(20)
+            check(any(t.read), "something was read")
+            d = start(folder, text)
+            with Session(d.port, TARGET) as s:
+                s.ready()
+                for again_ in range(2):  # from below, and from memory
+                    for i in range(t.BLOCKS):
+                        got = struct.unpack_from("<Q", s.read10(i * 8, 8).data)[0]
+                        check(max(t.acknowledged[i], t.read[i]) <= got <= t.sent[i],
+                              f"block {i} is {got}; acknowledged {t.acknowledged[i]}, read "
+                              f"{t.read[i]}, sent {t.sent[i]}")
+                        known[i] = got
+            stop(d)
 
 
 def case_luns_come_and_go():

@@ -525,6 +525,38 @@ quiet_reads_change_nothing(void **state)
 	}
 }
 
+/* Of a full tier, none of what others use. */
+static void
+a_quiet_read_evicts_nothing(void **state)
+{
+	(void)state;
+	for (unsigned loops = 1; loops <= 2; loops++) {
+		struct ram_fixture f;
+		static char model[1024 * BLOCK], got[16 * BLOCK];
+		ram_setup(&f, world_sim(1, loops, 16u << 20), 128, NULL);
+		fill_lower(&f, model, sizeof model, 1);
+		for (unsigned round = 0; round < 2; round++)
+			for (unsigned i = 0; i < 512; i++)
+				expect(&f, 0, i * BLOCK, model + i * BLOCK, BLOCK);
+		struct ram_tier_stats a = ram_stats(&f);
+		assert_int_equal(a.frames_used, a.frames);
+		for (unsigned i = 0; i < 64; i++) {
+			struct req *r =
+			    read_start(&f, i % loops, BLK_QUIET, i * sizeof got, sizeof got);
+			assert_int_equal(req_wait(r), 0);
+			req_copy_out(r, got);
+			assert_memory_equal(got, model + i * sizeof got, sizeof got);
+			req_put(r);
+		}
+		struct ram_tier_stats b = ram_stats(&f);
+		assert_int_equal(b.evicted, a.evicted);
+		assert_int_equal(b.frames_used, a.frames);
+		assert_int_equal(b.frames_lent, 0);
+		assert_true(b.passed > a.passed);
+		ram_teardown(&f);
+	}
+}
+
 static void
 a_volume_that_keeps_nothing_passes_all_on(void **state)
 {
@@ -697,6 +729,7 @@ main(void)
 	    cmocka_unit_test(streams_are_read_ahead),
 	    cmocka_unit_test(a_scan_leaves_the_rest),
 	    cmocka_unit_test(quiet_reads_change_nothing),
+	    cmocka_unit_test(a_quiet_read_evicts_nothing),
 	    cmocka_unit_test(a_volume_that_keeps_nothing_passes_all_on),
 	    cmocka_unit_test(it_is_resized_while_in_use),
 	    cmocka_unit_test(volumes_share_the_arena),
