@@ -24,6 +24,10 @@ const char *order_reason(int result);
 void order_flush(void *daemon, struct ctl_call *call, const json_t *params);
 void order_evict(void *daemon, struct ctl_call *call, const json_t *params);
 
+/* ---- cache_curve.c ---------------------------------------------------------------------------------- */
+
+void order_stats(void *daemon, struct ctl_call *call, const json_t *params);
+
 /* ---- cache_freeze.c --------------------------------------------------------------------------------- */
 
 #define FREEZE_SECONDS_DEFAULT 20

@@ -24,7 +24,8 @@ struct daemon_cache {
 	struct ram_tier *ram; /* NULL: none configured */
 	uint64_t ram_bytes;   /* as configured, or as it is to become */
 	bool ram_resizes;
-	bool lied; /* recovery found that acknowledged writes may be missing */
+	bool curve_asked; /* of `ram` */
+	bool lied;        /* recovery found that acknowledged writes may be missing */
 	char *details[CACHE_COND_COUNT]; /* of conditions that hold; else NULL */
 	struct {
 		bool is_known;

@@ -138,6 +138,9 @@ static const struct ctl_param freeze_params[] = {
 static const struct ctl_param id_params[] = {
 	{"id", CTL_INT, true, "of the freeze"},
 	END};
+static const struct ctl_param name_params[] = {
+	{"name", CTL_STRING, true, "of the cache"},
+	END};
 static const struct ctl_param dirty_params[] = {
 	{"lun", CTL_STRING, true, "which"},
 	{"from", CTL_INT, false, "from this byte on"},
@@ -164,5 +167,7 @@ const struct ctl_method control_order_methods[] = {
 	    .call = lun_dirty},
 	{.name = "cache.segments", .help = "how the SSD of a cache is used",
 	    .params = segments_params, .call = cache_segments_list},
+	{.name = "cache.stats", .help = "counters of a cache, and its miss-ratio curve",
+	    .params = name_params, .start = order_stats},
 	{.name = NULL},
 };

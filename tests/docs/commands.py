@@ -16,7 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 from terraced import (PROGRAM, ROOT, Failed, Folder, check, free_ports, run, same,  # noqa: E402
                       wait_until)
 
-SOURCES = ["man/terraced.8", "man/terrace.conf.5", "man/terrace-control.7", "man/terracectl.8"]
+SOURCES = ["man/terraced.8", "man/terrace.conf.5", "man/terrace-control.7", "man/terracectl.8", "man/cachectl.8"]
 CREATED_BYTES = 16 << 20
 
 

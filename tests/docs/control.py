@@ -18,7 +18,7 @@ from terraced import ROOT, TARGET, Daemon, check, run, same, wait_until  # noqa:
 TYPES = {"text": (str,), "integer": (int,), "real": (float, int, type(None)), "boolean": (bool,),
          "list": (list,), "object": (dict,), "any": (str, int, type(None))}
 # Fields that hold lists and objects described under another heading.
-INNER = {("lun.dirty", "ranges"): "range", ("cache.segments", "segments"): "segment",
+INNER = {("cache.stats", "curve"): "point", ("lun.dirty", "ranges"): "range", ("cache.segments", "segments"): "segment",
          ("status", "luns"): "lun.list", ("status", "sessions"): "session.list",
          ("status", "loops"): "loop.list", ("status", "conditions"): "conditions",
          ("health", "conditions"): "conditions", ("events", "events"): "event",
@@ -37,7 +37,9 @@ INNER = {("lun.dirty", "ranges"): "range", ("cache.segments", "segments"): "segm
          ("lun.latency", "minutes"): "slots"}
 LATENCIES = {"read_latency_us", "write_latency_us"}
 # Fields that not every object of the kind has.
-OPTIONAL = {"lun.list": {"dirty_bytes", "cached_bytes", "cache_reads", "cache_hits",
+OPTIONAL = {"cache.stats": {"ram_" + k for k in ("bytes", "data_bytes", "used_bytes", "hits", "misses",
+                                                  "fills", "evicted", "ahead", "ahead_wasted")},
+            "lun.list": {"dirty_bytes", "cached_bytes", "cache_reads", "cache_hits",
                          "marker_is_local", "frozen"},
             "event": {"code", "severity", "data"}, "config.effective": {"target"}, "changes": {"target"},
             "stats": LATENCIES,
@@ -142,6 +144,7 @@ def changes(client, daemon, fields):
                    client.call("session.drop", tsih=session["tsih"], dry_run=True)):
         check(answer["changes"] or answer["sessions"], f"nothing would change: {answer}")
         compare("config.diff", answer, fields)
+    compare("cache.stats", client.call("cache.stats", name="fast"), fields)
     compare("lun.dirty", client.call("lun.dirty", lun="odd"), fields)
     compare("cache.segments", client.call("cache.segments", name="fast"), fields)
     compare("log-level.get", client.call("log-level.set", level="info"), fields)

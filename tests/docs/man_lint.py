@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-OWN = re.compile(r"^\.Xr (terrace\S*) (\d)", re.M)
+OWN = re.compile(r"^\.Xr ((?:terrace|cachectl)\S*) (\d)", re.M)
 
 
 def unreachable(pages):

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """
-terracectl(8) and the program say the same: verbs, their arguments and options, exit statuses; and
+terracectl(8) and the program, cachectl(8) and its, say the same: verbs, their arguments and options, exit statuses; and
 each verb stands for a method that the daemon has, with parameters that it takes.
 """
 
@@ -15,22 +15,23 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 from terraced import ROOT, Daemon, check, run, same  # noqa: E402
 from terracectl import TOOL, FakeDaemon, Tool  # noqa: E402
 
+CACHECTL = os.path.join(os.path.dirname(TOOL), "cachectl")
 EVERYWHERE = {"control", "json", "help"}
 
 
-def said(*words):
-    return subprocess.run([TOOL, *words], capture_output=True, text=True, check=True).stdout
+def said(*words, tool=TOOL):
+    return subprocess.run([tool, *words], capture_output=True, text=True, check=True).stdout
 
 
-def manual():
-    with open(os.path.join(ROOT, "man/terracectl.8"), encoding="utf-8") as f:
+def manual(tool=TOOL):
+    with open(os.path.join(ROOT, f"man/{os.path.basename(tool)}.8"), encoding="utf-8") as f:
         return f.read()
 
 
-def documented():
+def documented(tool):
     """Verb → options and arguments by position, with whether they may be left out."""
     verbs = {}
-    for head in re.findall(r"^\.It Xo\n(.*?)^\.Xc$", manual(), re.M | re.S):
+    for head in re.findall(r"^\.It Xo\n(.*?)^\.Xc$", manual(tool), re.M | re.S):
         first, *lines = head.splitlines()
         name = re.fullmatch(r"\.Ic ([a-z -]+)", first)
         check(name and name.group(1) not in verbs, f"a verb's item begins with {first}")
@@ -45,16 +46,17 @@ def documented():
     return verbs
 
 
-def by_help():
+def by_help(tool=TOOL):
     verbs = {}
-    for line in said("--help").splitlines():
+    for line in said("--help", tool=tool).splitlines():
         m = re.match(r"  ([a-z]+(?: [a-z]+)?(?:-[a-z]+)?)  +\S", line)
         if m is None:
             continue
         words = m.group(1).split()
-        text = said(*words, "--help")
+        text = said(*words, "--help", tool=tool)
         usage = re.match(r"usage: (.*?)\n\n", text, re.S).group(1)
-        usage = " ".join(usage.split()).replace("terracectl " + m.group(1), "", 1)
+        usage = " ".join(usage.split()).replace(f"{os.path.basename(tool)} {m.group(1)}", "", 1)
+        usage = usage.partition(" -- ")[0]
         found = set()
         for optional, option, argument in re.findall(
                 r"(\[)?(?:(--[a-z-]+)(?: [A-Z=]+)?|([A-Z]+))\]?…?", usage):
@@ -67,15 +69,15 @@ def by_help():
     return verbs
 
 
-def compare_verbs():
-    program, page = by_help(), documented()
-    check(len(program) > 30, f"few verbs: {sorted(program)}")
-    same(sorted(page), sorted(program), "verbs of terracectl(8)")
+def compare_verbs(tool, least):
+    program, page = by_help(tool), documented(tool)
+    check(len(program) > least, f"few verbs: {sorted(program)}")
+    same(sorted(page), sorted(program), f"verbs of {os.path.basename(tool)}(8)")
     for verb, args in program.items():
         same(sorted(page[verb]), sorted(args), f"arguments of {verb}")
-    statuses = re.search(r"^\.Sh EXIT STATUS\n(.*?)^\.Sh", manual(), re.M | re.S).group(1)
+    statuses = re.search(r"^\.Sh EXIT STATUS\n(.*?)^\.Sh", manual(tool), re.M | re.S).group(1)
     same(re.findall(r"^\.It (\d)$", statuses, re.M), list("012345"), "exit statuses")
-    same(sorted(set(re.findall(r"\b(\d) [a-z]", said("--help").split("Exit status:")[1]))),
+    same(sorted(set(re.findall(r"\b(\d) [a-z]", said("--help", tool=tool).split("Exit status:")[1]))),
          list("012345"), "exit statuses in --help")
 
 
@@ -93,6 +95,11 @@ def methods():
     return {m["name"]: {p["name"]: p for p in m["params"]} for m in found}
 
 
+# What asks no daemon.
+OFFLINE = {"help", "explain"}
+# What follows from what others answer: the end of a freeze; pages for programs.
+LATER = {"cache.hold", "cache.thaw", "lun.dirty", "cache.segments", "lun.heatmap", "lun.latency",
+         "overview"}
 # What a value looks like, where any word won't do.
 VALUES = {"N": "1", "ID": "1", "COUNT": "1", "SECONDS": "1", "SESSION": "1", "KEY=VALUE": "a=b",
           "LEVEL": "info", "SYSTEM": "linux"}
@@ -120,11 +127,13 @@ def compare_methods():
     real = methods()
     types = {"text": str, "integer": int, "boolean": bool, "list": list, "object": dict}
     asked = set()
-    for verb in by_help():
-        if verb in ("help", "explain"):
+    for verb in [*by_help(), *("cache " + v for v in by_help(CACHECTL))]:
+        if verb in OFFLINE:
             continue
         fake = FakeDaemon({name: [] for name in real})
         words = example_of(verb)
+        if verb == "cache freeze":
+            words += ["--", "true"]
         if verb == "chap set":  # the option goes with one key only
             words = ["chap", "set", "word", "secret", "--secret-file", "-"]
         for i, word in enumerate(words):
@@ -143,12 +152,13 @@ def compare_methods():
             for name, param in real[method].items():
                 check(not param["required"] or name in params, f"{verb}: {method} needs {name}")
     # Nothing that can be ordered is out of the administrator's reach; what these tell is in status, too.
-    reached = asked | {"methods", "version", "loop.list", "cache.list", "config.diff", "log-level.get"}
+    reached = asked | LATER | {"methods", "version", "loop.list", "cache.list", "config.diff", "log-level.get"}
     same(sorted(set(real) - reached), [], "methods that no verb stands for")
 
 
 def main():
-    compare_verbs()
+    compare_verbs(TOOL, 30)
+    compare_verbs(CACHECTL, 9)
     compare_methods()
 
 

@@ -28,7 +28,8 @@ MODULES = {
     # Clients of the sockets: of the target only what is known without a daemon.
     "fuse": ("fuse/", {"base", "report"}, set()),
     "web": ("web/", {"base", "report"}, set()),
-    "tools": ("tools/", {"base", "health"}, set()),
+    # cachectl's advice comes from the policy's own code.
+    "tools": ("tools/", {"base", "health", "cache_policy"}, set()),
     "bench": ("bench/", {"base", "cache_policy"}, set()),
 }
 # Of another module only these headers, where that is narrower than its public ones.

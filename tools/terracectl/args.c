@@ -31,12 +31,15 @@ static const struct arg change_args[] = {
     {.name = NULL},
 };
 static const struct arg change_running_args[] = {DRY_RUN, YES, {.name = NULL}};
+static const struct arg change_dry_args[] = {DRY_RUN, {.name = NULL}};
 
 const struct arg *
 verb_change_args(const struct verb *v)
 {
 	if (!v->changes)
 		return NULL;
+	if (v->no_yes)
+		return change_dry_args;
 	return v->no_runtime ? change_running_args : change_args;
 }
 
@@ -141,10 +144,12 @@ print_args(const struct arg *args, unsigned *column, FILE *f)
 void
 verb_print_usage(const struct verb *v, FILE *f)
 {
-	unsigned column = 7 + (unsigned)fprintf(f, "terracectl %s", v->words);
+	unsigned column = 7 + (unsigned)fprintf(f, "%s %s", tool_name(), verb_shown(v));
 
 	print_args(v->args, &column, f);
 	print_args(verb_change_args(v), &column, f);
+	if (v->takes_command)
+		fputs(" -- COMMAND…", f);
 	fputc('\n', f);
 }
 
@@ -175,19 +180,40 @@ verb_print_help(const struct verb *v)
 	print_args_help(global_args);
 }
 
+static const char statuses[] =
+    "Exit status: 0 done, 1 failed, 2 wrong usage, 3 done with remarks, 4 terraced isn't\n"
+    "reachable, 5 refused without --yes.\n";
+
+const char *
+verb_shown(const struct verb *v)
+{
+	size_t len = strlen(CACHE_GROUP);
+	bool short_form = tool_is_cachectl() && strncmp(v->words, CACHE_GROUP " ", len + 1) == 0;
+	return short_form ? v->words + len + 1 : v->words;
+}
+
 static void
 print_verbs(const char *group)
 {
 	for (const struct verb *v = verbs; v->words != NULL; v++)
-		if (!v->hidden && (group == NULL || is_word(v->words, 0, group)))
-			printf("  %-14s  %s\n", v->words, v->help);
+		if (!v->hidden && (group == NULL ? !is_word(v->words, 0, CACHE_GROUP)
+		                                 : is_word(v->words, 0, group)))
+			printf("  %-14s  %s\n", verb_shown(v), v->help);
 }
 
 void
 verb_print_group(const char *word)
 {
-	printf("usage: terracectl %s VERB …\n\n", word);
+	bool whole = tool_is_cachectl() && strcmp(word, CACHE_GROUP) == 0;
+
+	printf("usage: %s%s%s VERB …\n\n", tool_name(), whole ? "" : " ", whole ? "" : word);
 	print_verbs(word);
+	if (whole) {
+		printf(
+		    "\n`cachectl VERB --help` says what each takes; cachectl(8) is the manual.\n%s",
+		    statuses);
+		return;
+	}
 	puts("\n`terracectl VERB --help` says what each takes.");
 }
 
@@ -196,9 +222,10 @@ verb_print_all(void)
 {
 	puts("usage: terracectl [--control SOCKET] [--json] VERB …\n");
 	print_verbs(NULL);
-	puts("\n`terracectl VERB --help` says what each takes; terracectl(8) is the manual.\n"
-	     "Exit status: 0 done, 1 failed, 2 wrong usage, 3 done with remarks, 4 terraced isn't\n"
-	     "reachable, 5 refused without --yes.");
+	printf("\n`terracectl VERB --help` says what each takes; terracectl(8) is the manual. "
+	       "Caches have a\n"
+	       "program of their own, cachectl, which is also `terracectl cache`.\n%s",
+	    statuses);
 }
 
 /* ---- parsing ------------------------------------------------------------------------------------------- */
@@ -212,7 +239,7 @@ struct parse {
 static bool
 wrong(const struct parse *p, const char *before, const char *word, const char *after)
 {
-	fprintf(stderr, "terracectl: %s", before);
+	fprintf(stderr, "%s: %s", tool_name(), before);
 	out_text(stderr, word);
 	fprintf(stderr, "%s\n", after);
 	if (p->verb != NULL) {

@@ -294,13 +294,10 @@ lost(struct answer *ret, int err)
 		answer_error(ret, CODE_LOST, "no answer from terraced: %s", strerror(-err));
 }
 
-void
-client_call(
-    struct client *c, const char *method, json_t *params, unsigned timeout_ms, struct answer *ret)
+static int
+send_request(
+    struct client *c, const char *method, json_t *params, uint64_t deadline_ms, struct answer *ret)
 {
-	uint64_t deadline_ms = timeout_ms > 0 ? now_ms() + timeout_ms : 0;
-	json_error_t error;
-
 	*ret = (struct answer){0};
 	json_t *request = json_pack("{s:s, s:s, s:I, s:o}", "jsonrpc", "2.0", "method", method,
 	    "id", ++c->id, "params", params != NULL ? params : json_object());
@@ -308,21 +305,63 @@ client_call(
 	json_decref(request);
 	if (text == NULL) {
 		answer_error(ret, CODE_INVALID_PARAMS, "the request can't be written as JSON");
-		return;
+		return 1;
 	}
 	int rc = send_line(c, text, deadline_ms);
 	free(text);
-	/* Who is refused hears so even if it couldn't send all. */
-	ssize_t len = rc == 0 || rc == -EPIPE ? receive_line(c, deadline_ms) : rc;
-	if (len < 0) {
-		lost(ret, (int)len);
-		return;
-	}
-	json_t *line = json_loadb(c->in, (size_t)len, 0, &error);
-	c->in_len -= (size_t)len + 1;
+	return rc;
+}
+
+static void
+take_line(struct client *c, size_t len, struct answer *ret)
+{
+	json_error_t error;
+	json_t *line = json_loadb(c->in, len, 0, &error);
+
+	c->in_len -= len + 1;
 	memmove(c->in, c->in + len + 1, c->in_len);
 	if (line == NULL)
 		answer_error(ret, CODE_LOST, "the answer isn't JSON: %s", error.text);
 	else
 		read_answer(c, line, ret);
+}
+
+void
+client_call(
+    struct client *c, const char *method, json_t *params, unsigned timeout_ms, struct answer *ret)
+{
+	uint64_t deadline_ms = timeout_ms > 0 ? now_ms() + timeout_ms : 0;
+	int rc = send_request(c, method, params, deadline_ms, ret);
+
+	if (rc > 0)
+		return;
+	/* Who is refused hears so even if it couldn't send all. */
+	ssize_t len = rc == 0 || rc == -EPIPE ? receive_line(c, deadline_ms) : rc;
+	if (len < 0)
+		lost(ret, (int)len);
+	else
+		take_line(c, (size_t)len, ret);
+}
+
+bool
+client_send(struct client *c, const char *method, json_t *params, struct answer *ret)
+{
+	int rc = send_request(c, method, params, 0, ret);
+	if (rc < 0 && rc != -EPIPE)
+		lost(ret, rc);
+	return rc == 0 || rc == -EPIPE;
+}
+
+bool
+client_wait(struct client *c, unsigned timeout_ms, struct answer *ret)
+{
+	*ret = (struct answer){0};
+	ssize_t len = receive_line(c, now_ms() + timeout_ms);
+	if (len == -ETIMEDOUT)
+		return false;
+	if (len < 0)
+		lost(ret, (int)len);
+	else
+		take_line(c, (size_t)len, ret);
+	return true;
 }

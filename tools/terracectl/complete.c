@@ -30,6 +30,7 @@ static const struct {
     {"portal", "portal.list", "name"},
     {"chap", "chap.list", "name"},
     {"session", "session.list", "tsih"},
+    {"cache", "cache.list", "name"},
 };
 
 static void
@@ -184,6 +185,28 @@ offer_verbs(const char *group, const char *typed)
 			offer(typed, word);
 		strcpy(last, word);
 	}
+}
+
+void
+complete_cache_words(struct tool *t, char *const *words, int count)
+{
+	char **list = calloc((size_t)count + 2, sizeof *list);
+	int at = 0, n = 0;
+
+	if (list == NULL)
+		return;
+	while (at < count - 1 && words[at][0] == '-') {
+		bool value = strcmp(words[at], "--control") == 0;
+		list[n++] = words[at++];
+		if (value && at < count - 1)
+			list[n++] = words[at++];
+	}
+	if (at < count && words[at][0] != '-')
+		list[n++] = (char *)(uintptr_t)CACHE_GROUP;
+	while (at < count)
+		list[n++] = words[at++];
+	complete_words(t, list, n);
+	free(list);
 }
 
 void

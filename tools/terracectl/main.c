@@ -6,6 +6,20 @@
 #include "base/text.h"
 #include "tools/terracectl/terracectl.h"
 
+static bool is_cachectl;
+
+bool
+tool_is_cachectl(void)
+{
+	return is_cachectl;
+}
+
+const char *
+tool_name(void)
+{
+	return is_cachectl ? "cachectl" : "terracectl";
+}
+
 /* The names that may stand where a word isn't known: verbs' first words, or second ones of a group. */
 static const char *
 nearest_verb(const char *group, const char *word)
@@ -36,6 +50,15 @@ unknown_verb(const char *group, const char *word)
 {
 	const char *near = nearest_verb(group, word);
 
+	if (tool_is_cachectl() && group != NULL && strcmp(group, CACHE_GROUP) == 0) {
+		fputs("cachectl: there is no verb \"", stderr);
+		out_text(stderr, word);
+		fputs("\"", stderr);
+		if (near != NULL)
+			fprintf(stderr, "; did you mean \"%s\"?", near);
+		fputs("\n`cachectl --help` lists them.\n", stderr);
+		return TOOL_USAGE;
+	}
 	fprintf(stderr, "terracectl: there is no %s%s\"", group != NULL ? group : "verb",
 	    group != NULL ? " verb " : " ");
 	out_text(stderr, word);
@@ -90,10 +113,20 @@ run_verb(struct tool *t, char *const *words, int count)
 		}
 		int ignored;
 		v = verb_find(list, 2, &ignored);
+		if (v == NULL) { /* "cache" */
+			list[1] = (char *)(uintptr_t) "status";
+			v = verb_find(list, 2, &ignored);
+		}
 	}
 	if (v == NULL)
 		return unknown_verb(used > 0 ? words[0] : NULL, words[used]);
-	json_t *params = args_parse(t, v, words + used, count - used);
+	int own = count;
+	for (int i = used; v->takes_command && own == count && i < count; i++)
+		if (strcmp(words[i], "--") == 0)
+			own = i;
+	t->command = words + own + (own < count);
+	t->command_count = count - own - (own < count);
+	json_t *params = args_parse(t, v, words + used, own - used);
 	if (params == NULL)
 		return TOOL_USAGE;
 	int status = TOOL_DONE;
@@ -113,14 +146,15 @@ leading_options(struct tool *t, char *const *words, int count)
 
 	while (at < count && words[at][0] == '-') {
 		if (strcmp(words[at], "--version") == 0 || strcmp(words[at], "-V") == 0) {
-			puts("terracectl " TERRACE_VERSION);
+			printf("%s %s\n", tool_name(), TERRACE_VERSION);
 			exit(TOOL_DONE);
 		}
 		int n = args_global(t, words + at, count - at);
 		if (n == 0) {
-			fputs("terracectl: there is no option ", stderr);
+			fprintf(stderr, "%s: there is no option ", tool_name());
 			out_text(stderr, words[at]);
-			fputs(" before a verb; `terracectl --help` lists the verbs.\n", stderr);
+			fprintf(
+			    stderr, " before a verb; `%s --help` lists the verbs.\n", tool_name());
 			return -1;
 		}
 		if (n < 0)
@@ -134,10 +168,17 @@ leading_options(struct tool *t, char *const *words, int count)
 static bool
 complete(struct tool *t, char *const *words, int count)
 {
+	if (tool_is_cachectl() && count > 1 && strcmp(words[0], CACHE_GROUP) == 0) {
+		words++;
+		count--;
+	}
 	if (count == 0 || strcmp(words[0], "complete") != 0)
 		return false;
 	int skip = count > 1 && strcmp(words[1], "--") == 0 ? 2 : 1;
-	complete_words(t, words + skip, count - skip);
+	if (tool_is_cachectl())
+		complete_cache_words(t, words + skip, count - skip);
+	else
+		complete_words(t, words + skip, count - skip);
 	return true;
 }
 
@@ -151,21 +192,56 @@ run(struct tool *t, char *const *words, int count)
 		return TOOL_DONE;
 	if (used < count)
 		return run_verb(t, words + used, count - used);
-	if (t->help) {
+	if (t->help && tool_is_cachectl())
+		verb_print_group(CACHE_GROUP);
+	else if (t->help)
 		verb_print_all();
+	if (t->help)
 		return TOOL_DONE;
-	}
-	fputs("terracectl: what is to be done? `terracectl --help` lists the verbs.\n", stderr);
+	fprintf(stderr, "%s: what is to be done? `%s --help` lists the verbs.\n", tool_name(),
+	    tool_name());
 	return TOOL_USAGE;
+}
+
+/* As cachectl every verb is one of the group "cache", but `help`. */
+static int
+arrange(char *const *words, int count, char **ret)
+{
+	int at = 0, n = 0;
+
+	if (is_cachectl) {
+		while (at < count && words[at][0] == '-') {
+			bool value = strcmp(words[at], "--control") == 0;
+			ret[n++] = words[at++];
+			if (value && at < count)
+				ret[n++] = words[at++];
+		}
+		if (at < count && strcmp(words[at], "help") == 0)
+			ret[n++] = words[at++];
+		if (at < count)
+			ret[n++] = (char *)(uintptr_t)CACHE_GROUP;
+	}
+	while (at < count)
+		ret[n++] = words[at++];
+	return n;
 }
 
 int
 main(int argc, char **argv)
 {
 	struct tool t = {.local = json_object()};
+	const char *slash = strrchr(argc > 0 ? argv[0] : "", '/');
+	char **words = calloc((size_t)argc + 2, sizeof *words);
 
+	is_cachectl = strcmp(slash != NULL ? slash + 1 : argc > 0 ? argv[0] : "", "cachectl") == 0;
 	setlocale(LC_TIME, "");
-	int status = run(&t, argv + 1, argc - 1);
+	if (words == NULL) {
+		fputs("out of memory\n", stderr);
+		return TOOL_FAILED;
+	}
+	int count = arrange(argv + 1, argc - 1, words);
+	int status = run(&t, words, count);
+	free(words);
 	/* What couldn't be written wasn't said. */
 	if ((fflush(stdout) != 0 || ferror(stdout)) && status == TOOL_DONE)
 		status = TOOL_FAILED;

@@ -149,7 +149,7 @@ static void *
 must(void *p)
 {
 	if (p == NULL) {
-		fputs("terracectl: out of memory\n", stderr);
+		fprintf(stderr, "%s: out of memory\n", tool_name());
 		exit(TOOL_FAILED);
 	}
 	return p;

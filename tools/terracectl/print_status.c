@@ -4,14 +4,14 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "tools/terracectl/terracectl.h"
+#include "tools/cachectl/cachectl.h"
 
 /* The exit status that monitoring programs know as "unknown". */
 #define HEALTH_UNKNOWN 3
 #define HEALTH_TIMEOUT_MS 10000u
 
 struct served {
-	json_t *status, *groups, *targets;
+	json_t *status, *groups, *targets, *stats;
 };
 
 static const json_t *
@@ -169,8 +169,24 @@ add_rate(struct table *t, const json_t *rates, const char *key)
 	table_add(t, text);
 }
 
+/* Of LUNs behind a cache; elsewhere nothing. */
 static void
-add_lun(struct table *t, const json_t *l, const char *initiators)
+add_cached(struct table *t, const json_t *l, const json_t *stats)
+{
+	char dirty[32] = "";
+	double hit = cache_hit_percent(find_named(stats, get_text(l, "name")));
+
+	if (json_is_number(json_object_get(l, "dirty_bytes")))
+		text_format_size((uint64_t)get_int(l, "dirty_bytes"), dirty, sizeof dirty);
+	table_add(t, dirty);
+	if (hit >= 0)
+		table_addf(t, "%.0f%%", hit);
+	else
+		table_add(t, "");
+}
+
+static void
+add_lun(struct table *t, const json_t *l, const json_t *stats, const char *initiators)
 {
 	const char *state = get_text(l, "state");
 	const json_t *rates = json_object_get(l, "rates");
@@ -182,6 +198,7 @@ add_lun(struct table *t, const json_t *l, const char *initiators)
 	table_add(t, get_text(l, "mode"));
 	table_add(t, state);
 	table_style(t, strcmp(state, "ok") == 0 ? STYLE_OK : STYLE_BAD);
+	add_cached(t, l, stats);
 	add_rate(t, rates, "reads_per_s");
 	add_rate(t, rates, "writes_per_s");
 	if (json_is_number(json_object_get(rates, "p99_ms")))
@@ -196,9 +213,9 @@ static void
 print_luns_live(const struct served *served)
 {
 	static const struct column columns[] = {{"LUN", false, false}, {"SIZE", true, false},
-	    {"MODE", false, false}, {"STATE", false, false}, {"r/s", true, false},
-	    {"w/s", true, false}, {"p99 ms", true, false}, {"", false, true},
-	    {"INITIATORS", false, false}};
+	    {"MODE", false, false}, {"STATE", false, false}, {"DIRTY", true, true},
+	    {"HIT", true, true}, {"r/s", true, false}, {"w/s", true, false},
+	    {"p99 ms", true, false}, {"", false, true}, {"INITIATORS", false, false}};
 	struct table *t = table_create(columns, sizeof columns / sizeof columns[0]);
 	size_t i;
 	const json_t *l;
@@ -207,7 +224,7 @@ print_luns_live(const struct served *served)
 	{
 		char initiators[256];
 		initiators_of(served, get_text(l, "name"), initiators, sizeof initiators);
-		add_lun(t, l, initiators);
+		add_lun(t, l, served->stats, initiators);
 	}
 	if (table_rows(t) > 0)
 		table_print(t, true);
@@ -230,7 +247,8 @@ run_status(struct tool *t, const struct verb *v, json_t *params)
 		tool_print_json(s.status, false);
 	} else if (s.status != NULL &&
 	           (s.groups = tool_call(t, "group.list", NULL, &status)) != NULL &&
-	           (s.targets = tool_call(t, "target.list", NULL, &status)) != NULL) {
+	           (s.targets = tool_call(t, "target.list", NULL, &status)) != NULL &&
+	           (s.stats = tool_call(t, "lun.stats", NULL, &status)) != NULL) {
 		print_head(s.status);
 		json_array_foreach(conditions_of(s.status), i, c) print_condition(c);
 		print_luns_live(&s);
@@ -238,6 +256,7 @@ run_status(struct tool *t, const struct verb *v, json_t *params)
 	json_decref(s.status);
 	json_decref(s.groups);
 	json_decref(s.targets);
+	json_decref(s.stats);
 	return status;
 }
 

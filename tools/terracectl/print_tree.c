@@ -5,7 +5,7 @@
 #include "tools/terracectl/terracectl.h"
 
 struct tree {
-	json_t *targets, *groups, *portals, *luns, *sessions;
+	json_t *targets, *groups, *portals, *luns, *sessions, *caches;
 };
 
 static bool
@@ -27,6 +27,7 @@ tree_fini(struct tree *r)
 	json_decref(r->portals);
 	json_decref(r->luns);
 	json_decref(r->sessions);
+	json_decref(r->caches);
 }
 
 static void
@@ -160,6 +161,34 @@ add_mapped(json_t *mapped, const json_t *luns)
 	json_array_foreach(luns, i, m) json_object_set_new(mapped, get_text(m, "lun"), json_true());
 }
 
+static void
+print_caches(const struct tree *r)
+{
+	size_t i, k;
+	const json_t *c, *l;
+
+	json_array_foreach(r->caches, i, c)
+	{
+		const char *state = get_text(c, "state");
+		line("", "cache", get_text(c, "name"));
+		fputs("  ", stdout);
+		out_styled(strcmp(state, "ok") == 0 ? STYLE_OK : STYLE_BAD, state);
+		fputs("  ", stdout);
+		out_text(stdout, get_text(c, "ssd"));
+		putchar('\n');
+		json_array_foreach(r->luns, k, l)
+		{
+			char dirty[32];
+			if (strcmp(get_text(l, "cache"), get_text(c, "name")) != 0)
+				continue;
+			text_format_size((uint64_t)get_int(l, "dirty_bytes"), dirty, sizeof dirty);
+			fputs("  lun ", stdout);
+			out_styled(STYLE_BOLD, get_text(l, "name"));
+			printf("  %s  %s dirty\n", get_text(l, "mode"), dirty);
+		}
+	}
+}
+
 /* LUNs that no group and no open target shows. */
 static void
 print_unmapped(const struct tree *r)
@@ -199,17 +228,19 @@ run_tree(struct tool *t, const struct verb *v, json_t *params)
 	    fetch(t, "group.list", &r.groups, &status) &&
 	    fetch(t, "portal.list", &r.portals, &status) &&
 	    fetch(t, "lun.list", &r.luns, &status) &&
-	    fetch(t, "session.list", &r.sessions, &status)) {
+	    fetch(t, "session.list", &r.sessions, &status) &&
+	    fetch(t, "cache.list", &r.caches, &status)) {
 		if (t->json) {
-			json_t *o = json_pack("{s:O, s:O, s:O, s:O, s:O}", "targets", r.targets,
-			    "groups", r.groups, "portals", r.portals, "luns", r.luns, "sessions",
-			    r.sessions);
+			json_t *o = json_pack("{s:O, s:O, s:O, s:O, s:O, s:O}", "targets",
+			    r.targets, "groups", r.groups, "portals", r.portals, "luns", r.luns,
+			    "sessions", r.sessions, "caches", r.caches);
 			tool_print_json(o, false);
 			json_decref(o);
 		} else {
 			json_array_foreach(r.targets, i, target) print_target(&r, target);
 			if (json_array_size(r.targets) == 0)
 				puts("There are no targets.");
+			print_caches(&r);
 			print_unmapped(&r);
 		}
 	}

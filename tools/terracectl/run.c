@@ -47,15 +47,15 @@ tool_error(const struct tool *t, int status, const char *fmt, ...)
 		print_error_json(status, message, NULL);
 	} else {
 		fflush(stdout);
-		fputs("terracectl: ", stderr);
+		fprintf(stderr, "%s: ", tool_name());
 		out_text(stderr, message);
 		fputc('\n', stderr);
 	}
 	return status;
 }
 
-static int
-status_of(int code)
+int
+tool_status_of(int code)
 {
 	switch (code) {
 	case CODE_NEEDS_YES:
@@ -73,7 +73,7 @@ int
 tool_fail(const struct tool *t, const struct answer *a)
 {
 	const char *message = a->message != NULL ? a->message : "out of memory";
-	int status = status_of(a->code);
+	int status = tool_status_of(a->code);
 
 	if (t->json) {
 		print_error_json(a->code, message, a->data);
@@ -81,7 +81,7 @@ tool_fail(const struct tool *t, const struct answer *a)
 	}
 	if (a->code == CODE_METHOD_NOT_FOUND)
 		return tool_error(
-		    t, status, "this terraced can't do that: it is older than terracectl");
+		    t, status, "this terraced can't do that: it is older than this program");
 	if (a->code == CODE_CONFIG_ERRORS && json_array_size(a->data) > 0) {
 		tool_error(t, status, "the configuration wouldn't be right; nothing was changed:");
 		print_config_errors(stderr, a->data);
@@ -145,7 +145,7 @@ ask(const struct tool *t, const struct answer *a)
 {
 	if (a->code != CODE_NEEDS_YES || t->json || t->yes || !term_asks())
 		return false;
-	fputs("terracectl: ", stderr);
+	fprintf(stderr, "%s: ", tool_name());
 	out_text(stderr, a->message != NULL ? a->message : "");
 	fputc('\n', stderr);
 	print_sessions_affected(stderr, a->data);

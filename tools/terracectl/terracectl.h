@@ -56,6 +56,8 @@ struct tool {
 	bool json, dry_run, yes, runtime, help;
 	json_t *local; /* arguments of kind ARG_LOCAL */
 	struct client *client;
+	char *const *command; /* after "--", of a verb that takes one */
+	int command_count;
 };
 
 struct verb {
@@ -64,6 +66,7 @@ struct verb {
 	const struct arg *args; /* ends with a row without name; NULL: none */
 	bool changes;           /* takes --dry-run, --yes, --runtime */
 	bool no_runtime;        /* but not the last of them */
+	bool no_yes;            /* only the first */
 	const char *method;
 	const char *unprinted; /* a parameter that is false without --json: people don't see that */
 	void (*print)(const json_t *result); /* the answer for people */
@@ -72,7 +75,15 @@ struct verb {
 	int (*run)(struct tool *t, const struct verb *v, json_t *params);
 	const char *more; /* paragraphs of --help */
 	bool hidden;
+	bool takes_command; /* what follows "--" is a command line */
 };
+
+/* Called as cachectl every verb is one of this group, whose name isn't said then. */
+#define CACHE_GROUP "cache"
+bool tool_is_cachectl(void);
+const char *tool_name(void);
+/* The verb's words as they are typed. */
+const char *verb_shown(const struct verb *v);
 
 extern const struct verb verbs[]; /* ends with a row without words */
 extern const struct arg global_args[];
@@ -131,6 +142,11 @@ void client_close(struct client *c); /* accepts NULL */
 void client_call(
     struct client *c, const char *method, json_t *params, unsigned timeout_ms, struct answer *ret);
 
+/* The two halves of it. False: the request couldn't be sent, *ret says why. Takes `params`. */
+bool client_send(struct client *c, const char *method, json_t *params, struct answer *ret);
+/* False: no answer yet. `timeout_ms` > 0. */
+bool client_wait(struct client *c, unsigned timeout_ms, struct answer *ret);
+
 /* ---- running verbs (run.c) ----------------------------------------------------------------------- */
 
 #define ANSWER_TIMEOUT_MS 30000u /* of what only reads */
@@ -141,6 +157,7 @@ int tool_connect(struct tool *t);
 json_t *tool_call(struct tool *t, const char *method, json_t *params, int *ret_exit);
 /* The error for people, or as JSON; the exit status that goes with it. */
 int tool_fail(const struct tool *t, const struct answer *a);
+int tool_status_of(int code); /* of an error */
 /* An error of our own. */
 int tool_error(const struct tool *t, int status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
@@ -243,5 +260,6 @@ const json_t *find_named(const json_t *list, const char *name);
 /* ---- completion (complete.c) ------------------------------------------------------------------------------ */
 
 void complete_words(struct tool *t, char *const *words, int count);
+void complete_cache_words(struct tool *t, char *const *words, int count); /* of cachectl */
 
 #endif

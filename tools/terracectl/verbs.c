@@ -1,5 +1,5 @@
 /* What can be asked for and ordered: one row a verb. terracectl(8) is compared with it by a test. */
-#include "tools/terracectl/terracectl.h"
+#include "tools/cachectl/cachectl.h"
 
 #define END                                                                                        \
 	{                                                                                          \
@@ -201,6 +201,40 @@ static const struct arg help_args[] = {
 	END,
 };
 
+/* ---- caches ------------------------------------------------------------------------------------------------------ */
+
+#define LUNS {"LUN", "luns", ARG_LIST, false, NULL, "which", "lun"}
+#define OF_CACHE {"--cache", "cache", ARG_TEXT, false, "CACHE", "all LUNs of this cache", "cache"}
+
+static const struct arg cache_name_args[] = {
+	{"CACHE", "name", ARG_TEXT, false, NULL, "only this one", "cache"},
+	END,
+};
+static const struct arg cache_get_args[] = {
+	{"NAME", "name", ARG_TEXT, true, NULL, "a LUN or a cache", "lun"},
+	{"VALUE", "key", ARG_TEXT, true, NULL, "as --json names it, like dirty_bytes; or hit_percent",
+	    "mode|state|profile|dirty_bytes|cached_bytes|hit_percent"},
+	END,
+};
+static const struct arg cache_luns_args[] = {LUNS, OF_CACHE, END};
+static const struct arg cache_freeze_args[] = {
+	LUNS, OF_CACHE,
+	{"--limit", "limit_seconds", ARG_INT, false, "SECONDS", "how long at most (default: 20)", NULL},
+	END,
+};
+static const struct arg cache_mode_args[] = {
+	NAME("lun"),
+	{"MODE", "value", ARG_TEXT, false, NULL, "nv, writethrough, volatile or bypass",
+	    "nv|writethrough|volatile|bypass"},
+	SET_DEFAULT, END,
+};
+static const struct arg cache_profile_args[] = {
+	NAME("lun"),
+	{"PROFILE", "value", ARG_TEXT, false, NULL, "what uses it",
+	    "vmware|windows|database|fileserver|archive|uncached"},
+	SET_DEFAULT, END,
+};
+
 static const char create_more[] =
     "With --to the LUN is mapped to whoever matches the pattern, in one step: to the group that\n"
     "has exactly this pattern, or to a new one. Terrace writes what it creates to conf.d beside\n"
@@ -301,6 +335,34 @@ const struct verb verbs[] = {
 	    .args = config_args, .run = run_config},
 	{.words = "log-level", .help = "what is logged, or log something else", .args = level_args,
 	    .run = run_level},
+	{.words = "cache status", .help = "caches, and the LUNs behind them", .run = run_cache_status},
+	{.words = "cache get", .help = "one value of a LUN or a cache, for scripts",
+	    .args = cache_get_args, .run = run_cache_get},
+	{.words = "cache stats", .help = "counters, and what other sizes of memory would do",
+	    .args = cache_name_args, .run = run_cache_stats},
+	{.words = "cache advise", .help = "whether a larger cache would help",
+	    .args = cache_name_args, .run = run_cache_advise,
+	    .more = "Looks for two seconds how fast the SSD fills."},
+	{.words = "cache top", .help = "what LUNs do, and how much of it caches answer",
+	    .args = iostat_args, .run = run_cache_top},
+	{.words = "cache flush", .help = "what is acknowledged goes to the stores",
+	    .args = cache_luns_args, .method = "cache.flush", .changes = true, .no_runtime = true,
+	    .no_yes = true, .run = run_cache_order},
+	{.words = "cache evict", .help = "the same, then caches forget these LUNs",
+	    .args = cache_luns_args, .method = "cache.evict", .changes = true, .no_runtime = true,
+	    .no_yes = true, .run = run_cache_order},
+	{.words = "cache freeze", .help = "writes wait while a command runs, as a snapshot",
+	    .args = cache_freeze_args, .method = "cache.freeze", .run = run_cache_freeze,
+	    .takes_command = true,
+	    .more = "While COMMAND runs, the stores of these LUNs are at one instant: what was\n"
+	            "acknowledged is on them, and writes wait. Writes go on when COMMAND ends, at the\n"
+	            "limit, or when this program ends."},
+	{.words = "cache mode", .help = "what an acknowledged write of a LUN means",
+	    .args = cache_mode_args, .method = "lun.set", .changes = true, .print = print_change,
+	    .judge = judge_change, .run = run_cache_set},
+	{.words = "cache profile", .help = "what uses a LUN: read-ahead, what is cached",
+	    .args = cache_profile_args, .method = "lun.set", .changes = true,
+	    .print = print_change, .judge = judge_change, .run = run_cache_set},
 	{.words = "help", .help = "what a verb does and takes", .args = help_args, .run = run_help},
 	{.words = NULL},
 };

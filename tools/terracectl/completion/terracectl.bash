@@ -1,4 +1,4 @@
-# bash completion for terracectl(8). The program itself says what can follow.
+# bash completion for terracectl(8) and cachectl(8). The program itself says what can follow.
 
 _terracectl()
 {
@@ -28,4 +28,4 @@ _terracectl()
 	fi
 }
 
-complete -F _terracectl terracectl
+complete -F _terracectl terracectl cachectl

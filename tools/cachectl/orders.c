@@ -1,0 +1,153 @@
+/* flush and evict: one connection waits for the answer, another one asks how far it is. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "tools/cachectl/cachectl.h"
+
+#define LOOK_MS 500u
+
+/* True if the order concerns this LUN. */
+static bool
+is_meant(const json_t *order, const json_t *lun)
+{
+	const char *name = get_text(lun, "name");
+	size_t i;
+	const json_t *e;
+
+	json_array_foreach(json_object_get(order, "luns"), i, e)
+	{
+		if (json_is_string(e) && strcmp(json_string_value(e), name) == 0)
+			return true;
+	}
+	const char *cache = get_text(order, "cache");
+	return cache[0] != '\0' && strcmp(get_text(lun, "cache"), cache) == 0;
+}
+
+static json_t *
+list_luns(struct tool *t, int *ret_exit)
+{
+	return tool_call(t, "lun.list", json_pack("{s:b}", "stats", false), ret_exit);
+}
+
+static double
+dirty_of(const json_t *luns, const json_t *order)
+{
+	double sum = 0;
+	size_t i;
+	const json_t *l;
+
+	json_array_foreach(luns, i, l)
+	{
+		if (is_meant(order, l))
+			sum += get_number(l, "dirty_bytes");
+	}
+	return sum;
+}
+
+/* What would be done; 0 bytes is as good an answer. */
+static void
+print_dry(const json_t *luns, const json_t *order, bool evict)
+{
+	size_t i;
+	const json_t *l;
+
+	json_array_foreach(luns, i, l)
+	{
+		char dirty[32], cached[32];
+		if (!is_meant(order, l))
+			continue;
+		text_format_size((uint64_t)get_int(l, "dirty_bytes"), dirty, sizeof dirty);
+		text_format_size((uint64_t)get_int(l, "cached_bytes"), cached, sizeof cached);
+		out_text(stdout, get_text(l, "name"));
+		printf(": %s would go to ", dirty);
+		out_text(stdout, get_text(l, "store"));
+		if (evict)
+			printf(", %s be forgotten", cached);
+		putchar('\n');
+	}
+	puts("Nothing was done.");
+}
+
+static void
+print_done(const json_t *result, bool evict)
+{
+	char took[32];
+	size_t i;
+	const json_t *l;
+
+	json_array_foreach(json_object_get(result, "luns"), i, l)
+	{
+		char dirty[32], cached[32];
+		text_format_size((uint64_t)get_int(l, "dirty_bytes"), dirty, sizeof dirty);
+		text_format_size((uint64_t)get_int(l, "cached_bytes"), cached, sizeof cached);
+		out_text(stdout, get_text(l, "name"));
+		printf(evict ? ": %s went to the store, %s left the SSD\n"
+		             : ": %s went to the store\n",
+		    dirty, cached);
+	}
+	text_duration((uint64_t)(get_number(result, "seconds") + 0.5), took, sizeof took);
+	printf("Done in %s.\n", took);
+}
+
+static int
+finish(const struct tool *t, const struct answer *a, bool evict)
+{
+	if (a->result == NULL)
+		return tool_fail(t, a);
+	if (t->json)
+		tool_print_json(a->result, false);
+	else
+		print_done(a->result, evict);
+	return TOOL_DONE;
+}
+
+/* `luns`: as they were. */
+static int
+order(struct tool *t, const struct verb *v, json_t *params, const json_t *luns, bool evict)
+{
+	struct progress p;
+	struct answer a;
+	char reason[5000];
+	int ignored;
+
+	struct client *worker = client_open(t->control, reason, sizeof reason);
+	if (worker == NULL)
+		return tool_error(t, TOOL_UNREACHABLE, "%s", reason);
+	progress_begin(&p, t, evict ? "evict" : "flush", dirty_of(luns, params));
+	bool asked = client_send(worker, v->method, json_incref(params), &a);
+	while (asked && !client_wait(worker, LOOK_MS, &a)) {
+		json_t *now = list_luns(t, &ignored);
+		if (now != NULL)
+			progress_tell(&p, dirty_of(now, params));
+		json_decref(now);
+	}
+	progress_end(&p);
+	int status = finish(t, &a, evict);
+	answer_fini(&a);
+	client_close(worker);
+	return status;
+}
+
+int
+run_cache_order(struct tool *t, const struct verb *v, json_t *params)
+{
+	bool evict = strcmp(v->method, "cache.evict") == 0;
+	int status;
+
+	if (json_array_size(json_object_get(params, "luns")) == 0 &&
+	    json_object_get(params, "cache") == NULL)
+		return tool_error(
+		    t, TOOL_USAGE, "of which LUN? Name some, or --cache CACHE for all of one");
+	json_t *luns = list_luns(t, &status);
+	if (luns == NULL)
+		return status;
+	if (t->dry_run && t->json)
+		tool_print_json(luns, false);
+	else if (t->dry_run)
+		print_dry(luns, params, evict);
+	else
+		status = order(t, v, params, luns, evict);
+	json_decref(luns);
+	return status;
+}
