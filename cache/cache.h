@@ -83,6 +83,13 @@ struct cache_tuning {
 };
 void cache_tuning_default(struct cache_tuning *t);
 
+/* Where acknowledged data is lost, as far as the SSD still tells. */
+struct cache_loss {
+	char name[64];                /* of the LUN; "": which one isn't known */
+	uint64_t offset_bytes, bytes; /* bytes 0: not known */
+	const char *why;              /* static; for people */
+};
+
 struct cache_args {
 	struct blk *ssd; /* open for all loops; stays the caller's, until detached */
 	struct loop *const *loops;
@@ -90,6 +97,9 @@ struct cache_args {
 	uint8_t host[16];
 	bool accept_loss; /* go on although acknowledged writes are known to be lost */
 	struct cache_tuning tuning;
+	/* Something that was acknowledged is lost, or may be; before the attach ends, whether it fails or
+	 * goes on (accept_loss). Not again at the next attach, if this one went on. May be NULL. */
+	void (*lost)(void *ctx, const struct cache_loss *l);
 	/* A condition came (set) or went; `detail` is for people. May be NULL. */
 	void (*condition)(void *ctx, enum cache_condition c, bool set, const char *detail);
 	void *ctx;

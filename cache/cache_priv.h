@@ -30,8 +30,6 @@
 	X(STALE_SLOT_KEPT)    /* [6] a slot ignored at recovery stays */                           \
 	X(NO_SLOTS_CRC)       /* [6] an older slot stands in for one that decayed */               \
 	X(HEADER_ONCE)        /* [6] of a checkpoint's header there is one */                      \
-	X(TABLE_ONCE)         /* [17] of the volume table there is one */                          \
-	X(NO_BEFORE)          /* [3] records that led to the epoch's end aren't missed */          \
 	X(NO_USED)            /* [3] where records that were acknowledged end isn't known */       \
 	X(NO_DEAD_BIT)        /* [6] dead bits aren't believed at recovery */                      \
 	X(NO_GENERATION)      /* [6] bits apply whatever the generation */                         \

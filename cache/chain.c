@@ -112,7 +112,7 @@ recovery_before(const struct recovery *v, unsigned stream)
 	const struct cache_position *end = &v->c->super.end[stream];
 	struct cache_position at = v->head.pos[stream];
 	uint64_t epoch = v->c->super.epoch;
-	if (at.epoch >= epoch || at.seq >= end->seq || MUTANT(NO_BEFORE))
+	if (at.epoch >= epoch || at.seq >= end->seq)
 		return true;
 	while (at.seq < end->seq) {
 		const struct found_rec *f = follow(v, stream, &at, at.epoch, epoch - 1);

@@ -24,9 +24,11 @@ struct found_seg {
 	struct found_slot slot[2];
 	int in_force; /* slot, or -1 */
 	struct cache_seghead head;
-	bool head_ok, bits; /* bits: those of the slot in force apply */
-	uint32_t used;      /* acknowledged records reach at least so far */
-	uint8_t *slot_bits; /* dead and clean of the slot in force */
+	bool head_ok, bits;          /* bits: those of the slot in force apply */
+	bool is_damaged;             /* some of what it held is lost */
+	uint32_t used;               /* acknowledged records reach at least so far */
+	uint8_t *slot_bits;          /* dead and clean of the slot in force */
+	uint32_t rec_first, rec_end; /* its records, of v->recs */
 };
 
 /* A record above the checkpoint's position, or in an unsealed segment. */
@@ -55,7 +57,6 @@ struct recovery {
 	/* scan of an unsealed segment */
 	uint32_t unit, window;
 	bool beyond; /* the first gap; only durable_seq is of interest [5] */
-	bool decayed;
 	struct found_rec *recs, **sorted;
 	uint32_t rec_count, rec_cap;
 	bool no_memory;
@@ -65,8 +66,42 @@ struct recovery {
 	uint64_t max_ver, max_checkpoint;
 	bool lied, slots_wrong, old_table;
 	uint32_t lost, missing;
+	uint32_t max_volume; /* id that a record names */
+	uint32_t told;
+	void (*losses_told)(struct recovery *v);
+	/* scan.c: headers and footers on their way */
+	struct recovery_ahead *ahead;
+	uint32_t ahead_count, ahead_next, ahead_pending;
+	bool waits, in_run; /* for the next segment's; segments are being looked at */
+	bool ending;
+	int result;
+	struct loop_defer defer;
 };
 
+/* recover.c */
+/* The attach fails, with a sentence for a person. */
+__attribute__((format(printf, 3, 4))) void recovery_fail(
+    struct recovery *v, int err, const char *fmt, ...);
+/* Blocks of the SSD into v->buf; zeros where they can't be read. */
+void recovery_read(
+    struct recovery *v, uint64_t block, uint32_t count, void (*next)(struct recovery *, int));
+/* The last of what was read ahead has ended, after the attach had. */
+void recovery_ahead_ended(struct recovery *v);
+/* All segments were looked at. */
+void recovery_chains(struct recovery *v);
+
+/* scan.c */
+void recovery_segments(struct recovery *v);
+void recovery_ahead_free(struct recovery *v);
+
+/* loss.c: tells what is lost, then calls `told`. */
+void recovery_losses(struct recovery *v, void (*told)(struct recovery *v));
+/* It was accepted: what is lost is free, and the next attach finds nothing amiss. */
+void recovery_settle(struct recovery *v);
+
+/* replay.c */
+/* The slot in force, or NULL. */
+const struct found_slot *recovery_slot(const struct recovery *v, uint32_t seg);
 /* Which slot is in force, and what the segment is; the footer isn't looked at yet. */
 void recovery_judge(struct recovery *v, uint32_t seg);
 /* A whole, intact footer of the segment. */

@@ -5,6 +5,7 @@
  *	generation = the slot's, in use      what its bits don't call dead
  *	generation > the slot's              opened after the checkpoint: all that is accepted
  *	free at it, or generation < it       nothing
+ * Its generation is in the header; if that has decayed, in the footer and in each record.
  * A record of an unsealed segment counts in the running epoch up to the checkpoint's position, above it only
  * in an unbroken chain of seq and header CRC, whose payload is whole where nothing says that it was
  * acknowledged [3][5]; of the epoch before, up to where that ended [4].
@@ -31,6 +32,13 @@ slot_in_force(const struct recovery *v, const struct found_seg *f)
 			best = k;
 	}
 	return best;
+}
+
+const struct found_slot *
+recovery_slot(const struct recovery *v, uint32_t seg)
+{
+	int k = slot_in_force(v, &v->segs[seg]);
+	return k < 0 ? NULL : &v->segs[seg].slot[k];
 }
 
 /* The slot that isn't in force was written by a checkpoint that never came to be, or can't be read now: it
@@ -85,9 +93,9 @@ recovery_judge(struct recovery *v, uint32_t seg)
 	s->changed = has_stale_slot(v, f);
 	s->generation = k->generation;
 	if (!f->head_ok) {
-		/* Torn while being opened, nothing in it, unless a record says otherwise (recover.c);
-		 * its generation may have been the next. */
-		f->kind = k->in_use ? FOUND_LOST : FOUND_FREE;
+		/* Torn while being opened, or decayed; nothing in it says that anything is in it. Its
+		 * generation may have been the next. */
+		f->kind = !k->in_use ? FOUND_FREE : k->used > 0 ? FOUND_LOST : FOUND_EMPTY;
 		s->generation++;
 		return;
 	}
@@ -225,6 +233,16 @@ insert_data(struct cache_volume *v, const struct cache_desc *d, uint32_t loc, bo
 	}
 }
 
+static bool
+any_live(const struct segment *s, const struct cache_desc *d)
+{
+	uint64_t units = (d->flags & CF_DESC_ZERO) ? 1 : d->count;
+	for (uint32_t i = 0; i < units; i++)
+		if (!bit_get(s->dead, d->place + i))
+			return true;
+	return false;
+}
+
 void
 recovery_insert(struct recovery *v, uint32_t seg, const struct cache_record *r)
 {
@@ -245,7 +263,10 @@ recovery_insert(struct recovery *v, uint32_t seg, const struct cache_record *r)
 		bool zero = d.flags & CF_DESC_ZERO;
 		bool fits =
 		    vol != NULL && d.block < vol->blocks && d.count <= vol->blocks - d.block;
-		v->old_table |= d.volume >= c->vt.next_id || (vol != NULL && !fits);
+		if (!fits && (d.volume >= c->vt.next_id || vol != NULL) && any_live(s, &d))
+			v->old_table = true;
+		if (d.volume > v->max_volume && d.volume < UINT32_MAX / 2)
+			v->max_volume = d.volume;
 		if (!fits)
 			cache_units_dead(c, loc, zero ? 1 : d.count); /* its volume is gone [17] */
 		else if (!zero)

@@ -19,7 +19,7 @@ written(struct cache_io *x, int result)
 	struct cache *c = x->c;
 	if (result == 0 && c->vt.written == 0)
 		c->vt.which ^= 1; /* in force, also if the other one fails */
-	if (result == 0 && c->vt.written++ == 0 && !MUTANT(TABLE_ONCE)) {
+	if (result == 0 && c->vt.written++ == 0) {
 		cache_voltable_place(&c->geo, c->uuid, c->vt.which ^ 1u, c->vt.buf);
 		write_copy(c);
 		return;

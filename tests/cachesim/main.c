@@ -185,7 +185,7 @@ static bool
 needs_rot(unsigned m)
 {
 	return m == CACHE_MUTANT_NO_SLOTS_CRC || m == CACHE_MUTANT_NO_USED ||
-	       m == CACHE_MUTANT_NO_BEFORE || m == CACHE_MUTANT_HEADER_ONCE;
+	       m == CACHE_MUTANT_HEADER_ONCE;
 }
 
 /* The table guard → seeds until the simulation misses it. */

@@ -59,7 +59,7 @@ verify(struct task *t, uint64_t sector, const uint8_t *p)
 	struct vol *v = t->vol;
 	uint64_t floor = t->floor[sector];
 	uint64_t x = stamp_read(v->idx, sector, p);
-	if (w->cfg.lie > 0) {
+	if (w->cfg.lie > 0 || w->forgiven) {
 		/* What a lying drive had acknowledged is nobody's promise. */
 		uint64_t was = x == 0 ? zero_value(&v->o, sector, floor) : x;
 		totals.lied += was == UINT64_MAX || was < floor;
@@ -82,56 +82,6 @@ verify(struct task *t, uint64_t sector, const uint8_t *p)
 	if (!t->weak)
 		raise_to(&v->o.durable[sector], value);
 }
-
-/* ---- markers ----------------------------------------------------------------------------------- */
-
-static void
-marker_fires(struct loop_timer *t)
-{
-	struct marker *m = container_of(t, struct marker, timer);
-	m->busy = false;
-	if (m->got != NULL) {
-		void (*got)(void *, int, const struct cache_marker *) = m->got;
-		struct cache_marker copy = m->now;
-		m->got = NULL;
-		got(m->ctx, 0, &copy);
-		return;
-	}
-	m->now = m->next;
-	m->w->events++;
-	m->done(m->ctx, 0);
-}
-
-static void
-marker_start(struct marker *m)
-{
-	ASSERT(!m->busy);
-	m->busy = true;
-	loop_timer_init(&m->timer, m->w->loops[0], marker_fires);
-	loop_timer_set(&m->timer, 1000 * (1 + rng_below(&m->w->rng, 50)));
-}
-
-static void
-marker_get(
-    void *ctx, void (*done)(void *ctx, int result, const struct cache_marker *m), void *done_ctx)
-{
-	struct marker *m = ctx;
-	m->got = done;
-	m->ctx = done_ctx;
-	marker_start(m);
-}
-
-static void
-marker_set(void *ctx, const struct cache_marker *n, cache_done_fn *done, void *done_ctx)
-{
-	struct marker *m = ctx;
-	m->next = *n;
-	m->done = done;
-	m->ctx = done_ctx;
-	marker_start(m);
-}
-
-static const struct cache_marker_ops marker_ops = {marker_get, marker_set};
 
 /* ---- stepping ---------------------------------------------------------------------------------- */
 
@@ -217,6 +167,15 @@ on_attached(void *ctx, int result, struct cache *c, const char *reason)
 }
 
 static void
+on_lost(void *ctx, const struct cache_loss *l)
+{
+	struct world *w = ctx;
+	w->told++;
+	SAY("%*slost: %s %" PRIu64 "+%" PRIu64 " %s\n", (int)w->level * 2, "", l->name,
+	    l->offset_bytes, l->bytes, l->why);
+}
+
+static void
 do_attach(void *ctx)
 {
 	struct world *w = ctx;
@@ -232,6 +191,9 @@ do_attach(void *ctx)
 	if (w->cfg.index_cap)
 		a.tuning.index_bytes_max = 8300 + rng_below(&w->rng, 400);
 	a.tuning.fill_cutoff_bytes = rng_below(&w->rng, 4) == 0 ? 0 : 1u << 20;
+	a.accept_loss = w->accepts;
+	a.lost = on_lost;
+	a.ctx = w;
 	cache_attach(&a, on_attached, w);
 }
 
@@ -296,7 +258,8 @@ on_flushed(void *ctx, int result)
 {
 	struct barrier *b = ctx;
 	struct vol *v = b->v;
-	for (uint64_t s = 0; result == 0 && v->w->cfg.lie == 0 && s < v->sectors; s++) {
+	bool promised = v->w->cfg.lie == 0 && !v->w->forgiven;
+	for (uint64_t s = 0; result == 0 && promised && s < v->sectors; s++) {
 		const uint8_t *p = v->store->durable + s * 512;
 		uint64_t x = stamp_read(v->idx, s, p);
 		uint64_t value = x == 0 ? zero_value(&v->o, s, b->at[s]) : x;
@@ -888,6 +851,35 @@ remove_and_make(struct world *w, struct vol *v)
 	vol_open(w, v);
 }
 
+/* Somebody says: go on. What is lost is told, and isn't found lost again. */
+static void
+accept_loss(struct world *w)
+{
+	w->accepts = w->forgiven = true;
+	w->attached = false;
+	w->told = 0;
+	world_call(w, do_attach, w);
+	world_until(w, &w->attached, "attach, losses accepted");
+	if (w->result < 0)
+		world_lost(
+		    w, "the cache doesn't attach, though losses are accepted: %s", w->reason);
+	if (w->told == 0)
+		world_lost(w, "nothing was said of what is lost: %s", w->reason);
+	w->accepts = false;
+}
+
+static void
+attach_again(struct world *w)
+{
+	w->attached = w->detached = false;
+	world_call(w, do_attach, w);
+	world_until(w, &w->attached, "attach again");
+	if (w->result < 0)
+		world_lost(w, "what was accepted is still amiss: %s", w->reason);
+	world_call(w, do_detach, w);
+	world_until(w, &w->detached, "detach again");
+}
+
 static void
 world_run(
     const struct sim_cfg *cfg, unsigned level, struct world *parent, enum loss loss, uint64_t seed)
@@ -908,6 +900,7 @@ world_run(
 		    (int)level * 2, "", parent->level, parent->events, loss, seed);
 		drives_crashed(w, parent, loss, seed);
 		w->rotten = parent->rotten;
+		w->forgiven = parent->forgiven;
 		if (!w->rotten && rng_one_in(&w->rng, cfg->rot))
 			faults_rot(w);
 	}
@@ -916,12 +909,10 @@ world_run(
 	totals.attaches++;
 	if (w->result < 0) {
 		totals.rot_refused += w->rotten;
-		if (cfg->lie == 0 && !w->rotten)
+		if (cfg->lie == 0 && !w->rotten && !w->forgiven)
 			world_lost(w, "the cache doesn't attach: %s (loss %u)", w->reason, loss);
 		totals.refused++;
-		world_fini(w);
-		free(w);
-		return;
+		accept_loss(w);
 	}
 	for (unsigned i = 0; i < VOLUMES; i++) {
 		if (level > 0 && i > 0 && w->cfg.absent)
@@ -946,6 +937,8 @@ world_run(
 	for (unsigned i = 0; i < VOLUMES; i++)
 		verify_volume(w, &w->vols[i]);
 	shut_down(w);
+	if (w->forgiven)
+		attach_again(w);
 	totals.events += w->events;
 	world_fini(w);
 	free(w);

@@ -94,7 +94,10 @@ struct world {
 	uint32_t waiting; /* management calls in flight */
 	int result;
 	bool attached, failed_attach, detached, checkpointing;
-	bool rotten; /* something on the SSD has decayed, in this life or one before */
+	bool accepts;  /* the attach goes on although something is lost */
+	bool forgiven; /* it did: nothing is promised any more */
+	uint32_t told; /* of what is lost */
+	bool rotten;   /* something on the SSD has decayed, in this life or one before */
 	const char *what;
 	char reason[256];
 	struct {
@@ -124,6 +127,9 @@ void vol_close(struct world *w, struct vol *v);
 void vol_flush(struct world *w, struct vol *v);
 /* Crashes of this world as it is now. */
 void world_cut(struct world *w, enum loss loss);
+
+/* marker.c; ctx a struct marker */
+extern const struct cache_marker_ops marker_ops;
 
 /* faults.c */
 /* ctx a world: takes nearly all memory of the cache away; gives it back. */
