@@ -159,6 +159,23 @@ disk_there() {
 # size_of DISK in bytes
 size_of() { blockdev --getsize64 "$1"; }
 
+# lvm_start: without udev LVM makes its nodes itself.
+lvm_start() {
+	mkdir -p /etc/lvm /run/lvm
+	cat >/etc/lvm/lvmlocal.conf <<'END'
+activation {
+	udev_sync = 0
+	udev_rules = 0
+	verify_udev_operations = 0
+}
+devices {
+	obtain_device_list_from_udev = 0
+	external_device_info_source = "none"
+}
+END
+	export LVM_SUPPRESS_FD_WARNINGS=1
+}
+
 # ---- contents
 
 # fio_verify FILE SIZE [OPTION...]: writes in random order, reads it back, compares.

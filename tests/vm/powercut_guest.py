@@ -1,0 +1,274 @@
+#!/usr/bin/env python3
+"""In the VM; see powercut.py. Usage: powercut_guest.py SECONDS POINTS"""
+
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "lib"))
+sys.path.insert(0, os.path.join(HERE, "../e2e/lib"))
+from iscsi import Session  # noqa: E402
+from logwrites import Replay, read_log  # noqa: E402
+from terraced import TARGET, Daemon, Folder, check, run, same  # noqa: E402
+
+TRACING = "/sys/kernel/tracing"
+NAMES = ("ssd", "store", "plain")  # on /dev/ram0 to 2, to be put back on 3 to 5, logged on 6 to 8
+SECTOR = 512
+SLOTS = 96
+SLOT_SECTORS_MAX = 128
+LUNS = ("nv", "plain")
+CONFIG = """
+portal local { listen 127.0.0.1:{port} }
+cache fast { ssd block:/dev/mapper/ssd }
+lun nv { store block:/dev/mapper/store; cache fast }
+lun plain { store block:/dev/mapper/plain }
+target """ + TARGET + """ { portals local; open yes; lun 0 nv; lun 1 plain }
+loops 2
+buffers 32MiB
+"""
+
+
+def sector(slot, number):
+    return (slot << 40 | number).to_bytes(8, "little") * (SECTOR // 8)
+
+
+class Slot:
+    """A range of one LUN with at most one write under way."""
+
+    def __init__(self, index):
+        self.index, self.lun = index, 0 if index % 4 else 1
+        self.lba = index * 340  # spread over the 16 MiB
+        # Enough behind the cache that it has to write back.
+        self.sectors = random.choice((1, 8, 64, SLOT_SECTORS_MAX, SLOT_SECTORS_MAX))
+        self.itt = None
+
+    def write(self, session, number):
+        cdb = b"\x2a\0" + self.lba.to_bytes(4, "big") + b"\0" + self.sectors.to_bytes(2, "big") + b"\0"
+        self.itt = session.command(cdb, lun=self.lun, write=sector(self.index, number) * self.sectors)
+
+    def verify(self, data, allowed):
+        for i in range(self.sectors):
+            got = data[i * SECTOR:(i + 1) * SECTOR]
+            check(any(got == (sector(self.index, n) if n else bytes(SECTOR)) for n in allowed),
+                  f"LUN {LUNS[self.lun]}, slot {self.index}, LBA {self.lba + i}: write "
+                  f"{int.from_bytes(got[:8], 'little') & (1 << 40) - 1}, allowed are {allowed}")
+
+
+class Load:
+    """What is written, and what of it the trace is told."""
+
+    def __init__(self, slots):
+        self.slots, self.number, self.answered = slots, 0, 0
+        self.trace = os.open(f"{TRACING}/trace_marker", os.O_WRONLY)
+
+    def tell(self, what, slot, number):
+        os.write(self.trace, f"{what} {slot.index} {number}".encode())
+
+    def run(self, session, seconds):
+        end = time.monotonic() + seconds
+        under_way = {}
+        while time.monotonic() < end or under_way:
+            for slot in self.slots:
+                room = (session.max_cmd_sn - session.cmd_sn) & 0xFFFFFFFF < 0x80000000
+                if slot.itt is None and room and random.random() < 0.5 and time.monotonic() < end:
+                    self.number += 1
+                    self.tell("sent", slot, self.number)
+                    slot.write(session, self.number)
+                    under_way[slot.itt] = slot, self.number
+            session.pump(30)
+            for itt in [i for i in under_way if i in session.answers]:
+                result, (slot, number) = session.answers.pop(itt), under_way.pop(itt)
+                same(result.status, 0, f"write of slot {slot.index}")
+                self.tell("answered", slot, number)
+                slot.itt = None
+                self.answered += 1
+
+
+class Trace:
+    """Completions of flushes and FUA writes of our devices, and what the load told, in their order."""
+
+    def __init__(self):
+        self.devices = {}
+        for name in NAMES:
+            number = os.stat(f"/dev/mapper/{name}").st_rdev
+            self.devices[f"{os.major(number)},{os.minor(number)}"] = name
+        wanted = " || ".join(f"dev == {os.major(n) << 20 | os.minor(n)}" for n in
+                             (os.stat(f"/dev/mapper/{name}").st_rdev for name in NAMES))
+        self.set("buffer_size_kb", "16384")
+        self.set("trace_clock", "global")
+        self.set("events/block/block_bio_complete/filter", wanted)
+        self.set("events/block/block_bio_complete/enable", "1")
+        self.set("tracing_on", "1")
+
+    @staticmethod
+    def set(name, value):
+        with open(f"{TRACING}/{name}", "w", encoding="ascii") as f:
+            f.write(value)
+
+    def events(self):
+        """(name of a device, None, None) and ("sent" or "answered", slot, number)."""
+        self.set("tracing_on", "0")
+        found = []
+        with open(f"{TRACING}/trace", encoding="ascii", errors="replace") as f:
+            for line in f:
+                m = re.search(r"block_bio_complete: (\d+,\d+) (\S+) ", line)
+                if m and m.group(1) in self.devices and "F" in m.group(2):
+                    found.append((self.devices[m.group(1)], None, None))
+                m = re.search(r": (sent|answered) (\d+) (\d+)$", line)
+                if m:
+                    found.append((m.group(1), int(m.group(2)), int(m.group(3))))
+                check("LOST" not in line, f"the trace has gaps: {line}")
+        return found
+
+
+def command(*words):
+    subprocess.run(words, check=True, timeout=60)
+
+
+def size_of(path):
+    with open(path, "rb") as f:
+        return f.seek(0, os.SEEK_END)
+
+
+class Devices:
+    """The three, first recorded, later put back as they were."""
+
+    def __init__(self):
+        self.sizes = {n: size_of(f"/dev/mapper/{n}") for n in NAMES}
+        self.replays = {}
+
+    def put_back(self):
+        """The same names on other memory, so that terraced finds them as they were called."""
+        for i, name in enumerate(NAMES):
+            command("dmsetup", "remove", "--noudevsync", name)
+            self.replays[name] = Replay(read_log(f"/dev/ram{i + 6}"), self.sizes[name])
+            command("dmsetup", "create", "--noudevsync", name, "--table",
+                    f"0 {self.sizes[name] // SECTOR} linear /dev/ram{i + 3} 0")
+        command("dmsetup", "mknodes")
+
+    def fill(self, images):
+        for name, image in images.items():
+            with open(f"/dev/mapper/{name}", "wb", buffering=0) as f:
+                f.write(image)
+                os.fsync(f.fileno())
+
+
+def moments(events, replays):
+    """
+    After each barrier since the load began: how many barriers each device had completed, and what
+    each slot may hold.
+    """
+    done = dict.fromkeys(NAMES, 0)
+    held = {}  # slot: [answered last, under way or None]
+    found = []
+    for what, slot, number in events:
+        if what == "sent":
+            held.setdefault(slot, [0, None])[1] = number
+        elif what == "answered":
+            held[slot] = [number, None]
+        else:
+            done[what] += 1
+            if held:
+                found.append((dict(done), {s: tuple(h) for s, h in held.items()}))
+    for name in NAMES:
+        same(done[name], replays[name].barriers, f"barriers of {name} in the trace and in its log")
+    return found
+
+
+class Recovery:
+    """Starts terraced on what a power cut has left, and looks."""
+
+    def __init__(self, state, slots):
+        self.state, self.slots = state, slots
+        self.count = 0
+
+    def check(self, allowed):
+        folder = Folder()
+        shutil.copytree(self.state, folder("state"))
+        daemon = Daemon(config=CONFIG, folder=folder)
+        daemon.start(120)
+        with Session(daemon.port, TARGET, timeout=120) as session:
+            for lun in range(len(LUNS)):
+                session.ready(lun)
+            for slot in self.slots:
+                data = session.read10(slot.lba, slot.sectors, lun=slot.lun)
+                same(data.status, 0, f"read of slot {slot.index}")
+                slot.verify(data.data, {n for n in allowed.get(slot.index, (0,)) if n is not None})
+        daemon.kill()
+        daemon.check_log()
+        shutil.rmtree(folder.path)
+        self.count += 1
+
+
+def record(slots, seconds, trace, folder):
+    """The load; the state directory as it was before it, which must not change meanwhile."""
+    daemon = Daemon(config=CONFIG, folder=folder)
+    daemon.start(120)
+    load = Load(slots)
+    with Session(daemon.port, TARGET, timeout=120) as session:
+        for lun in range(len(LUNS)):
+            session.ready(lun)
+        shutil.copytree(daemon.state, folder("before"), ignore=shutil.ignore_patterns("*.sock"))
+        load.run(session, seconds)
+    daemon.kill()
+    daemon.check_log()
+    for path, _, names in os.walk(folder("before", "markers")):
+        for name in names:
+            with open(os.path.join(path, name), "rb") as a, \
+                    open(os.path.join(daemon.state, "markers", name), "rb") as b:
+                same(a.read(), b.read(), "the marker of a store after the load")
+    check(load.answered > 20, f"only {load.answered} writes were answered")
+    return load.answered, trace.events()
+
+
+def main():
+    seconds, most = float(sys.argv[1]), int(sys.argv[2])
+    random.seed(seed := int(os.environ.get("SEED") or time.time()))
+    print(f"seed {seed}", flush=True)
+    slots = [Slot(i) for i in range(SLOTS)]
+    devices, trace, folder = Devices(), Trace(), Folder()
+    began = time.monotonic()
+    answered, events = record(slots, seconds, trace, folder)
+    devices.put_back()
+    replays = devices.replays
+    found = moments(events, replays)
+    counts = ", ".join(f"{n} {replays[n].barriers}" for n in NAMES)
+    print(f"recorded in {time.monotonic() - began:.1f} s: {answered} writes answered, "
+          f"{len(found)} flushes and FUA writes under load (in all: {counts})", flush=True)
+    check(len(found) > 20, "too few flushes to cut the power at")
+    step = max(1, len(found) // most) if most else 1
+    recovery = Recovery(folder("before"), slots)
+    began = time.monotonic()
+    for i in range(random.randrange(step), len(found), step):
+        done, allowed = found[i]
+        for name in NAMES:
+            replays[name].forward(done[name])
+        try:
+            if random.random() < 0.5 or i + 1 == len(found):
+                how = "none"
+                devices.fill({n: replays[n].image for n in NAMES})
+                recovery.check(allowed)
+            else:
+                # Just before the next one: of its device anything may be there.
+                how = random.choice(("all", "random", "random"))
+                after, allowed = found[i + 1][0], merged(allowed, found[i + 1][1])
+                devices.fill({n: replays[n].with_some_of_the_next(how if after[n] > done[n] else "none")
+                              for n in NAMES})
+                recovery.check(allowed)
+        except Exception:
+            print(f"power cut after barrier {i} ({done}), {how} of what was not flushed; seed {seed}")
+            raise
+    print(f"{recovery.count} power cuts, {(time.monotonic() - began) / recovery.count:.2f} s each")
+
+
+def merged(before, after):
+    """Just before a barrier: answered is what was answered before it, under way all since."""
+    return {slot: set(after[slot]) | {before.get(slot, (0, None))[1]} for slot in after}
+
+
+run(main)
