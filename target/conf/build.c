@@ -142,6 +142,11 @@ parse_size(struct build *b, const struct conf_key *k, const struct conf_node *n,
 	const char *word = one_value(b, k, n);
 	if (word == NULL)
 		return false;
+	for (const struct conf_choice *c = k->choices; c != NULL && c->word != NULL; c++) {
+		*ret = c->value;
+		if (strcmp(word, c->word) == 0)
+			return true;
+	}
 	int rc = text_parse_size(word, ret);
 	if (rc == 0 && *ret >= k->min && *ret <= k->max)
 		return true;

@@ -205,9 +205,10 @@ check_caches(struct conf_checker *c)
 		const struct conf_cache *x = &conf->caches[i];
 		conf_entries_add(
 		    &c->caches, (struct conf_entry){.text = x->name, .node = x->node, .order = i});
-		if (x->ssd == NULL && (x->ram_bytes == 0 || x->size_bytes != 0))
+		bool has_ram = x->ram_bytes > CONF_RAM_NONE;
+		if (x->ssd == NULL && (!has_ram || x->size_bytes != 0))
 			conf_errors_add(c->errors, &x->pos, "%s",
-			    x->ram_bytes == 0
+			    !has_ram
 			        ? "a cache needs an SSD, memory, or both: add ssd STORE or ram SIZE"
 			        : "size is the SSD's, and there is none: add ssd STORE, or say ram "
 			          "SIZE only");

@@ -107,6 +107,8 @@ struct conf_head {
 	enum conf_owner owner;
 };
 
+#define CONF_RAM_NONE 1u /* less than any size */
+
 /* An SSD, or a file on one, and memory, that any number of LUNs use. */
 struct conf_cache {
 	struct conf_pos pos;
@@ -115,7 +117,7 @@ struct conf_cache {
 	enum conf_owner owner;
 	char *ssd;           /* blk spec of a file or a block device; NULL: memory only */
 	uint64_t size_bytes; /* 0: its own; a file that doesn't exist is created with it */
-	uint64_t ram_bytes;  /* memory for what is read; 0: none */
+	uint64_t ram_bytes;  /* memory for what is read; CONF_RAM_NONE; 0: a share of what there is */
 };
 
 struct conf_lun {

@@ -246,7 +246,7 @@ enum conf_type {
 	CONF_TYPE_BOOL, /* yes|no → bool; another bool at `aux`, if any, says that it was set */
 	CONF_TYPE_TRISTATE,    /* yes|no → int 1, 0 */
 	CONF_TYPE_NUMBER,      /* → 4 bytes, min..max */
-	CONF_TYPE_SIZE,        /* → uint64_t, min..max */
+	CONF_TYPE_SIZE,        /* → uint64_t, min..max, or a word of `choices`, if any */
 	CONF_TYPE_CHOICE,      /* one of `choices` → `size` bytes */
 	CONF_TYPE_TEXT,        /* `text` → char * */
 	CONF_TYPE_LIST,        /* `text` → char ** and the count at `aux`; may be repeated */

@@ -163,6 +163,9 @@ item_size(struct walk *w, const struct conf_key *k, unsigned idx, const void *ba
 	uint64_t v;
 	char buf[32];
 	memcpy(&v, field(k, base), sizeof v);
+	for (const struct conf_choice *c = k->choices; c != NULL && c->word != NULL; c++)
+		if (c->value == v)
+			return one_number(w, k, idx, c->word);
 	return one_number(w, k, idx, v < k->min || v > k->max ? NULL : size_text(buf, v));
 }
 

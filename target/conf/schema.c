@@ -35,6 +35,7 @@ static const struct conf_choice profiles[] = {{"vmware", CONF_PROFILE_VMWARE},
     {"uncached", CONF_PROFILE_UNCACHED}, {NULL, 0}};
 static const struct conf_choice block_sizes[] = {{"512", 512}, {"4096", 4096}, {NULL, 0}};
 static const struct conf_choice protocols[] = {{"iscsi", CONF_PROTOCOL_ISCSI}, {NULL, 0}};
+static const struct conf_choice no_size[] = {{"none", CONF_RAM_NONE}, {NULL, 0}};
 static const struct conf_choice digests[] = {{"offered", false}, {"required", true}, {NULL, 0}};
 
 /* clang-format off */
@@ -48,8 +49,8 @@ static const struct conf_key cache_keys[] = {
 	CONF_TYPE_TEXT, FIELD(conf_cache, ssd), .text = conf_text_store},
     {"size", "SIZE", "the SSD's", "size; a file that doesn't exist is created with it and filled with zeros",
 	CONF_TYPE_SIZE, FIELD(conf_cache, size_bytes), .min = MiB, .max = SIZE_MAX_BYTES},
-    {"ram", "SIZE", "none", "memory for what is read",
-	CONF_TYPE_SIZE, FIELD(conf_cache, ram_bytes), .min = 16 * MiB, .max = SIZE_MAX_BYTES},
+    {"ram", "SIZE|none", "a share of an eighth of the memory", "memory for what is read",
+	CONF_TYPE_SIZE, FIELD(conf_cache, ram_bytes), .min = 16 * MiB, .max = SIZE_MAX_BYTES, .choices = no_size},
 };
 static const struct conf_object cache_object = {
     "cache", "a cache", cache_keys, COUNT(cache_keys), sizeof(struct conf_cache), conf_text_name, NULL};

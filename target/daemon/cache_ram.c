@@ -6,12 +6,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "daemon/caches.h"
 
+#define MIB (1ull << 20)
+#define RAM_MIN_BYTES (16 * MIB)
+#define SHARE 8u /* of the memory: where the configuration doesn't say, one in so many parts */
 #define FRAMES_MIN 64u /* per loop: what the least configurable size has with the most loops */
 
 /* What is read ahead, and how long a stream is one that isn't read again (0: any). */
@@ -38,6 +42,63 @@ cfg_of(const struct conf_lun *l)
 	    .cutoff_bytes = profiles[l->profile].cutoff_bytes,
 	    .lower_keeps_none = profiles[l->profile].ram_only,
 	};
+}
+
+/* ---- how much -------------------------------------------------------------------------------------------- */
+
+/* The bound of a control group and of those around it: memory.max of cgroup v2. */
+static uint64_t
+group_bytes(void)
+{
+	char path[4096], file[4200], word[32];
+	uint64_t least = UINT64_MAX;
+
+	FILE *f = fopen("/proc/self/cgroup", "re");
+	bool found = false;
+	while (f != NULL && !found && fgets(path, sizeof path, f) != NULL)
+		found = strncmp(path, "0::/", 4) == 0;
+	if (f != NULL)
+		fclose(f);
+	if (!found)
+		return least;
+	path[strcspn(path, "\n")] = '\0';
+	for (char *end = path + strlen(path); end != NULL; end = strrchr(path + 3, '/')) {
+		uint64_t v;
+		*end = '\0';
+		snprintf(file, sizeof file, "/sys/fs/cgroup%s/memory.max", path + 3);
+		f = fopen(file, "re");
+		if (f == NULL)
+			continue;
+		/* "max" is no number: no bound here. */
+		if (fscanf(f, "%31s", word) == 1 && text_parse_u64(word, UINT64_MAX, &v) == 0)
+			least = v < least ? v : least;
+		fclose(f);
+	}
+	return least;
+}
+
+static uint64_t
+memory_bytes(void)
+{
+	long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+	uint64_t group = group_bytes();
+	uint64_t machine = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : 0;
+	return machine < group ? machine : group;
+}
+
+uint64_t
+daemon_ram_bytes(const struct conf *conf, const struct conf_cache *x)
+{
+	if (x->ram_bytes == CONF_RAM_NONE)
+		return 0;
+	if (x->ram_bytes != 0)
+		return x->ram_bytes;
+	unsigned sharers = 0;
+	for (unsigned i = 0; i < conf->cache_count; i++)
+		sharers += conf->caches[i].ram_bytes == 0;
+	ASSERT(sharers > 0);
+	uint64_t share = memory_bytes() / SHARE / sharers / MIB * MIB;
+	return share < RAM_MIN_BYTES ? RAM_MIN_BYTES : share;
 }
 
 /* ---- the tier -------------------------------------------------------------------------------------------- */
@@ -77,12 +138,13 @@ daemon_ram_follow(struct daemon *d)
 	for (unsigned i = 0; i < d->conf->cache_count; i++) {
 		const struct conf_cache *x = &d->conf->caches[i];
 		struct daemon_cache *c = daemon_cache_find(d, x->name);
-		if (c == NULL || c->ram == NULL || x->ram_bytes == 0 || c->ram_resizes ||
-		    c->ram_bytes == x->ram_bytes)
+		uint64_t bytes = daemon_ram_bytes(d->conf, x);
+		if (c == NULL || c->ram == NULL || bytes == 0 || c->ram_resizes ||
+		    c->ram_bytes == bytes)
 			continue;
 		c->ram_resizes = true;
-		c->ram_bytes = x->ram_bytes;
-		ram_tier_resize(c->ram, x->ram_bytes, resized, c);
+		c->ram_bytes = bytes;
+		ram_tier_resize(c->ram, bytes, resized, c);
 	}
 }
 

@@ -318,7 +318,7 @@ open_ssds(struct daemon *d, const struct conf *conf)
 			c->spec = strdup(conf->caches[i].ssd);
 		if (c->name == NULL || (c->spec == NULL) != (conf->caches[i].ssd == NULL))
 			return -ENOMEM;
-		int rc = open_ram(c, conf->caches[i].ram_bytes);
+		int rc = open_ram(c, daemon_ram_bytes(conf, &conf->caches[i]));
 		if (rc < 0)
 			return rc;
 		if (c->spec == NULL)

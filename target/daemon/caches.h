@@ -46,6 +46,9 @@ struct daemon_cache *daemon_cache_find(const struct daemon *d, const char *name)
 
 /* ---- cache_ram.c: the memory of caches ----------------------------------------------------------- */
 
+/* What the cache has by this configuration; 0: none. Where it doesn't say: an eighth of the memory that
+ * this process may have, shared by all of which that is so. */
+uint64_t daemon_ram_bytes(const struct conf *conf, const struct conf_cache *x);
 /* Before the loops run. Makes c->ram if it is to have any. 0, -EINVAL (too little or too much), -ENOMEM. */
 int daemon_ram_create(struct daemon_cache *c, uint64_t bytes);
 /* Sizes become what the configuration says, in their own time. Memory that comes or goes altogether does

@@ -105,7 +105,7 @@ change_restart(const struct daemon *d)
 		caches = is == NULL || (is->spec == NULL) != (x->ssd == NULL) ||
 		         (x->ssd != NULL && strcmp(is->spec, x->ssd) != 0) ||
 		         is->size_bytes != x->size_bytes ||
-		         (is->ram == NULL) != (x->ram_bytes == 0);
+		         (is->ram == NULL) != (daemon_ram_bytes(d->conf, x) == 0);
 	}
 	if (caches)
 		json_array_append_new(list, json_string("cache"));

@@ -83,7 +83,8 @@ static const char help_text[] =
     "bytes\n"
     "  --ssd PATH[:SIZE]    a cache in front of the LUNs: an empty block device, or a file on an\n"
     "                       SSD, which is created and filled with zeros when SIZE is given\n"
-    "  --ram SIZE           memory for what the LUNs read, at least 16MiB\n"
+    "  --ram SIZE           memory for what the LUNs read, at least 16MiB, or none (default with\n"
+    "                       --ssd: an eighth of the memory; without: none)\n"
     "  --mode MODE          nv (default with --ssd; also: writeback): a write is durable on the "
     "SSD\n"
     "                       before it is answered; writethrough (default without): on the store;\n"
@@ -296,8 +297,10 @@ set_ram(struct parse *p, const char *arg)
 {
 	uint64_t bytes;
 
-	if (text_parse_size(arg, &bytes) < 0 || bytes < RAM_MIN_BYTES || bytes % 512 != 0)
-		return usage("--ram %s: give a size as in 4GiB, at least 16MiB", arg);
+	if (strcmp(arg, "none") == 0)
+		bytes = CONF_RAM_NONE;
+	else if (text_parse_size(arg, &bytes) < 0 || bytes < RAM_MIN_BYTES || bytes % 512 != 0)
+		return usage("--ram %s: give a size as in 4GiB, at least 16MiB, or none", arg);
 	if (p->conf->cache_count > 0 && p->conf->caches[0].ram_bytes > 0)
 		return usage("--ram is given twice");
 	the_cache(p)->ram_bytes = bytes;
@@ -414,6 +417,8 @@ finish_direct(struct parse *p)
 		return usage(
 		    "--open admits everybody, --user asks for a password: give one of them");
 	bool has_ssd = p->conf->cache_count > 0 && p->conf->caches[0].ssd != NULL;
+	if (!has_ssd && p->conf->cache_count > 0 && p->conf->caches[0].ram_bytes == CONF_RAM_NONE)
+		p->conf->cache_count = 0;
 	if (p->conf->cache_count > 0)
 		p->conf->caches[0].name = copy(has_ssd ? "ssd" : "ram");
 	for (unsigned i = 0; i < p->conf->lun_count; i++)

@@ -394,6 +394,14 @@ def case_command_line():
         write(s, scattered(50, size=2048))
         hits_again(d, s, scattered(50, size=2048))
     stop(d)
+    # Where nothing is said: an eighth of what there is, with an SSD.
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for more, least, most in (([], 16 * MIB, max(memory // 8, 16 * MIB)), (["--ram", "none"], 0, 0)):
+        folder = Folder()
+        d = start(folder, None, "--lun", "ram:16MiB", "--ssd", folder("ssd") + ":64MiB", "--quiet",
+                  *more)
+        check(least <= cache(d)["ram_bytes"] <= most, f"memory: {cache(d)}")
+        stop(d)
     for arg, said in (("15MiB", "at least 16MiB"), ("x", "give a size")):
         p = subprocess.run([PROGRAM, "--lun", "ram:16MiB", "--ram", arg], capture_output=True,
                            text=True, timeout=20, check=False)
@@ -405,6 +413,7 @@ def case_configuration_is_checked():
     folder = Folder()
     for text, said in (
             (config(folder).replace("ram 32MiB", ""), "needs an SSD, memory, or both"),
+            (config(folder, size="none"), "needs an SSD, memory, or both"),
             (config(folder).replace("ram 32MiB", "ram 32MiB; size 1GiB"), "size is the SSD's"),
             (config(folder, more="mode nv"), "with an SSD"),
             (config(folder, size="1MiB"), "16MiB")):

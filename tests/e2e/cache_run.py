@@ -20,7 +20,7 @@ from terraced import TARGET, Daemon, Failed, Folder, check, run, same, wait_unti
 MIB = 1 << 20
 ATTRIBUTE = "user.terrace.cache"
 CONFIG = """
-cache fast { ssd "SSD"; size 64MiB }
+cache fast { ssd "SSD"; size 64MiB; ram none }
 lun a { store "STORE"; size 16MiB; cache fast MORE }
 portal p { listen 127.0.0.1:{port} }
 target iqn.2026-11.example.terrace:test { portals p; open yes; lun 0 a }

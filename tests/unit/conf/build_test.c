@@ -199,6 +199,8 @@ static const struct {
     {"lun a { store /a; sise 1 }", "1:19: 'sise' isn't known by this version in a lun; did you mean 'size'?"},
     {"lun a { store /a; ram 4GiB }", "1:19: 'ram' can't stand in a lun: it belongs to a cache"},
     {"cache c { ssd /x; ram 4MiB }", "1:23: '4MiB' is out of range: ram is 16MiB to 4096PiB"},
+    {"cache c { ssd /x; ram nothing }", "1:23: 'nothing' is no size: write it as 512MiB, 10GiB, 2TiB or bytes"},
+    {"cache c { ram none }", "1:1: a cache needs an SSD, memory, or both: add ssd STORE or ram SIZE"},
     {"cache c { ssd /x; rom 4GiB }", "1:19: 'rom' isn't known by this version in a cache; did you mean 'ram'?"},
     {"cache c { ram 1GiB; size 1GiB }", "1:1: size is the SSD's, and there is none: add ssd STORE, or say ram SIZE only"},
     {"cache c { ram 1GiB }\nlun a { store /a; cache c; mode nv }", "2:33: mode nv means durable on the SSD of a cache, and this LUN has none: add cache NAME of one with an SSD, or say mode writethrough"},
