@@ -128,6 +128,8 @@ conf_destroy(struct conf *c)
 	free_list(c->deny, c->deny_count);
 	free(c->state_dir);
 	free(c->control);
+	free(c->nbd);
+	free(c->inspect);
 	free(c->limits);
 	free(c);
 }
@@ -171,6 +173,15 @@ conf_mode_to_string(enum conf_mode m)
 	};
 	ASSERT((unsigned)m < sizeof words / sizeof words[0]);
 	return words[m];
+}
+
+const char *
+conf_nbd_to_string(enum conf_nbd n)
+{
+	static const char *const words[] = {
+	    [CONF_NBD_READ_ONLY] = "read_only", [CONF_NBD_RW] = "rw", [CONF_NBD_FORCE] = "force"};
+	ASSERT((unsigned)n < sizeof words / sizeof words[0]);
+	return words[n];
 }
 
 const char *

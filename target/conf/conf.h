@@ -96,6 +96,14 @@ enum conf_profile {
 };
 const char *conf_profile_to_string(enum conf_profile p);
 
+/* What may be done with a LUN over NBD, and with its image in the tree of terrace-fuse. */
+enum conf_nbd {
+	CONF_NBD_READ_ONLY, /* the default */
+	CONF_NBD_RW,        /* written to while no session sees it */
+	CONF_NBD_FORCE,     /* at any time */
+};
+const char *conf_nbd_to_string(enum conf_nbd n); /* "read_only", "rw", "force" */
+
 /*
  * Objects begin alike: where they are, the statement that says them (borrowed from the tree; NULL
  * when the object comes from a command line), the name, the owner.
@@ -136,6 +144,7 @@ struct conf_lun {
 	    *revision;         /* NULL: default */
 	uint32_t block_size;   /* 512 or 4096 */
 	int physical_exponent; /* -1: the store's */
+	enum conf_nbd nbd;
 	bool read_only, removable, rotational, sanitize;
 	bool rotational_set;
 	int thin; /* -1: as the store can, 0, 1 */
@@ -264,6 +273,8 @@ struct conf {
 	uint64_t buffer_bytes;     /* of all loops; 0: default */
 	char *state_dir;           /* NULL: default */
 	char *control;             /* NULL: default */
+	char *nbd;                 /* path of the NBD socket, or "off"; NULL: default */
+	char *inspect;             /* where terrace-fuse mounts the tree; NULL: nowhere */
 	struct conf_limit *limits; /* only those that are set */
 	unsigned limit_count;
 };

@@ -33,6 +33,8 @@ static const struct conf_choice profiles[] = {{"vmware", CONF_PROFILE_VMWARE},
     {"windows", CONF_PROFILE_WINDOWS}, {"database", CONF_PROFILE_DATABASE},
     {"fileserver", CONF_PROFILE_FILESERVER}, {"archive", CONF_PROFILE_ARCHIVE},
     {"uncached", CONF_PROFILE_UNCACHED}, {NULL, 0}};
+static const struct conf_choice nbd_rights[] = {{"read_only", CONF_NBD_READ_ONLY},
+    {"rw", CONF_NBD_RW}, {"force", CONF_NBD_FORCE}, {NULL, 0}};
 static const struct conf_choice block_sizes[] = {{"512", 512}, {"4096", 4096}, {NULL, 0}};
 static const struct conf_choice protocols[] = {{"iscsi", CONF_PROTOCOL_ISCSI}, {NULL, 0}};
 static const struct conf_choice no_size[] = {{"none", CONF_RAM_NONE}, {NULL, 0}};
@@ -98,6 +100,8 @@ static const struct conf_key lun_keys[] = {
 	CONF_TYPE_NUMBER, FIELD(conf_lun, physical_exponent), .min = 0, .max = 15},
     {"read_only", "yes|no", "no", "write protected for everybody",
 	CONF_TYPE_BOOL, FIELD(conf_lun, read_only)},
+    {"nbd", "read_only|rw|force", "read_only", "what this machine's tools may do over NBD; rw: write while no session sees it; force: at any time",
+	CONF_TYPE_CHOICE, FIELD(conf_lun, nbd), .choices = nbd_rights},
     {"removable", "yes|no", "no", "reported as a removable medium",
 	CONF_TYPE_BOOL, FIELD(conf_lun, removable)},
     {"rotational", "yes|no", "the store's", "reported as a disk that rotates",
@@ -336,6 +340,10 @@ static const struct conf_key top_keys[] = {
 	CONF_TYPE_TEXT, FIELD(conf, state_dir), .text = conf_text_path, .max = 4096},
     {"control", "PATH", "/run/terrace/control.sock as root, else control.sock in the state directory", "control socket",
 	CONF_TYPE_TEXT, FIELD(conf, control), .text = conf_text_path, .max = 108 /* sun_path */},
+    {"nbd", "PATH|off", "nbd.sock beside the control socket", "where LUNs can be read over NBD",
+	CONF_TYPE_TEXT, FIELD(conf, nbd), .text = conf_text_path_or_off, .max = 108 /* sun_path */},
+    {"inspect", "PATH", "nowhere", "folder where what is served is mounted as files",
+	CONF_TYPE_TEXT, FIELD(conf, inspect), .text = conf_text_path, .max = 4096},
     {"hooks", "{ ... }", "none", "programs that are run when something happens",
 	CONF_TYPE_BLOCK, .object = &hooks_object},
     {"events_max", "N", "10000", "events that are kept",

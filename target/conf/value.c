@@ -91,6 +91,16 @@ conf_text_path(const struct conf_key *k, const char *word, char **ret, struct co
 #define NAME_MAX_BYTES 64u
 
 int
+conf_text_path_or_off(
+    const struct conf_key *k, const char *word, char **ret, struct conf_why *why)
+{
+	if (strcmp(word, "off") != 0)
+		return conf_text_path(k, word, ret, why);
+	*ret = strdup(word);
+	return *ret != NULL ? 0 : -ENOMEM;
+}
+
+int
 conf_text_name(const struct conf_key *k, const char *word, char **ret, struct conf_why *why)
 {
 	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";

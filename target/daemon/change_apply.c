@@ -114,6 +114,7 @@ change_modes(struct change *c)
 			daemon_lun_follow_mode(pl->after);
 	}
 	daemon_ram_follow(c->daemon);
+	daemon_nbd_look(c->daemon);
 }
 
 static int

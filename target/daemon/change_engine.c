@@ -152,11 +152,15 @@ change_engine_create(struct daemon *d)
 	e->buffer_bytes = d->conf->buffer_bytes;
 	e->state_dir = d->conf->state_dir != NULL ? strdup(d->conf->state_dir) : NULL;
 	e->control = d->conf->control != NULL ? strdup(d->conf->control) : NULL;
+	e->nbd = d->conf->nbd != NULL ? strdup(d->conf->nbd) : NULL;
+	e->inspect = d->conf->inspect != NULL ? strdup(d->conf->inspect) : NULL;
 	if (d->options->config_file == NULL)
 		e->base_text = conf_text(d->conf);
 	if ((d->options->config_file == NULL && e->base_text == NULL) ||
 	    (d->conf->state_dir != NULL && e->state_dir == NULL) ||
-	    (d->conf->control != NULL && e->control == NULL)) {
+	    (d->conf->control != NULL && e->control == NULL) ||
+	    (d->conf->nbd != NULL && e->nbd == NULL) ||
+	    (d->conf->inspect != NULL && e->inspect == NULL)) {
 		change_engine_destroy(e);
 		return -ENOMEM;
 	}
@@ -176,6 +180,8 @@ change_engine_destroy(struct change_engine *e)
 	conf_text_destroy(e->base_text);
 	free(e->state_dir);
 	free(e->control);
+	free(e->nbd);
+	free(e->inspect);
 	free(e);
 }
 

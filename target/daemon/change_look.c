@@ -52,7 +52,7 @@ static bool
 is_for_restart(const char *key)
 {
 	static const char *const keys[] = {
-	    "loops", "buffers", "state_dir", "control", "events_max"};
+	    "loops", "buffers", "state_dir", "control", "nbd", "inspect", "events_max"};
 	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
 		if (strcmp(keys[i], key) == 0)
 			return true;
@@ -109,9 +109,12 @@ change_restart(const struct daemon *d)
 	}
 	if (caches)
 		json_array_append_new(list, json_string("cache"));
-	const char *control = d->conf->control != NULL ? d->conf->control : "";
-	if (strcmp(control, e->control != NULL ? e->control : "") != 0)
-		json_array_append_new(list, json_string("control"));
+	const char *const now[] = {d->conf->control, d->conf->nbd, d->conf->inspect};
+	const char *const then[] = {e->control, e->nbd, e->inspect};
+	static const char *const keys[] = {"control", "nbd", "inspect"};
+	for (unsigned i = 0; i < sizeof keys / sizeof keys[0]; i++)
+		if (strcmp(now[i] != NULL ? now[i] : "", then[i] != NULL ? then[i] : "") != 0)
+			json_array_append_new(list, json_string(keys[i]));
 	return list;
 }
 

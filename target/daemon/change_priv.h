@@ -84,7 +84,7 @@ struct change_engine {
 	/* in force since the start */
 	unsigned loops;
 	uint64_t buffer_bytes;
-	char *state_dir, *control;
+	char *state_dir, *control, *nbd, *inspect;
 	struct loop_timer reopen_timer;
 	struct loop_job reopen_job;
 	struct reopen_lun {

@@ -30,6 +30,19 @@ default_path(const struct daemon *d, char *buf, size_t cap)
 	return buf;
 }
 
+void
+daemon_control_path(const struct daemon *d, char *buf, size_t cap)
+{
+	char fallback[4096];
+	const char *path = d->options->control != NULL ? d->options->control : d->conf->control;
+
+	if (path == NULL)
+		path = default_path(d, fallback, sizeof fallback);
+	char *real = realpath(path, NULL);
+	snprintf(buf, cap, "%s", real != NULL ? real : path);
+	free(real);
+}
+
 int
 daemon_open_control(void *ctx)
 {

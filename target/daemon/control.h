@@ -42,6 +42,8 @@ struct picture_lun {
 	char *store, *why;        /* "" */
 	char uuid[37];
 	uint64_t size_bytes;
+	char naa[33]; /* "": none */
+	bool nbd_writable;
 	bool has_stats, has_volume, marker_is_local, frozen;
 	struct cache_volume_stats volume; /* its cache's, with has_volume */
 	struct monitor_rates rates;
@@ -112,6 +114,12 @@ const struct picture_portal *control_portal(const struct picture *p, const char 
 unsigned control_count_sessions(const struct picture *p, const char *target, const char *group);
 /* Adds "owner", "runtime" and "origin" of an object; takes and returns it. */
 json_t *control_add_head(json_t *o, const struct conf_head *head);
+
+/* ---- control_look.c ------------------------------------------------------------------------------------ */
+
+/* Of a LUN, params `lun`. Home loop. */
+json_t *control_reservations(void *daemon, const json_t *params, struct ctl_failure *failure);
+extern const struct ctl_param control_reservations_params[];
 
 /* Adds what is known of its cache to a LUN. Any thread. */
 void control_add_volume(json_t *o, const struct picture_lun *l);

@@ -13,10 +13,11 @@
 static json_t *
 version(void *ctx, const json_t *params, struct ctl_failure *failure)
 {
-	(void)ctx;
+	const struct daemon *d = ctx;
 	(void)params;
 	(void)failure;
-	return json_pack("{s:s, s:i}", "version", TERRACE_VERSION, "schema", CONTROL_SCHEMA);
+	return json_pack("{s:s, s:i, s:o}", "version", TERRACE_VERSION, "schema", CONTROL_SCHEMA,
+	    "nbd", ctl_string(d->nbd != NULL && d->nbd_path != NULL ? d->nbd_path : ""));
 }
 
 static json_t *

@@ -268,6 +268,10 @@ loop_list(void *ctx, struct ctl_call *call, const json_t *params)
 }
 
 const struct ctl_method control_list_methods[] = {
+    {.name = "lun.reservations",
+        .help = "who registered with a LUN, and who reserved it",
+        .params = control_reservations_params,
+        .call = control_reservations},
     {.name = "lun.list",
         .help = "LUNs with their stores, states and counters",
         .params = lun_list_params,

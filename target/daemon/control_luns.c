@@ -57,8 +57,12 @@ lun_json(const struct picture *p, unsigned i, unsigned sessions)
 	    l->conf->uuid != NULL ? l->conf->uuid : l->uuid, "why", ctl_string(l->why), "sessions",
 	    (int)sessions);
 
-	if (o != NULL)
+	if (o != NULL) {
+		json_object_set_new(o, "naa", json_string(l->naa));
+		json_object_set_new(o, "nbd", json_string(conf_nbd_to_string(l->conf->nbd)));
+		json_object_set_new(o, "nbd_writable", json_boolean(l->nbd_writable));
 		control_add_volume(o, l);
+	}
 	if (o != NULL && l->has_stats) {
 		json_object_set_new(
 		    o, "stats", stats_json(&p->stats[i], (p->parts & PICTURE_LATENCY) != 0));

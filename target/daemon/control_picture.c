@@ -38,14 +38,20 @@ take_lun(struct picture *p, const struct daemon *d, const struct daemon_lun *l)
 	    .has_stats = p->stats != NULL && l->lu != NULL,
 	    .rates = {.p99_ms = -1},
 	    .frozen = l->freeze != NULL,
+	    .nbd_writable = (p->parts & PICTURE_SESSIONS) && daemon_lun_nbd_writable(l),
 	};
 	if (l->volume != NULL) {
 		to->has_volume = true;
 		to->marker_is_local = daemon_marker_is_local(l->marker);
 		cache_volume_get_stats(l->volume, &to->volume);
 	}
-	if (l->lu != NULL)
+	if (l->lu != NULL) {
+		uint8_t naa[16];
+		unsigned len = scsi_lu_naa(l->lu, naa);
+		for (unsigned i = 0; i < len; i++)
+			snprintf(to->naa + 2u * i, 3, "%02x", naa[i]);
 		text_format_uuid(l->id.uuid, to->uuid);
+	}
 	if (to->has_stats && (p->parts & PICTURE_LATENCY))
 		scsi_lu_get_stats(l->lu, &p->stats[p->lun_count]);
 	else if (to->has_stats)

@@ -293,10 +293,15 @@ destroy_units(void *ctx)
 /* ---- signals ----------------------------------------------------------------------------------------- */
 
 static void
+on_inspect_ended(struct daemon *d)
+{
+	end_units(d, &d->now);
+}
+
+static void
 on_nbd_stopped(void *ctx)
 {
-	struct daemon *d = ctx;
-	end_units(d, &d->now);
+	daemon_end_inspect(ctx, on_inspect_ended);
 }
 
 static void
@@ -402,6 +407,7 @@ static const struct step start_steps[] = {
     {"serve NBD", daemon_open_nbd, daemon_close_nbd},
     {"be ready for changes", open_changes, close_changes},
     {"open the control socket", daemon_open_control, daemon_close_control},
+    {"show what is served", daemon_open_inspect, daemon_close_inspect},
     {"listen", daemon_listen, NULL},
 };
 

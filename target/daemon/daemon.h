@@ -130,6 +130,9 @@ struct daemon {
 	struct iscsi_config *iscsi_config;
 	struct iscsi_server *iscsi;
 	struct nbd_server *nbd; /* NULL: off, or no more */
+	char *nbd_path;         /* where it listens; NULL: off */
+	struct loop_timer nbd_writers;
+	struct inspect *inspect; /* NULL: nowhere, or no more */
 	struct change_engine *changes;
 	struct ctl_server *ctl;
 	struct health *health;
@@ -268,11 +271,28 @@ void daemon_close_nbd(void *daemon);
 /* Home loop: nobody is served any more, then `done`, perhaps at once. */
 void daemon_end_nbd(struct daemon *d, void (*done)(void *daemon));
 /*
+ * Home loop: whether tools may write to it now: its configuration lets them, and no session sees it, or
+ * it says that this doesn't matter.
+ */
+bool daemon_lun_nbd_writable(const struct daemon_lun *l);
+/* Home loop: sessions or the configuration are others. Who may not write any more is ended. */
+void daemon_nbd_look(struct daemon *d);
+/*
  * Home loop: ends the unit of a LUN, l->lu before, after all that reads its blk otherwise. `done` runs
  * there, not before this returns.
  */
 void daemon_lun_end_unit(
     struct daemon_lun *l, struct scsi_lu *lu, void (*done)(void *ctx), void *ctx);
+
+/* ---- inspect.c: terrace-fuse as a child ------------------------------------------------------------- */
+
+/* Steps of the start. */
+int daemon_open_inspect(void *daemon);
+void daemon_close_inspect(void *daemon);
+/* Home loop, at the end: the child is told, then `done`, perhaps at once. */
+void daemon_end_inspect(struct daemon *d, void (*done)(struct daemon *d));
+/* Where the control socket is, absolute; `cap` as for a path. */
+void daemon_control_path(const struct daemon *d, char *buf, size_t cap);
 
 /* ---- holder.c ------------------------------------------------------------------------------------- */
 

@@ -40,6 +40,8 @@ on_iscsi_event(void *ctx, const struct iscsi_event *e)
 	case ISCSI_EVENT_COUNT:
 		break;
 	}
+	if (e->kind == ISCSI_EVENT_LOGIN)
+		daemon_nbd_look(d);
 	if (d->monitor != NULL)
 		logins_event(monitor_logins(d->monitor), e);
 }

@@ -1,9 +1,12 @@
 /*
- * What runs is served over NBD as well, to this machine's tools: LUNs by their names, read-only. A unit
- * that ends ends the connections that read it first.
+ * What runs is served over NBD as well, to this machine's tools: LUNs by their names, read-only unless
+ * their configuration says otherwise. A unit that ends ends the connections that read it first, a session
+ * that sees a LUN those that may write to it.
  */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -14,6 +17,7 @@
 #define RUN_DIR "/run/terrace"
 #define DEFAULT_STATE_DIR "/var/lib/terrace"
 #define GROUP "terrace"
+#define LOOK_NS 100000000ull /* while somebody may write */
 
 /* ---- exports ------------------------------------------------------------------------------------ */
 
@@ -41,14 +45,63 @@ only_lun(const struct daemon *d)
 	return only;
 }
 
+/* A session that has logged in, or a nexus on its way: the view is in use. */
+static bool
+is_seen(const struct daemon_lun *l)
+{
+	const struct daemon *d = l->daemon;
+	for (unsigned v = 0; v < d->now.view_count; v++) {
+		const struct scsi_view *view = d->now.views[v]->view;
+		if (view == NULL || scsi_view_users(view) == 0)
+			continue;
+		for (uint32_t i = 0; i < scsi_view_count(view); i++)
+			if (scsi_view_entry(view, i)->lu == l->lu)
+				return true;
+	}
+	return false;
+}
+
+bool
+daemon_lun_nbd_writable(const struct daemon_lun *l)
+{
+	if (l->lu == NULL || l->conf->read_only || l->conf->nbd == CONF_NBD_READ_ONLY)
+		return false;
+	return l->conf->nbd == CONF_NBD_FORCE || !is_seen(l);
+}
+
+void
+daemon_nbd_look(struct daemon *d)
+{
+	if (d->nbd == NULL || nbd_server_writer_count(d->nbd) == 0)
+		return;
+	for (unsigned i = 0; i < d->now.lun_count; i++) {
+		const struct daemon_lun *l = d->now.luns[i];
+		if (l->lu != NULL && !daemon_lun_nbd_writable(l))
+			nbd_server_end_writers(d->nbd, scsi_lu_blk(l->lu));
+	}
+	if (nbd_server_writer_count(d->nbd) > 0)
+		loop_timer_set(&d->nbd_writers, LOOK_NS);
+}
+
+/* Views come into use on their sessions' loops, and say nothing here. */
+static void
+on_look(struct loop_timer *t)
+{
+	daemon_nbd_look(container_of(t, struct daemon, nbd_writers));
+}
+
 static int
 open_export(void *ctx, const char *name, struct nbd_export *ret)
 {
-	const struct daemon *d = ctx;
+	struct daemon *d = ctx;
 	const struct daemon_lun *l = name[0] == '\0' ? only_lun(d) : daemon_lun_find(d, name);
 	if (l == NULL || l->lu == NULL)
 		return -ENOENT;
-	*ret = (struct nbd_export){.name = l->name, .blk = scsi_lu_blk(l->lu)};
+	bool writable = daemon_lun_nbd_writable(l);
+	*ret =
+	    (struct nbd_export){.name = l->name, .blk = scsi_lu_blk(l->lu), .writable = writable};
+	if (writable && !loop_timer_armed(&d->nbd_writers))
+		loop_timer_set(&d->nbd_writers, LOOK_NS);
 	return 0;
 }
 
@@ -73,8 +126,9 @@ daemon_open_nbd(void *ctx)
 {
 	struct daemon *d = ctx;
 	char fallback[4096], reason[sizeof d->reason] = "out of memory";
-	const char *path = d->options->nbd;
+	const char *path = d->options->nbd != NULL ? d->options->nbd : d->conf->nbd;
 
+	loop_timer_init(&d->nbd_writers, d->loops[0], on_look);
 	if (path != NULL && strcmp(path, "off") == 0)
 		return 0;
 	const struct nbd_server_args args = {
@@ -93,6 +147,8 @@ daemon_open_nbd(void *ctx)
 	/* Nobody asked for it: initiators aren't kept waiting for that. */
 	if (rc < 0)
 		log_warn("daemon", "LUNs aren't served over NBD: %s", reason);
+	else
+		d->nbd_path = realpath(args.path, NULL);
 	return 0;
 }
 
@@ -100,8 +156,11 @@ void
 daemon_close_nbd(void *ctx)
 {
 	struct daemon *d = ctx;
+	loop_timer_cancel(&d->nbd_writers);
 	nbd_server_destroy(d->nbd);
 	d->nbd = NULL;
+	free(d->nbd_path);
+	d->nbd_path = NULL;
 }
 
 void

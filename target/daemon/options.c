@@ -26,6 +26,7 @@ enum {
 	OPT_STATE_DIR_MOVED,
 	OPT_CONTROL,
 	OPT_NBD,
+	OPT_INSPECT,
 	OPT_LOOPS,
 	OPT_MODE,
 	OPT_SSD,
@@ -50,6 +51,7 @@ static const struct option long_options[] = {
     {"state-dir-moved", no_argument, NULL, OPT_STATE_DIR_MOVED},
     {"control", required_argument, NULL, OPT_CONTROL},
     {"nbd", required_argument, NULL, OPT_NBD},
+    {"inspect", required_argument, NULL, OPT_INSPECT},
     {"loops", required_argument, NULL, OPT_LOOPS},
     {"mode", required_argument, NULL, OPT_MODE},
     {"ssd", required_argument, NULL, OPT_SSD},
@@ -109,6 +111,7 @@ static const char help_text[] =
     "  --state-dir-moved    the state directory came from another machine for good\n"
     "  --control SOCKET     control socket (/run/terrace/control.sock)\n"
     "  --nbd SOCKET|off     where LUNs can be read over NBD (/run/terrace/nbd.sock)\n"
+    "  --inspect DIR        mount what is served as files at DIR, see terrace-fuse(8)\n"
     "  --loops N            threads that serve (1 per core, at most 4)\n"
     "  --buffers SIZE       I/O buffers of all loops together (1/16 of memory, 64MiB to 1GiB)\n"
     "  --spin-us N          longest busy wait before a loop sleeps (50; 0: never)\n"
@@ -551,6 +554,9 @@ process_option(struct parse *p, int opt, char *arg)
 		return -1;
 	case OPT_NBD:
 		o->nbd = arg;
+		return -1;
+	case OPT_INSPECT:
+		o->inspect = arg;
 		return -1;
 	case OPT_LOOPS:
 		return number("--loops", arg, 1, 32, &o->loops);

@@ -27,6 +27,7 @@ struct options {
 	const char *state_dir;   /* NULL: default, or the configuration's */
 	const char *control;
 	const char *nbd;       /* --nbd: a path, or "off"; NULL: default */
+	const char *inspect;   /* --inspect: where terrace-fuse mounts; NULL: the configuration's */
 	unsigned loops;        /* 0: default, or the configuration's */
 	uint64_t buffer_bytes; /* of all loops; 0: default, or the configuration's */
 	bool state_dir_moved;

@@ -181,6 +181,16 @@ static const struct health_condition conditions[HEALTH_CODE_COUNT] = {
     "Hooks are run by a process of its own, terrace-hook, so that no hook can hold up the target. It "
     "couldn't be started, or ended by itself.\n\n"
     "It is started again after a pause, which grows to a minute; the condition ends when it answers."},
+[HEALTH_INSPECT_DOWN] = {
+    "C505", "inspect-down", HEALTH_REMARK,
+    "what is served isn't shown as files",
+    "the folder is empty; initiators notice nothing",
+    "terrace-fuse {object}",
+    "The tree of files is made by a process of its own, terrace-fuse. It couldn't mount it, ended by "
+    "itself, or somebody unmounted it; the sentence says which. Mounting needs /dev/fuse, an empty "
+    "folder, and for users other than root the program fusermount3 (package fuse3).\n\n"
+    "It is started again after a pause, which grows to a minute, unless somebody unmounted it: then with "
+    "the next start of terraced. The condition ends when the tree is there."},
 [HEALTH_CACHE_ABSENT] = {
     "C601", "cache-absent", HEALTH_FAILED,
     "the SSD of a cache couldn't be opened",

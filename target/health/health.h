@@ -54,6 +54,7 @@ enum health_code {
 	HEALTH_HOOK_FAILING,    /* C502, the hook's path */
 	HEALTH_HOOK_DROPPED,    /* C503, "" */
 	HEALTH_HOOK_HELPER,     /* C504, "" */
+	HEALTH_INSPECT_DOWN,    /* C505, the folder */
 	HEALTH_CACHE_ABSENT,    /* C601, the cache */
 	HEALTH_CACHE_SSD_WRITE, /* C602, the cache */
 	HEALTH_CACHE_SSD_VOID,  /* C603, the cache */

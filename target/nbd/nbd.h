@@ -96,6 +96,14 @@ struct nbd_release {
 void nbd_server_release(struct nbd_server *s, const struct blk *blk, struct nbd_release *r,
     void (*done)(void *ctx), void *ctx);
 
+/*
+ * Ends the connections that may write to `blk`, or to any (NULL); they aren't waited for: what was begun
+ * completes. Whoever connects again gets what ops->open says then.
+ */
+void nbd_server_end_writers(struct nbd_server *s, const struct blk *blk);
+/* Connections that may write, and aren't being ended. */
+unsigned nbd_server_writer_count(const struct nbd_server *s);
+
 /* Connections that have an export, and those that negotiate. */
 unsigned nbd_server_conn_count(const struct nbd_server *s);
 unsigned nbd_server_half_open_count(const struct nbd_server *s);

@@ -140,7 +140,8 @@ struct nbd_conn {
 	size_t neg_sent;
 	uint64_t since_ns;
 	const struct blk *blk; /* that is used, or NULL */
-	bool moved;            /* to nl: all below is that loop's */
+	bool may_write;
+	bool moved; /* to nl: all below is that loop's */
 	bool end_sent;
 	bool is_gone; /* and `end` isn't back */
 	struct loop_msg start, end, gone;

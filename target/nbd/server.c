@@ -122,6 +122,7 @@ on_chosen(struct nbd_conn *c)
 	c->loop = nl->loop;
 	c->chosen = c->neg->chosen;
 	c->blk = c->chosen.blk;
+	c->may_write = c->chosen.writable;
 }
 
 static void
@@ -334,6 +335,37 @@ nbd_server_release(struct nbd_server *s, const struct blk *blk, struct nbd_relea
 			end_conn(c);
 	}
 	try_ends(s);
+}
+
+void
+nbd_server_end_writers(struct nbd_server *s, const struct blk *blk)
+{
+	ASSERT(loop_is_current(s->home));
+	LIST_FOREACH_SAFE (n, &s->half_open) {
+		struct nbd_conn *c = container_of(n, struct nbd_conn, link);
+		if (c->blk != NULL && c->neg->chosen.writable && (blk == NULL || c->blk == blk))
+			half_open_end(c);
+	}
+	LIST_FOREACH (n, &s->conns) {
+		struct nbd_conn *c = container_of(n, struct nbd_conn, link);
+		if (c->may_write && c->blk != NULL && (blk == NULL || c->blk == blk))
+			end_conn(c);
+	}
+}
+
+unsigned
+nbd_server_writer_count(const struct nbd_server *s)
+{
+	unsigned count = 0;
+	LIST_FOREACH (n, &s->half_open) {
+		const struct nbd_conn *c = container_of(n, struct nbd_conn, link);
+		count += c->blk != NULL && c->neg->chosen.writable;
+	}
+	LIST_FOREACH (n, &s->conns) {
+		const struct nbd_conn *c = container_of(n, struct nbd_conn, link);
+		count += c->may_write && c->blk != NULL && !c->end_sent;
+	}
+	return count;
 }
 
 static void

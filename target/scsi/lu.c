@@ -224,6 +224,13 @@ scsi_lu_create(struct scsi_core *c, const struct scsi_lu_args *args, struct scsi
 	return 0;
 }
 
+unsigned
+scsi_lu_naa(const struct scsi_lu *lu, uint8_t ret[16])
+{
+	memcpy(ret, lu->id.naa, lu->id.naa_bytes);
+	return lu->id.naa_bytes;
+}
+
 const char *
 scsi_lu_name(const struct scsi_lu *lu)
 {

@@ -415,6 +415,10 @@ void scsi_tmf_submit(struct scsi_tmf_req *r);
 
 /* "READ(10)"; "opcode 5fh" for unknown ones (static buffer per thread). */
 const char *scsi_opcode_name(const uint8_t *cdb);
+/* The unit's NAA designator, from the most significant byte on: 8 or 16 bytes; 0: it has none. Any loop. */
+unsigned scsi_lu_naa(const struct scsi_lu *lu, uint8_t ret[16]);
+/* Nexuses that use the view now, those that are ending included. Any loop; a snapshot. */
+uint32_t scsi_view_users(const struct scsi_view *v);
 /* Lines of text for status: registrations and holder. Home loop. Returns bytes written. */
 size_t scsi_lu_describe_pr(const struct scsi_lu *lu, char *buf, size_t cap);
 

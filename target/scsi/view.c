@@ -110,6 +110,15 @@ scsi_view_destroy(struct scsi_view *v)
 }
 
 uint32_t
+scsi_view_users(const struct scsi_view *v)
+{
+	uint32_t users = 0;
+	for (unsigned i = 0; i < v->core->loop_count; i++)
+		users += __atomic_load_n(&v->per_loop[i].users, __ATOMIC_RELAXED);
+	return users;
+}
+
+uint32_t
 scsi_view_count(const struct scsi_view *v)
 {
 	return v->map->count;

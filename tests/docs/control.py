@@ -145,6 +145,7 @@ def changes(client, daemon, fields):
         check(answer["changes"] or answer["sessions"], f"nothing would change: {answer}")
         compare("config.diff", answer, fields)
     compare("cache.stats", client.call("cache.stats", name="fast"), fields)
+    compare("lun.reservations", client.call("lun.reservations", lun="memory"), fields)
     compare("lun.dirty", client.call("lun.dirty", lun="odd"), fields)
     compare("cache.segments", client.call("cache.segments", name="fast"), fields)
     compare("log-level.get", client.call("log-level.set", level="info"), fields)
