@@ -98,6 +98,8 @@ targets_destroy(struct conf_target *targets, unsigned count)
 		groups_destroy(t->groups, t->group_count);
 		free(t->name);
 		free(t->alias);
+		free(t->srp_id_ext);
+		free(t->srp_ioc_guid);
 		free_list(t->portals, t->portal_count);
 		chaps_destroy(t->chaps, t->chap_count);
 		group_luns_destroy(t->luns, t->lun_count);
@@ -160,6 +162,12 @@ conf_owner_to_string(enum conf_owner o)
 }
 
 /* ---- modes ----------------------------------------------------------------------------------- */
+
+const char *
+conf_protocol_to_string(enum conf_protocol p)
+{
+	return p == CONF_PROTOCOL_SRP ? "srp" : "iscsi";
+}
 
 const char *
 conf_mode_to_string(enum conf_mode m)

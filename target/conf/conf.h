@@ -153,7 +153,8 @@ struct conf_lun {
 /* What holds where no mode is written: the profile's, with an SSD or without. Never _DEFAULT. */
 enum conf_mode conf_lun_mode(const struct conf_lun *l);
 
-enum conf_protocol { CONF_PROTOCOL_ISCSI };
+enum conf_protocol { CONF_PROTOCOL_ISCSI, CONF_PROTOCOL_SRP };
+const char *conf_protocol_to_string(enum conf_protocol p);
 
 struct conf_portal {
 	struct conf_pos pos;
@@ -224,6 +225,7 @@ struct conf_target {
 	char **allow, **deny; /* addresses */
 	unsigned allow_count, deny_count;
 	bool header_digest_required, data_digest_required;
+	char *srp_id_ext, *srp_ioc_guid; /* 16 hex digits; NULL: made from the name */
 };
 
 /* A line of `limits { … }`; the key is one of the options of object "limits". */

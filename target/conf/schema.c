@@ -36,7 +36,8 @@ static const struct conf_choice profiles[] = {{"vmware", CONF_PROFILE_VMWARE},
 static const struct conf_choice nbd_rights[] = {{"read_only", CONF_NBD_READ_ONLY},
     {"rw", CONF_NBD_RW}, {"force", CONF_NBD_FORCE}, {NULL, 0}};
 static const struct conf_choice block_sizes[] = {{"512", 512}, {"4096", 4096}, {NULL, 0}};
-static const struct conf_choice protocols[] = {{"iscsi", CONF_PROTOCOL_ISCSI}, {NULL, 0}};
+static const struct conf_choice protocols[] = {
+    {"iscsi", CONF_PROTOCOL_ISCSI}, {"srp", CONF_PROTOCOL_SRP}, {NULL, 0}};
 static const struct conf_choice no_size[] = {{"none", CONF_RAM_NONE}, {NULL, 0}};
 static const struct conf_choice digests[] = {{"offered", false}, {"required", true}, {NULL, 0}};
 
@@ -129,7 +130,7 @@ static const struct conf_object lun_object = {
 static const struct conf_key portal_keys[] = {
     {"listen", "ADDRESS[:PORT] ...", NULL, "addresses to listen on; port 3260 where none is given",
 	CONF_TYPE_LIST, .required = true, ARRAY(conf_portal, listen, listen_count), .text = conf_text_listen},
-    {"protocol", "iscsi", "iscsi", "what is spoken there",
+    {"protocol", "iscsi|srp", "iscsi", "what is spoken there",
 	CONF_TYPE_CHOICE, FIELD(conf_portal, protocol), .choices = protocols},
 };
 static const struct conf_object portal_object = {
@@ -239,6 +240,10 @@ static const struct conf_key target_keys[] = {
 	CONF_TYPE_CHOICE, FIELD(conf_target, header_digest_required), .choices = digests},
     {"data_digest", "required|offered", "offered", "CRC32C over the data",
 	CONF_TYPE_CHOICE, FIELD(conf_target, data_digest_required), .choices = digests},
+    {"srp_id_ext", "HEX", "from the name", "identifier extension of the SRP target port, 16 hexadecimal digits",
+	CONF_TYPE_TEXT, FIELD(conf_target, srp_id_ext), .text = conf_text_eui64},
+    {"srp_ioc_guid", "HEX", "from the name", "GUID of the SRP target port, 16 hexadecimal digits",
+	CONF_TYPE_TEXT, FIELD(conf_target, srp_ioc_guid), .text = conf_text_eui64},
     {"chap", "NAME { ... }", "none", "a user with a secret, named by groups",
 	CONF_TYPE_OBJECTS, ARRAY(conf_target, chaps, chap_count), .object = &chap_object},
     {"group", "NAME { ... }", "none", "which initiators see which LUNs",

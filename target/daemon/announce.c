@@ -2,16 +2,22 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/text.h"
 #include "daemon/caches.h"
 #include "daemon/daemon.h"
+#include "daemon/srp.h"
 
 void
 daemon_format_address(const struct sockaddr_storage *a, char *buf, size_t cap)
 {
 	char host[INET6_ADDRSTRLEN];
-	if (a->ss_family == AF_INET6) {
+	if (a->ss_family == AF_IB) {
+		struct srp_ib_addr ib;
+		memcpy(&ib, a, sizeof ib);
+		snprintf(buf, cap, "ib:%u", ib.port);
+	} else if (a->ss_family == AF_INET6) {
 		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)a;
 		inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof host);
 		snprintf(buf, cap, "[%s]:%u", host, ntohs(in6->sin6_port));
@@ -47,6 +53,23 @@ announce_luns(const struct daemon *d)
 	}
 }
 
+static void
+announce_srp(const struct daemon *d, const struct conf_target *target)
+{
+	struct srp_portal_info info;
+	uint8_t id[SRP_PORT_ID_BYTES];
+	char ext[17], guid[17], portal[80];
+
+	daemon_srp_ids(target, id);
+	srp_hex_format(id, 8, ext);
+	srp_hex_format(id + 8, 8, guid);
+	for (unsigned i = 0; d->srp != NULL && srp_server_portal(d->srp, i, &info); i++) {
+		daemon_format_address(&info.addr, portal, sizeof portal);
+		printf("  srp     id_ext=%s,ioc_guid=%s,dest=%s%s\n", ext, guid, portal,
+		    info.listening ? "" : " (no RDMA device has this address yet)");
+	}
+}
+
 void
 daemon_announce(const struct daemon *d)
 {
@@ -70,6 +93,7 @@ daemon_announce(const struct daemon *d)
 			       "iscsiadm -m node -T %s -p %s --login\n",
 			    portal, target->name, portal);
 		}
+		announce_srp(d, target);
 		if (target->open && target->chap_count == 0 && loopback)
 			puts("  note    without a password every local user can reach these LUNs; "
 			     "--user NAME:SECRET asks for one");

@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "daemon/cache_orders.h"
 #include "daemon/change_priv.h"
+#include "daemon/srp.h"
 
 #define RETRY_NS 100000000ull
 #define SIZE_WAIT_NS 5000000000ull
@@ -141,6 +142,14 @@ config_released(void *ctx, struct iscsi_config *old)
 	change_release(c);
 }
 
+static void
+srp_config_released(void *ctx, struct srp_config *old)
+{
+	struct change *c = ctx;
+	srp_config_destroy(old);
+	change_release(c);
+}
+
 /* LUNs alone need no other targets: their views stay the same objects. */
 static bool
 targets_differ(const struct change *c)
@@ -156,14 +165,22 @@ static int
 change_targets(struct change *c)
 {
 	struct daemon *d = c->daemon;
-	if (c->plan->iscsi == NULL || !targets_differ(c))
+	if (c->plan->iscsi != NULL && targets_differ(c)) {
+		int rc = iscsi_server_set_config(d->iscsi, c->plan->iscsi, config_released, c);
+		if (rc < 0)
+			return rc;
+		change_hold(c);
+		d->iscsi_config = c->plan->iscsi;
+		c->plan->iscsi = NULL;
+	}
+	if (c->plan->srp == NULL || d->srp == NULL || !targets_differ(c))
 		return 0;
-	int rc = iscsi_server_set_config(d->iscsi, c->plan->iscsi, config_released, c);
+	int rc = srp_server_set_config(d->srp, c->plan->srp, srp_config_released, c);
 	if (rc < 0)
 		return rc;
 	change_hold(c);
-	d->iscsi_config = c->plan->iscsi;
-	c->plan->iscsi = NULL;
+	d->srp_config = c->plan->srp;
+	c->plan->srp = NULL;
 	return 0;
 }
 

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "daemon/caches.h"
 #include "daemon/change_priv.h"
+#include "daemon/srp.h"
 
 json_t *
 change_errors_json(const struct conf_errors *e)
@@ -197,19 +198,20 @@ losses(const struct plan *p, const struct plan_view *pv, char *buf, size_t cap)
 }
 
 static int
-add_session(struct change *c, const struct iscsi_session_info *s, const char *reason)
+add_session(struct change *c, const struct daemon_session *which, const char *reason)
 {
-	json_t *o = json_pack("{s:i, s:o, s:o, s:s, s:o}", "tsih", (int)s->tsih, "initiator",
+	const struct iscsi_session_info *s = &which->info;
+	json_t *o = json_pack("{s:i, s:o, s:o, s:s, s:o}", "tsih", (int)which->number, "initiator",
 	    ctl_string(s->initiator), "target", ctl_string(s->target), "address", s->address,
 	    "reason", ctl_string(reason));
 	return json_array_append_new(c->sessions, o) < 0 ? change_no_memory(c) : 0;
 }
 
-static const struct iscsi_session_info *
-find_session(const struct iscsi_session_info *list, uint32_t count, uint16_t tsih)
+static const struct daemon_session *
+find_session(const struct daemon_session *list, uint32_t count, uint32_t number)
 {
 	for (uint32_t i = 0; i < count; i++)
-		if (list[i].tsih == tsih)
+		if (list[i].number == number)
 			return &list[i];
 	return NULL;
 }
@@ -218,10 +220,10 @@ int
 change_impact(struct change *c)
 {
 	const struct plan *p = c->plan;
-	const struct iscsi_server *server = c->daemon->iscsi;
-	uint32_t cap = iscsi_server_session_count(server) + 1;
-	struct iscsi_session_info *all = calloc(cap, sizeof *all);
-	struct iscsi_session_info *end = calloc(cap, sizeof *end);
+	const struct daemon *d = c->daemon;
+	uint32_t cap = daemon_session_count(d) + 1;
+	struct daemon_session *all = calloc(cap, sizeof *all);
+	struct daemon_session *end = calloc(cap, sizeof *end);
 	char(*texts)[512] = calloc(p->view_count + 1, sizeof *texts);
 	int rc = 0;
 
@@ -232,18 +234,18 @@ change_impact(struct change *c)
 	for (unsigned i = 0; i < p->view_count; i++)
 		if (p->views[i].before != NULL && p->views[i].after != NULL)
 			losses(p, &p->views[i], texts[i], sizeof texts[i]);
-	uint32_t count = iscsi_server_sessions(server, all, cap);
-	uint32_t ends = iscsi_server_affected(server, p->iscsi, end, cap);
+	uint32_t count = daemon_sessions(d, all, cap);
+	uint32_t ends = daemon_sessions_affected(d, p, end, cap);
 	for (uint32_t i = 0; rc == 0 && i < count; i++) {
-		const struct iscsi_session_info *e =
-		    find_session(end, ends < cap ? ends : cap, all[i].tsih);
+		const struct daemon_session *e = find_session(end, ends, all[i].number);
 		if (e != NULL) {
-			rc = add_session(c, e, e->reason != NULL ? e->reason : "it would end");
+			rc = add_session(
+			    c, e, e->info.reason != NULL ? e->info.reason : "it would end");
 			continue;
 		}
 		for (unsigned k = 0; rc == 0 && k < p->view_count; k++)
-			if (p->views[k].before != NULL && p->views[k].before->view == all[i].view &&
-			    texts[k][0] != '\0')
+			if (p->views[k].before != NULL &&
+			    p->views[k].before->view == all[i].info.view && texts[k][0] != '\0')
 				rc = add_session(c, &all[i], texts[k]);
 	}
 out:

@@ -13,6 +13,7 @@
 #include "ctl/ctl.h"
 #include "daemon/caches.h"
 #include "daemon/daemon.h"
+#include "daemon/srp.h"
 
 #define CONTROL_SCHEMA 1 /* of the answers; fields are only ever added */
 
@@ -22,6 +23,7 @@ extern const struct ctl_method control_cache_methods[];   /* cache.list */
 extern const struct ctl_method control_order_methods[];   /* cache.flush … lun.dirty */
 extern const struct ctl_method control_stats_methods[];   /* overview lun.stats … */
 extern const struct ctl_method control_connect_methods[]; /* connect */
+extern const struct ctl_method control_srp_methods[];
 
 /* ---- control_picture.c ------------------------------------------------------------------------------ */
 
@@ -52,9 +54,11 @@ struct stats_summary;
 struct picture_address {
 	char text[80];
 	bool wildcard;
+	bool waits; /* SRP: no device has it yet */
 };
 struct picture_portal {
 	char *name;
+	enum conf_protocol protocol;
 	unsigned tag, address_count;
 	struct picture_address *addresses; /* listened on */
 };
@@ -66,7 +70,7 @@ struct picture {
 	unsigned parts;
 	const struct options *options;
 	const struct conf *conf;
-	struct iscsi_session_info *sessions;
+	struct daemon_session *sessions;
 	uint32_t session_count;
 	struct picture_lun *luns; /* in the order of the configuration */
 	unsigned lun_count;

@@ -9,6 +9,8 @@ addresses_json(const struct picture *p, const struct conf_target *t, bool *ret_a
 	*ret_any = false;
 	for (unsigned i = 0; list != NULL && i < t->portal_count; i++) {
 		const struct picture_portal *portal = control_portal(p, t->portals[i]);
+		if (portal != NULL && portal->protocol != CONF_PROTOCOL_ISCSI)
+			continue;
 		for (unsigned k = 0; portal != NULL && k < portal->address_count; k++) {
 			*ret_any |= portal->addresses[k].wildcard;
 			json_array_append_new(list, json_string(portal->addresses[k].text));

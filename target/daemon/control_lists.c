@@ -37,23 +37,32 @@ words(char *const *list, unsigned count)
 /* ---- sessions ------------------------------------------------------------------------------------------ */
 
 static json_t *
-session_json(const struct iscsi_session_info *s)
+session_json(const struct daemon_session *which)
 {
+	const struct iscsi_session_info *s = &which->info;
 	char isid[13];
 
 	snprintf(isid, sizeof isid, "%02x%02x%02x%02x%02x%02x", s->isid[0], s->isid[1], s->isid[2],
 	    s->isid[3], s->isid[4], s->isid[5]);
-	return json_pack(
-	    "{s:i, s:s, s:o, s:o, s:s, s:s, s:i, s:o, s:o, s:b, s:b, s:b, s:b, s:I, s:I, "
-	    "s:I, s:I, s:I, s:I, s:i}",
-	    "tsih", s->tsih, "isid", isid, "initiator", ctl_string(s->initiator), "target",
-	    ctl_string(s->target), "address", s->address, "local_address", s->local_address,
-	    "portal_tag", s->portal_tag, "group", ctl_string(s->group), "user", ctl_string(s->user),
-	    "discovery", s->discovery, "header_digest", s->header_digest, "data_digest",
-	    s->data_digest, "ending", s->ending, "connected_s", (json_int_t)s->connected_s, "reads",
-	    (json_int_t)s->reads, "writes", (json_int_t)s->writes, "others", (json_int_t)s->others,
-	    "read_bytes", (json_int_t)s->read_bytes, "write_bytes", (json_int_t)s->write_bytes,
-	    "loop", (int)s->loop);
+	json_t *o =
+	    json_pack("{s:i, s:s, s:o, s:o, s:s, s:s, s:i, s:o, s:o, s:b, s:b, s:b, s:b, s:I, s:I, "
+	              "s:I, s:I, s:I, s:I, s:i}",
+	        "tsih", (int)which->number, "isid", which->srp ? "" : isid, "initiator",
+	        ctl_string(s->initiator), "target", ctl_string(s->target), "address", s->address,
+	        "local_address", s->local_address, "portal_tag", s->portal_tag, "group",
+	        ctl_string(s->group), "user", ctl_string(s->user), "discovery", s->discovery,
+	        "header_digest", s->header_digest, "data_digest", s->data_digest, "ending",
+	        s->ending, "connected_s", (json_int_t)s->connected_s, "reads", (json_int_t)s->reads,
+	        "writes", (json_int_t)s->writes, "others", (json_int_t)s->others, "read_bytes",
+	        (json_int_t)s->read_bytes, "write_bytes", (json_int_t)s->write_bytes, "loop",
+	        (int)s->loop);
+	if (o == NULL)
+		return NULL;
+	json_object_set_new(o, "protocol", json_string(which->srp ? "srp" : "iscsi"));
+	json_object_set_new(o, "channels", json_integer(which->channels));
+	json_object_set_new(o, "immediate_bytes", json_integer((json_int_t)which->immediate_bytes));
+	json_object_set_new(o, "copied_bytes", json_integer((json_int_t)which->copied_bytes));
+	return o;
 }
 
 json_t *
@@ -78,8 +87,8 @@ control_count_sessions(const struct picture *p, const char *target, const char *
 {
 	unsigned n = 0;
 	for (uint32_t i = 0; i < p->session_count; i++)
-		n += strcmp(p->sessions[i].target, target) == 0 &&
-		     (group == NULL || strcmp(p->sessions[i].group, group) == 0);
+		n += strcmp(p->sessions[i].info.target, target) == 0 &&
+		     (group == NULL || strcmp(p->sessions[i].info.group, group) == 0);
 	return n;
 }
 
@@ -229,9 +238,14 @@ portals_json(const struct picture *p)
 		json_t *addresses = json_array();
 		for (unsigned k = 0; addresses != NULL && is != NULL && k < is->address_count; k++)
 			json_array_append_new(addresses, json_string(is->addresses[k].text));
-		json_t *o = json_pack("{s:o, s:i, s:o, s:o}", "name", ctl_string(c->name), "tag",
-		    is != NULL ? (int)is->tag : 0, "listen", words(c->listen, c->listen_count),
-		    "addresses", addresses);
+		json_t *waiting = json_array();
+		for (unsigned k = 0; waiting != NULL && is != NULL && k < is->address_count; k++)
+			if (is->addresses[k].waits)
+				json_array_append_new(waiting, json_string(is->addresses[k].text));
+		json_t *o = json_pack("{s:o, s:i, s:s, s:o, s:o, s:o}", "name", ctl_string(c->name),
+		    "tag", is != NULL ? (int)is->tag : 0, "protocol",
+		    conf_protocol_to_string(c->protocol), "listen",
+		    words(c->listen, c->listen_count), "addresses", addresses, "waiting", waiting);
 		json_array_append_new(list, control_add_head(o, HEAD(c)));
 	}
 	return list;

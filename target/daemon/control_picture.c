@@ -97,12 +97,12 @@ take_luns(struct picture *p, const struct daemon *d)
 static bool
 take_sessions(struct picture *p, const struct daemon *d)
 {
-	uint32_t count = iscsi_server_session_count(d->iscsi);
+	uint32_t count = daemon_session_count(d);
 
 	p->sessions = calloc(count + 1u, sizeof *p->sessions);
 	if (p->sessions == NULL)
 		return false;
-	p->session_count = iscsi_server_sessions(d->iscsi, p->sessions, count);
+	p->session_count = daemon_sessions(d, p->sessions, count);
 	return true;
 }
 
@@ -110,18 +110,35 @@ take_sessions(struct picture *p, const struct daemon *d)
 static bool
 is_wildcard(const struct sockaddr_storage *a)
 {
+	if (a->ss_family == AF_IB)
+		return true;
 	if (a->ss_family == AF_INET6)
 		return IN6_IS_ADDR_UNSPECIFIED(
 		    &((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
 	return ((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr == htonl(INADDR_ANY);
 }
 
+/* SRP: the server tries again until a device has the address. */
 static bool
-take_portal(struct picture *p, const struct daemon_portal *portal)
+waits(const struct daemon *d, const struct daemon_portal *portal, const struct daemon_address *a)
+{
+	struct srp_portal_info info;
+	if (portal->protocol != CONF_PROTOCOL_SRP)
+		return false;
+	for (unsigned i = 0; d->srp != NULL && srp_server_portal(d->srp, i, &info); i++)
+		if (info.tag == portal->tag && info.listening &&
+		    memcmp(&info.addr, &a->real, sizeof info.addr) == 0)
+			return false;
+	return true;
+}
+
+static bool
+take_portal(struct picture *p, const struct daemon *d, const struct daemon_portal *portal)
 {
 	struct picture_portal *to = &p->portals[p->portal_count++];
 
-	*to = (struct picture_portal){.name = strdup(portal->name), .tag = portal->tag};
+	*to = (struct picture_portal){
+	    .name = strdup(portal->name), .tag = portal->tag, .protocol = portal->protocol};
 	to->addresses = calloc(portal->address_count + 1u, sizeof *to->addresses);
 	if (to->name == NULL || to->addresses == NULL)
 		return false;
@@ -132,6 +149,7 @@ take_portal(struct picture *p, const struct daemon_portal *portal)
 			continue;
 		daemon_format_address(&a->real, address->text, sizeof address->text);
 		address->wildcard = is_wildcard(&a->real);
+		address->waits = waits(d, portal, a);
 		to->address_count++;
 	}
 	return true;
@@ -144,7 +162,7 @@ take_portals(struct picture *p, const struct daemon *d)
 	if (p->portals == NULL)
 		return false;
 	for (unsigned i = 0; i < d->now.portal_count; i++)
-		if (!take_portal(p, d->now.portals[i]))
+		if (!take_portal(p, d, d->now.portals[i]))
 			return false;
 	return true;
 }

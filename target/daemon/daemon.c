@@ -13,6 +13,7 @@
 #include "daemon/cache_orders.h"
 #include "daemon/change.h"
 #include "daemon/plan.h"
+#include "daemon/srp.h"
 
 #define STOP_GRACE_MS 2000u
 #define DEFAULT_LOOPS_MAX 4u
@@ -278,6 +279,8 @@ create_units(void *ctx)
 	plan_adopt(p);
 	d->iscsi_config = p->iscsi;
 	p->iscsi = NULL;
+	d->srp_config = p->srp;
+	p->srp = NULL;
 	return 0;
 }
 
@@ -287,6 +290,8 @@ destroy_units(void *ctx)
 	struct daemon *d = ctx;
 	iscsi_config_destroy(d->iscsi_config);
 	d->iscsi_config = NULL;
+	srp_config_destroy(d->srp_config);
+	d->srp_config = NULL;
 	end_units_before_run(d, &d->now);
 }
 
@@ -305,9 +310,15 @@ on_nbd_stopped(void *ctx)
 }
 
 static void
-on_server_stopped(void *ctx)
+on_srp_stopped(void *ctx)
 {
 	daemon_end_nbd(ctx, on_nbd_stopped);
+}
+
+static void
+on_server_stopped(void *ctx)
+{
+	daemon_end_srp(ctx, on_srp_stopped);
 }
 
 /* No change is under way any more. */
@@ -402,6 +413,7 @@ static const struct step start_steps[] = {
     {"create the SCSI core", create_core, destroy_core},
     {"create the logical units", create_units, destroy_units},
     {"create the iSCSI server", daemon_create_frontend, daemon_destroy_frontend},
+    {"create the SRP server", daemon_create_srp, daemon_destroy_srp},
     {"watch over what runs", daemon_open_monitor, daemon_close_monitor},
     {"count what LUNs do", daemon_open_stats, daemon_close_stats},
     {"serve NBD", daemon_open_nbd, daemon_close_nbd},

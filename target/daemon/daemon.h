@@ -30,6 +30,9 @@ struct daemon_config {
 };
 
 struct cache_volume;
+struct srp_backend;
+struct srp_config;
+struct srp_server;
 struct stats;
 struct lun_freeze;
 struct daemon_cache;
@@ -84,6 +87,7 @@ struct daemon_address {
 };
 struct daemon_portal {
 	char *name;
+	enum conf_protocol protocol;
 	uint16_t tag; /* portal group tag; the portal's for ever (catalogue) */
 	struct daemon_address *addresses;
 	unsigned address_count;
@@ -129,6 +133,9 @@ struct daemon {
 	struct scsi_core *core;
 	struct iscsi_config *iscsi_config;
 	struct iscsi_server *iscsi;
+	struct srp_backend *srp_backend; /* these two NULL: built without RDMA */
+	struct srp_server *srp;
+	struct srp_config *srp_config;
 	struct nbd_server *nbd; /* NULL: off, or no more */
 	char *nbd_path;         /* where it listens; NULL: off */
 	struct loop_timer nbd_writers;

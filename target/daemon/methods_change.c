@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "daemon/change_priv.h"
 #include "daemon/control.h"
+#include "daemon/srp.h"
 
 /* ---- the configuration as it is -------------------------------------------------------------------- */
 
@@ -74,40 +75,42 @@ config_effective(void *ctx, struct ctl_call *call, const json_t *params)
 
 /* ---- sessions, log level ------------------------------------------------------------------------------ */
 
-static const struct iscsi_session_info *
-find_session(struct iscsi_session_info *list, uint32_t count, json_int_t tsih)
+static const struct daemon_session *
+find_session(struct daemon_session *list, uint32_t count, json_int_t tsih)
 {
 	for (uint32_t i = 0; i < count; i++)
-		if (list[i].tsih == tsih)
+		if (list[i].number == tsih)
 			return &list[i];
 	return NULL;
 }
 
 static void
 drop(struct daemon *d, struct ctl_call *call, const json_t *params,
-    const struct iscsi_session_info *s)
+    const struct daemon_session *which)
 {
+	const struct iscsi_session_info *s = &which->info;
 	bool dry = json_is_true(json_object_get(params, "dry_run"));
-	json_t *sessions = json_pack("[{s:i, s:o, s:o, s:s, s:s}]", "tsih", (int)s->tsih,
+	json_t *sessions = json_pack("[{s:i, s:o, s:o, s:s, s:s}]", "tsih", (int)which->number,
 	    "initiator", ctl_string(s->initiator), "target", ctl_string(s->target), "address",
 	    s->address, "reason", "it is told to log out, then ended");
 	char command[64];
 
 	if (!dry && !json_is_true(json_object_get(params, "yes"))) {
 		ctl_call_fail(call, CTL_NEEDS_YES, json_pack("{s:o}", "sessions", sessions),
-		    "session %u of %s (%s) would end: --yes does it; it may log in again", s->tsih,
-		    s->initiator, s->address);
+		    "session %u of %s (%s) would end: --yes does it; it may log in again",
+		    which->number, s->initiator, s->address);
 		return;
 	}
-	if (!dry && iscsi_server_drop(d->iscsi, s->tsih, "dropped by command") < 0) {
+	if (!dry && daemon_session_drop(d, which, "dropped by command") < 0) {
 		json_decref(sessions);
-		ctl_call_fail(call, CTL_NO_OBJECT, NULL, "session %u has just ended", s->tsih);
+		ctl_call_fail(
+		    call, CTL_NO_OBJECT, NULL, "session %u has just ended", which->number);
 		return;
 	}
 	if (!dry) {
-		snprintf(command, sizeof command, "session drop %u --yes", s->tsih);
-		log_info("daemon", "session dropped by command session=%u initiator=%s", s->tsih,
-		    s->initiator);
+		snprintf(command, sizeof command, "session drop %u --yes", which->number);
+		log_info("daemon", "session dropped by command session=%u initiator=%s",
+		    which->number, s->initiator);
 		change_history(
 		    d, ctl_call_peer(call)->uid, ctl_call_peer(call)->user, command, "done");
 	}
@@ -120,15 +123,15 @@ session_drop(void *ctx, struct ctl_call *call, const json_t *params)
 {
 	struct daemon *d = ctx;
 	json_int_t tsih = json_integer_value(json_object_get(params, "tsih"));
-	uint32_t count = iscsi_server_session_count(d->iscsi);
-	struct iscsi_session_info *list = calloc(count + 1, sizeof *list);
+	uint32_t count = daemon_session_count(d);
+	struct daemon_session *list = calloc(count + 1, sizeof *list);
 
 	if (list == NULL) {
 		ctl_call_fail(call, CTL_FAILED, NULL, "out of memory");
 		return;
 	}
-	count = iscsi_server_sessions(d->iscsi, list, count);
-	const struct iscsi_session_info *s = find_session(list, count, tsih);
+	count = daemon_sessions(d, list, count);
+	const struct daemon_session *s = find_session(list, count, tsih);
 	if (s == NULL)
 		ctl_call_fail(call, CTL_NO_OBJECT, NULL,
 		    "there is no session %lld: `terracectl session list` shows those there are",

@@ -75,7 +75,7 @@ static const struct option long_options[] = {
 static const char help_text[] =
     "Usage: terraced --lun SPEC... [--ssd PATH[:SIZE]] [options]\n"
     "       terraced --config FILE [options]\n"
-    "Serves files, block devices and memory as LUNs over iSCSI.\n"
+    "Serves files, block devices and memory as LUNs over iSCSI and SRP.\n"
     "\n"
     "What to serve\n"
     "  --lun PATH[:SIZE]    a file or block device; a file is created when SIZE is given\n"
@@ -101,6 +101,7 @@ static const char help_text[] =
     "  --name NAME          iSCSI name of the target (" DAEMON_DEFAULT_NAME ")\n"
     "  --listen ADDR:PORT   where to listen (" DAEMON_DEFAULT_LISTEN "); may be repeated;\n"
     "                       IPv6 as [ADDR]:PORT\n"
+    "  --listen srp:ADDR:PORT  the same for SRP over RDMA, beside iSCSI or instead of it\n"
     "  --user NAME:SECRET   initiators must log in with CHAP; secret of 12 to 256 bytes;\n"
     "                       \"NAME:@FILE\" reads the secret from a file\n"
     "  --open               admit every initiator on addresses other than loopback\n"
@@ -344,7 +345,12 @@ add_listen(struct parse *p, const char *arg)
 {
 	struct conf_portal *portal = p->portal;
 	char *listen, reason[300];
+	bool srp = strncmp(arg, "srp:", 4) == 0;
 
+	if (srp) {
+		arg += 4;
+		portal = &p->conf->portals[1];
+	}
 	if (conf_word(CONF_WORD_LISTEN, arg, &listen, reason, sizeof reason) < 0)
 		return usage("--listen %s: %s", arg, reason);
 	portal->listen = grow(portal->listen, portal->listen_count, sizeof *portal->listen);
@@ -404,12 +410,51 @@ finish_lun(const struct parse *p, struct conf_lun *l)
 	l->has_ssd = p->conf->caches[0].ssd != NULL;
 }
 
+/* All addresses, of both portals. */
+static unsigned
+listens(const struct parse *p)
+{
+	return p->conf->portals[0].listen_count + p->conf->portals[1].listen_count;
+}
+
+static const char *
+listen_of(const struct parse *p, unsigned i)
+{
+	const struct conf_portal *first = &p->conf->portals[0];
+	return i < first->listen_count ? first->listen[i]
+	                               : p->conf->portals[1].listen[i - first->listen_count];
+}
+
+/* A portal for each protocol that somebody listens for. */
+static void
+finish_portals(struct parse *p)
+{
+	struct conf_portal *list = p->conf->portals;
+	struct conf_target *t = p->target;
+	if (list[1].listen_count == 0)
+		return;
+	list[1].name = copy("srp");
+	list[1].protocol = CONF_PROTOCOL_SRP;
+	if (list[0].listen_count == 0) { /* instead of iSCSI */
+		free(list[0].name);
+		list[0] = list[1];
+		list[1] = (struct conf_portal){0};
+		free(t->portals[0]);
+		t->portals[0] = copy("srp");
+		return;
+	}
+	p->conf->portal_count = 2;
+	t->portals = grow(t->portals, t->portal_count, sizeof *t->portals);
+	t->portals[t->portal_count++] = copy("srp");
+}
+
 /* One group for the CHAP users, or the open target. */
 static int
 finish_direct(struct parse *p)
 {
 	struct conf_target *t = p->target;
 
+	finish_portals(p);
 	if (p->portal->listen_count == 0) {
 		p->portal->listen = grow(NULL, 0, sizeof *p->portal->listen);
 		p->portal->listen[p->portal->listen_count++] = copy(DAEMON_DEFAULT_LISTEN);
@@ -430,8 +475,8 @@ finish_direct(struct parse *p)
 		return usage(
 		    "--mode nv means durable on the SSD of a cache, and there is none: give "
 		    "--ssd PATH:SIZE, or --mode writethrough");
-	for (unsigned i = 0; i < p->portal->listen_count; i++) {
-		const char *l = p->portal->listen[i];
+	for (unsigned i = 0; i < listens(p); i++) {
+		const char *l = listen_of(p, i);
 		if (is_loopback(l))
 			continue;
 		if (t->chap_count == 0 && !p->open)
@@ -608,7 +653,8 @@ start_conf(struct parse *p)
 	p->conf->target_count = 1;
 	p->target = &p->conf->targets[0];
 	p->target->name = copy(DAEMON_DEFAULT_NAME);
-	p->conf->portals = grow(NULL, 0, sizeof *p->conf->portals);
+	p->conf->portals = grow(grow(NULL, 0, sizeof *p->conf->portals), 1,
+	    sizeof *p->conf->portals); /* the second one for SRP */
 	p->conf->portal_count = 1;
 	p->portal = &p->conf->portals[0];
 	p->portal->name = copy("default");

@@ -9,6 +9,7 @@
 
 #include "base/assert.h"
 #include "base/text.h"
+#include "daemon/srp.h"
 
 __attribute__((format(printf, 3, 4))) static int
 refuse(struct plan *p, int err, const char *fmt, ...)
@@ -296,7 +297,7 @@ plan_addresses(struct plan *p, const struct conf_portal *c, struct daemon_portal
 		portal->address_count++;
 		if (a->text == NULL)
 			return no_memory(p);
-		if (old != NULL && old->listening) {
+		if (old != NULL && old->listening && before->protocol == c->protocol) {
 			a->real = old->real;
 			a->listening = true;
 			continue;
@@ -330,6 +331,7 @@ plan_portals(struct plan *p)
 			return no_memory(p);
 		next->portals[next->portal_count++] = portal;
 		portal->name = strdup(conf->portals[i].name);
+		portal->protocol = conf->portals[i].protocol;
 		if (portal->name == NULL)
 			return no_memory(p);
 		int rc = names_add(&next->portal_names, portal->name, portal);
@@ -403,6 +405,7 @@ plan_destroy(struct plan *p)
 	free(p->addresses);
 	free(p->bases);
 	iscsi_config_destroy(p->iscsi);
+	srp_config_destroy(p->srp);
 	if (p->adopted && daemon_is_pinned(p->daemon, p->config.conf)) {
 		struct plan kept = {.daemon = p->daemon, .config = p->config, .adopted = true};
 		*p = kept;

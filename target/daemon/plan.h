@@ -49,6 +49,7 @@ struct plan {
 	unsigned address_count;
 	uint16_t *bases; /* of config.conf->targets */
 	struct iscsi_config *iscsi;
+	struct srp_config *srp;
 	unsigned ports_made;
 	bool live;     /* a change: a file that is made is noted first */
 	bool tolerant; /* a store that can't be opened stops nothing: start with a file */

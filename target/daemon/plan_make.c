@@ -7,6 +7,9 @@
 
 #include "base/assert.h"
 #include "daemon/plan.h"
+#include "daemon/srp.h"
+
+static int make_targets(struct plan *p);
 
 #define LISTEN_TRIES 30u
 #define LISTEN_RETRY_US 100000u
@@ -75,8 +78,7 @@ plan_preview(struct plan *p)
 			return rc;
 	}
 	ASSERT(p->iscsi == NULL);
-	return target_config(
-	    p->config.conf, &p->next, p->bases, &p->iscsi, p->reason, sizeof p->reason);
+	return make_targets(p);
 }
 
 /* ---- SCSI ports --------------------------------------------------------------------------------------- */
@@ -143,13 +145,34 @@ make_ports(struct plan *p)
 	return 0;
 }
 
+/* ---- targets, for each protocol ---------------------------------------------------------------------- */
+
+static void
+forget_targets(struct plan *p)
+{
+	iscsi_config_destroy(p->iscsi);
+	srp_config_destroy(p->srp);
+	p->iscsi = NULL;
+	p->srp = NULL;
+}
+
+static int
+make_targets(struct plan *p)
+{
+	int rc = target_config(
+	    p->config.conf, &p->next, p->bases, &p->iscsi, p->reason, sizeof p->reason);
+	if (rc == 0)
+		rc = daemon_srp_config(
+		    p->config.conf, &p->next, p->bases, &p->srp, p->reason, sizeof p->reason);
+	return rc;
+}
+
 /* ---- the whole -------------------------------------------------------------------------------------- */
 
 int
 plan_make(struct plan *p)
 {
-	iscsi_config_destroy(p->iscsi); /* of plan_preview(); it has views that are made anew */
-	p->iscsi = NULL;
+	forget_targets(p); /* of plan_preview(); they have views that are made anew */
 	int rc = make_units(p);
 	if (rc == 0)
 		rc = make_views(p);
@@ -158,8 +181,7 @@ plan_make(struct plan *p)
 	if (rc == 0)
 		rc = make_ports(p);
 	if (rc == 0)
-		rc = target_config(
-		    p->config.conf, &p->next, p->bases, &p->iscsi, p->reason, sizeof p->reason);
+		rc = make_targets(p);
 	return rc;
 }
 
@@ -167,8 +189,7 @@ void
 plan_unmake(struct plan *p)
 {
 	ASSERT(!p->adopted);
-	iscsi_config_destroy(p->iscsi);
-	p->iscsi = NULL;
+	forget_targets(p);
 	for (unsigned i = 0; i < p->ports_made; i++)
 		if (!has_port(&p->daemon->now, &p->next.ports[i]))
 			scsi_core_remove_port(p->daemon->core, p->next.ports[i].rel_id);
@@ -191,7 +212,6 @@ real_address(const struct daemon *d, struct daemon_address *a)
 	struct sockaddr_storage sa;
 	for (unsigned i = 0; iscsi_server_portal(d->iscsi, i, &sa); i++)
 		a->real = sa;
-	a->listening = true;
 }
 
 /*
@@ -199,12 +219,14 @@ real_address(const struct daemon *d, struct daemon_address *a)
  * while the port is taken and nobody has it, a start tries again.
  */
 static int
-listen_on(struct daemon *d, const struct plan_address *a)
+listen_iscsi(struct daemon *d, const struct plan_address *a)
 {
 	for (unsigned tries = 0;; tries++) {
 		char holder[96];
 		int rc = iscsi_server_listen(
 		    d->iscsi, (const struct sockaddr *)&a->sa, a->sa_len, a->portal->tag);
+		if (rc == 0)
+			real_address(d, a->address);
 		if (rc != -EADDRINUSE || tries == LISTEN_TRIES || loop_current() != NULL)
 			return rc;
 		holder_of_port((unsigned)atoi(a->port), holder, sizeof holder);
@@ -212,6 +234,28 @@ listen_on(struct daemon *d, const struct plan_address *a)
 			return rc;
 		usleep(LISTEN_RETRY_US);
 	}
+}
+
+static int
+listen_on(struct daemon *d, struct plan_address *a)
+{
+	int rc = a->portal->protocol == CONF_PROTOCOL_SRP
+	             ? daemon_srp_listen(d, a, &a->address->real)
+	             : listen_iscsi(d, a);
+	if (rc == 0)
+		a->address->listening = true;
+	return rc;
+}
+
+static void
+unlisten(struct daemon *d, const struct daemon_portal *portal, struct daemon_address *a)
+{
+	if (portal->protocol == CONF_PROTOCOL_SRP)
+		daemon_srp_unlisten(d, &a->real, portal->tag);
+	else
+		(void)iscsi_server_unlisten(
+		    d->iscsi, (const struct sockaddr *)&a->real, portal->tag);
+	a->listening = false;
 }
 
 int
@@ -226,7 +270,6 @@ plan_listen(struct plan *p, const struct plan_address **ret_failed)
 			*ret_failed = a;
 			return rc;
 		}
-		real_address(p->daemon, a->address);
 	}
 	return 0;
 }
@@ -237,11 +280,8 @@ plan_unlisten(struct plan *p)
 	ASSERT(!p->adopted);
 	for (unsigned i = 0; i < p->address_count; i++) {
 		struct plan_address *a = &p->addresses[i];
-		if (!a->address->listening)
-			continue;
-		(void)iscsi_server_unlisten(
-		    p->daemon->iscsi, (const struct sockaddr *)&a->address->real, a->portal->tag);
-		a->address->listening = false;
+		if (a->address->listening)
+			unlisten(p->daemon, a->portal, a->address);
 	}
 }
 
@@ -249,6 +289,8 @@ static bool
 still_listens(const struct daemon *d, const struct daemon_portal *portal, const char *text)
 {
 	const struct daemon_portal *now = daemon_portal_find(d, portal->name);
+	if (now != NULL && now->protocol != portal->protocol)
+		return false;
 	for (unsigned i = 0; now != NULL && i < now->address_count; i++)
 		if (strcmp(now->addresses[i].text, text) == 0)
 			return true;
@@ -267,16 +309,14 @@ plan_retire(struct plan *p)
 		struct daemon_portal *portal = p->next.portals[i];
 		for (unsigned k = 0; k < portal->address_count; k++) {
 			struct daemon_address *a = &portal->addresses[k];
-			if (!a->listening || still_listens(d, portal, a->text))
-				continue;
-			(void)iscsi_server_unlisten(
-			    d->iscsi, (const struct sockaddr *)&a->real, portal->tag);
+			if (a->listening && !still_listens(d, portal, a->text))
+				unlisten(d, portal, a);
 		}
 	}
 	/* An address that moved from one portal to another is free now. */
 	for (unsigned i = 0; i < p->address_count; i++) {
 		struct plan_address *a = &p->addresses[i];
-		if (a->late && listen_on(d, a) == 0)
-			real_address(d, a->address);
+		if (a->late)
+			(void)listen_on(d, a);
 	}
 }

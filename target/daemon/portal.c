@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "daemon/plan.h"
+#include "daemon/srp.h"
 
 /* "ADDR:PORT", "[ADDR6]:PORT", "ADDR", "[ADDR6]", ":PORT" is refused: say which address. */
 static int
@@ -49,6 +50,9 @@ int
 portal_resolve(const char *text, struct plan_address *ret, char *reason, size_t cap)
 {
 	struct addrinfo *ai;
+	if (ret->portal->protocol == CONF_PROTOCOL_SRP &&
+	    daemon_srp_resolve(text, &ret->sa, &ret->sa_len))
+		return 0;
 	int rc = resolve(text, &ai, ret->port, sizeof ret->port);
 	if (rc < 0) {
 		snprintf(reason, cap,

@@ -131,7 +131,7 @@ struct iscsi_event {
 	const char *user;    /* CHAP; "" */
 	const char *reason;
 	uint16_t status; /* enum iscsi_login_status */
-	uint16_t tsih;
+	uint32_t tsih;
 };
 
 struct iscsi_server_args {

@@ -28,7 +28,8 @@ INNER = {("cache.stats", "curve"): "point", ("lun.dirty", "ranges"): "range", ("
          ("config.diff", "changes"): "changes", ("config.diff", "sessions"): "affected",
          ("changes", "keys"): "keys",
          ("overview", "luns"): "lun.stats", ("overview", "caches"): "cache.list",
-         ("overview", "sessions"): "session.list", ("overview", "loops"): "loop.list",
+         ("overview", "sessions"): "session.list",
+         ("srp.login_strings", "logins"): "srp login", ("overview", "loops"): "loop.list",
          ("overview", "conditions"): "conditions", ("lun.stats", "windows"): "window",
          ("lun.stats", "counters"): "counters", ("lun.stats", "tiers"): "tier",
          ("lun.stats", "read_latency"): "percentiles",
@@ -54,9 +55,10 @@ lun memory {{ store ram: ; size 64MiB ; mode volatile }}
 lun nothing {{ store null: ; size 1GiB }}
 lun odd {{ store "file:{{dir}}/disk\u00e4.img" ; size 16MiB ; cache fast }}
 portal p {{ listen 127.0.0.1:{{port}} }}
+portal rdma {{ listen 127.0.0.1:5000; protocol srp }}
 discovery {{ chap look {{ secret "longer-than-it-looks" }} }}
 target {target} {{
-    portals p
+    portals p rdma
     chap c {{ user mia ; secret "a-secret-of-mia" }}
     group hosts {{ initiators {hosts}* ; lun 0 memory ; lun 1 nothing ; lun 2 odd read_only }}
     group locked {{ initiators iqn.2026-11.example.locked:* ; user c ; lun 0 nothing }}

@@ -164,8 +164,8 @@ add_own(json_t *to, int family, const char *port)
 }
 
 /* A portal that listens on all addresses is reached at each of them: a new list. */
-static json_t *
-reachable(const json_t *addresses)
+json_t *
+tool_reachable(const json_t *addresses)
 {
 	json_t *list = json_array();
 	char host[128], port[16];
@@ -197,7 +197,7 @@ static void
 print_target(const json_t *target, const char *os)
 {
 	const char *user = get_text(target, "user");
-	json_t *addresses = reachable(json_object_get(target, "addresses"));
+	json_t *addresses = tool_reachable(json_object_get(target, "addresses"));
 	struct where w = {
 	    .target = get_text(target, "name"),
 	    .chap = get_bool(target, "chap"),

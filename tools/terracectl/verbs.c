@@ -57,6 +57,13 @@ static const struct arg connect_args[] = {
 	END,
 };
 
+static const struct arg srp_strings_args[] = {
+	{"TARGET", "target", ARG_LOCAL, false, NULL, "only this one", "target"},
+	{"--systemd", "systemd", ARG_FLAG, false, NULL,
+	    "a unit of systemd for the initiator, for one target", NULL},
+	END,
+};
+
 /* ---- LUNs --------------------------------------------------------------------------------------------- */
 
 static const struct arg lun_create_args[] = {
@@ -259,6 +266,8 @@ const struct verb verbs[] = {
 	{.words = "iostat", .help = "a line for each LUN", .args = iostat_args, .run = run_iostat},
 	{.words = "connect", .help = "what to type on initiators", .args = connect_args,
 	    .method = "connect", .run = run_connect},
+	{.words = "srp login-strings", .help = "what SRP initiators write to add_target",
+	    .args = srp_strings_args, .method = "srp.login_strings", .run = run_srp_strings},
 	{.words = "refused", .help = "who was turned away, and what would admit them",
 	    .method = "refused", .print = print_refused},
 

@@ -204,7 +204,7 @@ static const struct {
     {"cache c { ssd /x; rom 4GiB }", "1:19: 'rom' isn't known by this version in a cache; did you mean 'ram'?"},
     {"cache c { ram 1GiB; size 1GiB }", "1:1: size is the SSD's, and there is none: add ssd STORE, or say ram SIZE only"},
     {"cache c { ram 1GiB }\nlun a { store /a; cache c; mode nv }", "2:33: mode nv means durable on the SSD of a cache, and this LUN has none: add cache NAME of one with an SSD, or say mode writethrough"},
-    {"portal p { listen 10.0.0.1; protocol srp }", "1:38: 'srp' is no protocol that this version knows: iscsi"},
+    {"portal p { listen 10.0.0.1; protocol fc }", "1:38: 'fc' is no protocol that this version knows: iscsi|srp"},
     {"store /a", "1:1: 'store' can't stand in the top level: it belongs to a lun"},
     {"lun a { store /a; loops 2 }", "1:19: 'loops' can't stand in a lun: it belongs to the top level"},
     {"limits { depht_max 1 }", "1:10: 'depht_max' isn't known by this version in limits; did you mean 'depth_max'?"},
