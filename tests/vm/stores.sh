@@ -1,0 +1,164 @@
+#!/bin/bash
+# In the VM; see stores.py.
+. "$VM_LIB/guest.sh"
+MIB=1048576
+target=iqn.2026-11.example.terrace:stores
+T=/var/tmp/stores
+mkdir -p $T
+cd $T
+
+# sectors MIB
+sectors() { echo $(($1 * 2048)); }
+
+# table NAME TABLE: of a device under use, from one moment to the next
+table() {
+	dmsetup suspend --noudevsync --nolockfs --noflush "$1"
+	dmsetup load --noudevsync "$1" --table "$2"
+	dmsetup resume --noudevsync "$1"
+}
+
+step "volumes" 60
+modprobe brd rd_nr=8 rd_size=131072 max_part=0
+modprobe -a dm_mod raid456 dm_flakey
+lvm_start
+pvcreate -q /dev/ram0 >/dev/null
+vgcreate -q vg /dev/ram0 >/dev/null
+lvcreate -y -q -n lv -L 32M vg >/dev/null
+mdadm --create /dev/md0 --quiet --run --assume-clean --level=5 --raid-devices=3 --chunk=64 \
+	/dev/ram1 /dev/ram2 /dev/ram3
+store="0 $(sectors 32) linear /dev/ram4 0"
+ssd="0 $(sectors 24) linear /dev/ram5 0"
+dmsetup create --noudevsync store --table "$store"
+dmsetup create --noudevsync ssd --table "$ssd"
+dmsetup create --noudevsync holes --table "0 8192 linear /dev/ram6 0
+8192 256 error
+8448 $(($(sectors 32) - 8448)) linear /dev/ram6 8448"
+dmsetup mknodes
+
+step "served" 60
+cat >terrace.conf <<END
+portal local { listen 127.0.0.1:3260 }
+cache fast { ssd block:/dev/mapper/ssd }
+lun lv { store lvm:vg/lv }
+lun md { store block:/dev/md0 }
+lun holes { store block:/dev/mapper/holes }
+lun nv { store block:/dev/mapper/store; cache fast }
+target $target { portals local; open yes; lun 0 lv; lun 1 md; lun 2 holes; lun 3 nv }
+END
+serve() {
+	"$TERRACED" --config $T/terrace.conf --state-dir $T/state >>$T/log 2>&1 &
+	SERVER=$!
+	wait_for 30 control status
+}
+control() { "$TERRACECTL" --control $T/state/control.sock "$@" >$T/control.out 2>&1; }
+
+# condition CODE: there is one; condition_over CODE: there is none
+condition() { control status && grep -q "$1" $T/control.out; }
+condition_over() { control status && ! grep -q "$1" $T/control.out; }
+
+serve
+iscsi_start iqn.2026-11.example.vm:one "node.session.timeo.replacement_timeout = 120"
+iscsi_login $target 127.0.0.1:3260
+disk 0 && lv=$DISK
+disk 1 && md=$DISK
+disk 2 && holes=$DISK
+disk 3 && nv=$DISK
+
+step "a RAID's stripe is told" 60
+limits=$(sg_vpd -p bl "$md")
+expect_match "block limits" "$limits" 'Optimal transfer length: 256 blocks'
+expect "stripe" "$(cat "/sys/block/${md#/dev/}/queue/optimal_io_size")" 131072
+fio_verify "$md" 12M
+mdadm --wait /dev/md0 || :
+echo check >/sys/block/md0/md/sync_action
+mdadm --wait /dev/md0 || :
+expect "stripes whose parity is wrong" "$(cat /sys/block/md0/md/mismatch_cnt)" 0
+
+step "a volume grows" 60
+mkfs.ext4 -q -F "$lv"
+mkdir -p /mnt/lv
+mount "$lv" /mnt/lv
+fill /mnt/lv
+lvextend -q -L +32M vg/lv >/dev/null 2>&1
+noticed() {
+	dd if="$lv" of=/dev/null bs=4k count=1 iflag=direct status=none
+	dmesg | grep -q "Capacity data has changed"
+}
+wait_for 10 noticed
+echo 1 >"/sys/block/${lv#/dev/}/device/rescan"
+expect "size of the LUN" "$(size_of "$lv")" $((64 * MIB))
+resize2fs "$lv" >/dev/null 2>&1
+filled /mnt/lv
+umount /mnt/lv
+check_fs "$lv" ext4
+check_fs /dev/vg/lv ext4
+
+step "sectors that fail" 60
+# block DISK READ_OR_WRITE KIB: 4 KiB there
+block() {
+	case $2 in
+	read) dd if="$1" of=/dev/null bs=4k count=1 skip=$(($3 / 4)) iflag=direct status=none 2>/dev/null ;;
+	write) dd if=/dev/zero of="$1" bs=4k count=1 seek=$(($3 / 4)) oflag=direct conv=notrunc status=none 2>/dev/null ;;
+	esac
+}
+for how in read write; do
+	block "$holes" $how 4092 || fail "$how before the hole fails"
+	block "$holes" $how 4224 || fail "$how behind the hole fails"
+	for at in 4096 4160 4220; do
+		if block "$holes" $how $at; then fail "$how of a sector that fails succeeds"; fi
+	done
+done
+wait_for 10 condition C202
+[ "$(dmesg | grep -c 'Sense Key : Medium Error')" -ge 2 ] || fail "no medium error was told: $(dmesg | tail)"
+table holes "0 $(sectors 32) linear /dev/ram6 0"
+fio_verify "$holes" 8M --offset=2M
+
+step "the store behind a cache fails for a while" 120
+table store "0 $(sectors 32) error"
+fio_verify "$nv" 6M --verify_state_save=0
+control iostat
+wait_for 60 condition C606
+table store "$store"
+wait_for 90 condition_over C606
+fio_verify "$nv" 6M --offset=8M
+
+step "it fails now and then" 120
+table store "0 $(sectors 32) flakey /dev/ram4 0 2 2"
+fio_verify "$nv" 12M --rate_iops=60
+table store "$store"
+
+step "a part of the SSD takes no writes" 120
+pattern() { fio_verify "$nv" 8M --offset=16M --randseed=7 --randrepeat=1 "$@"; }
+pattern
+table ssd "0 16384 linear /dev/ram5 0
+16384 4096 flakey /dev/ram5 16384 0 3600 1 error_writes
+20480 $(($(sectors 24) - 20480)) linear /dev/ram5 20480"
+fio_verify "$nv" 12M
+wait_for 10 condition C602
+
+step "the SSD takes no writes at all" 120
+table ssd "0 $(sectors 24) flakey /dev/ram5 0 0 3600 1 error_writes"
+for _ in 1 2 3; do
+	if block "$nv" write 15000; then fail "a write that can't be durable is answered"; fi
+done
+wait_for 10 condition C603
+pattern --verify_only
+table ssd "$ssd"
+
+step "what was answered is there after a restart" 120
+kill -TERM "$SERVER"
+wait "$SERVER" || fail "terraced ended with $?"
+serve
+pattern --verify_only
+fio_verify "$nv" 8M
+kill -KILL "$SERVER"
+wait "$SERVER" 2>/dev/null || :
+serve
+pattern --verify_only
+condition C60 && fail "the SSD works again, but: $(cat control.out)"
+grep -E 'AddressSanitizer|LeakSanitizer|runtime error:|assertion' $T/log && fail "a report in terraced's log"
+
+step "end" 30
+iscsi_stop
+kill -TERM "$SERVER"
+wait "$SERVER" || fail "terraced ended with $?"
