@@ -96,7 +96,7 @@ def methods():
 
 
 # What asks no daemon.
-OFFLINE = {"help", "explain"}
+OFFLINE = {"help", "explain", "import-scst"}
 # What follows from what others answer: the end of a freeze; pages for programs.
 LATER = {"cache.hold", "cache.thaw", "lun.dirty", "cache.segments", "lun.heatmap", "lun.latency",
          "overview"}

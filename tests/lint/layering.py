@@ -28,8 +28,9 @@ MODULES = {
     # Clients of the sockets: of the target only what is known without a daemon.
     "fuse": ("fuse/", {"base", "report"}, set()),
     "web": ("web/", {"base", "report"}, set()),
-    # cachectl's advice comes from the policy's own code.
-    "tools": ("tools/", {"base", "health", "cache_policy"}, set()),
+    # cachectl's advice comes from the policy's own code; what reads and writes configurations without
+    # a daemon (import-scst) from conf.
+    "tools": ("tools/", {"base", "conf", "health", "cache_policy"}, set()),
     "bench": ("bench/", {"base", "cache_policy"}, set()),
 }
 # Of another module only these headers, where that is narrower than its public ones.

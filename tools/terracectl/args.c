@@ -424,6 +424,10 @@ parse_option(const struct parse *p, char *const *words, int count, bool only_glo
 		p->tool->help = true;
 		return 1;
 	}
+	if (strcmp(word, "-o") == 0) {
+		word = "--output";
+		len = strlen(word);
+	}
 	const struct arg *a = find_option(global_args, word, len);
 	if (a == NULL && p->verb != NULL)
 		a = find_option(verb_change_args(p->verb), word, len);

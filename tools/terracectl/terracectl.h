@@ -256,6 +256,7 @@ int run_secret(struct tool *t, const struct verb *v, json_t *params);      /* se
 int run_help(struct tool *t, const struct verb *v, json_t *params);        /* main.c */
 int run_config(struct tool *t, const struct verb *v, json_t *params);      /* run.c */
 int run_level(struct tool *t, const struct verb *v, json_t *params);       /* run.c */
+int run_import(struct tool *t, const struct verb *v, json_t *params);      /* import.c */
 
 /* The element of a list whose "name" this is, or NULL. */
 const json_t *find_named(const json_t *list, const char *name);

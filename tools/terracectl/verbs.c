@@ -242,6 +242,24 @@ static const struct arg cache_profile_args[] = {
 	SET_DEFAULT, END,
 };
 
+static const struct arg import_args[] = {
+	{"FILE", "files", ARG_LIST, true, NULL,
+	    "scst.conf, old or new, iscsi-scstd.conf, initiators.allow, initiators.deny", "file"},
+	{"--output", "output", ARG_TEXT, false, "DIR", "-o: write DIR/terrace.conf (default: standard output)",
+	    "file"},
+	{"--ssd", "ssd", ARG_TEXT, false, "SSD", "PATH[:SIZE] of the SSD that LUNs with NV_CACHE get",
+	    "file"},
+	{"--nv-cache", "nv_cache", ARG_TEXT, false, "MODE",
+	    "what NV_CACHE becomes: nv (with --ssd) or writethrough", "nv|writethrough"},
+	{"--target", "target", ARG_TEXT, false, "IQN",
+	    "serves the LUNs of old files without iscsi-scstd.conf", NULL},
+	END,
+};
+
+static const char import_more[] =
+    "What initiators know a disk by is kept, and LUN numbers, groups and passwords. Comments say\n"
+    "where the meaning of something changed; what can't be carried over is listed at the end, and\n"
+    "the exit status is 3 then. It asks nothing, changes nothing of SCST, and needs no daemon.";
 static const char create_more[] =
     "With --to the LUN is mapped to whoever matches the pattern, in one step: to the group that\n"
     "has exactly this pattern, or to a new one. Terrace writes what it creates to conf.d beside\n"
@@ -342,6 +360,8 @@ const struct verb verbs[] = {
 	    .changes = true, .no_runtime = true, .print = print_change, .judge = judge_change},
 	{.words = "config", .help = "each value with its origin, or what a reload would change",
 	    .args = config_args, .run = run_config},
+	{.words = "import-scst", .help = "a configuration of SCST as one of terraced",
+	    .args = import_args, .run = run_import, .more = import_more},
 	{.words = "log-level", .help = "what is logged, or log something else", .args = level_args,
 	    .run = run_level},
 	{.words = "cache status", .help = "caches, and the LUNs behind them", .run = run_cache_status},
