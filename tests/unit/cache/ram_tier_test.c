@@ -113,6 +113,7 @@ what_was_written_is_there(void **state)
 	ram_teardown(&f);
 }
 
+/* [20] */
 static void
 lent_frames_stay_as_they_were(void **state)
 {
@@ -135,7 +136,7 @@ lent_frames_stay_as_they_were(void **state)
 	ram_teardown(&f);
 }
 
-/* A peer that doesn't take its data holds frames; the others read on, into memory of their own. */
+/* [18] A peer that doesn't take its data holds frames; the others read on, into memory of their own. */
 static void
 held_lists_stop_nobody(void **state)
 {
@@ -164,6 +165,7 @@ held_lists_stop_nobody(void **state)
 	ram_teardown(&f);
 }
 
+/* [19] Beyond its size a tier only gives up what is clean, and all of it is. */
 static void
 memory_stays_within_the_size(void **state)
 {
@@ -217,6 +219,7 @@ a_fill_that_a_write_overtook_is_not_kept(void **state)
 	}
 }
 
+/* [2] What isn't durable yet isn't kept; the lower device shows what may be seen. */
 static void
 reads_during_a_write_are_not_kept(void **state)
 {
@@ -242,6 +245,7 @@ reads_during_a_write_are_not_kept(void **state)
 	ram_teardown(&f);
 }
 
+/* [1] */
 static void
 of_overlapping_writes_none_is_kept(void **state)
 {
@@ -317,7 +321,7 @@ unmapped_and_zeroed_blocks_go(void **state)
 
 /* ---- errors ----------------------------------------------------------------------------------- */
 
-/* A block whose second sector can't be read: the others of it, and its neighbours, can. */
+/* [3] A block whose second sector can't be read: the others of it, and its neighbours, can. */
 static void
 a_bad_sector_fails_alone(void **state)
 {
@@ -454,6 +458,13 @@ streams_are_read_ahead(void **state)
 		struct ram_tier_stats s = ram_stats(&f);
 		assert_true(s.hits > 7 * s.misses);
 		assert_true(s.ahead_used > 900);
+		struct ram_volume_stats v;
+		ram_volume_get_stats(f.v, &v);
+		assert_int_equal(v.ahead, s.ahead);
+		assert_int_equal(v.ahead_used, s.ahead_used);
+		assert_int_equal(v.ahead_wasted, s.ahead_wasted);
+		assert_int_equal(v.evicted, s.evicted);
+		assert_int_equal(v.kept, s.frames_used);
 		/* Without it nothing is, from now on. */
 		ram_drop(&f);
 		ram_set(&f, true, 0, 0);
@@ -557,6 +568,7 @@ a_quiet_read_evicts_nothing(void **state)
 	}
 }
 
+/* [11] In bypass. */
 static void
 a_volume_that_keeps_nothing_passes_all_on(void **state)
 {
@@ -652,6 +664,13 @@ volumes_share_the_arena(void **state)
 	ram_volume_get_stats(v, &s);
 	assert_int_equal(s.hits, 48);
 	assert_int_equal(s.misses, 0);
+	assert_int_equal(s.write_fills, 16);
+	assert_int_equal(s.kept, 16);
+	ram_volume_get_stats(f.v, &s);
+	assert_int_equal(s.hits, 32);
+	assert_int_equal(s.misses, 16);
+	assert_int_equal(s.fills, 16);
+	assert_int_equal(s.kept, 16);
 	assert_int_equal(ram_stats(&f).frames_used, 32);
 	/* A list outlives its volume. */
 	struct req *r = req_new(f.w, 1, second, BLK_READ, 0, 0, sizeof b, NULL);
