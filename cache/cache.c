@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define TICK_NS 20000000ull
+#define SEAL_WAIT_NS 2000000000ull
 #ifdef CACHE_SIM
 #define OPS_MAX 4u
 #else
@@ -101,7 +102,7 @@ tick(struct loop_timer *t)
 	struct cache *c = container_of(t, struct cache, tick);
 	loop_timer_set(t, TICK_NS);
 	for (uint32_t i = 0; i < c->geo.segment_count; i++)
-		if (c->segs[i].state == SEG_CLOSED)
+		if (c->segs[i].state == SEG_CLOSED && !c->seals_given_up)
 			cache_segment_close(c, i);
 	for (unsigned s = 0; s < CF_STREAM_COUNT; s++)
 		c->logs[s].stalled = false;
@@ -220,6 +221,8 @@ cache_free(struct cache *c)
 		cache_log_fini(&c->logs[s]);
 	free(c->segs);
 	free(c->sb.buf);
+	free(c->ck.slots); /* its header could never be written */
+	free(c->ck.segs);
 	free(c->ck.header_buf);
 	free(c->vt.buf);
 	free(c->vt.rows);
@@ -240,6 +243,7 @@ struct detach {
 	cache_done_fn *done;
 	void *ctx;
 	int result;
+	uint64_t begun_ns;
 };
 
 static void
@@ -291,6 +295,8 @@ detach_checkpoint(void *ctx, int result)
 	struct detach *d = ctx;
 	struct cache *c = d->c;
 	(void)result;
+	/* A footer that can't be written is tried again for a while. Recovery reads its records instead. */
+	c->seals_given_up |= loop_now_ns(c->home) - d->begun_ns > SEAL_WAIT_NS;
 	if ((sealing(c) || !cache_log_idle(c)) && !c->is_void) {
 		cache_wait(&c->tick_waiters, detach_checkpoint, d);
 		return;
@@ -324,7 +330,7 @@ cache_detach(struct cache *c, cache_done_fn *done, void *ctx)
 	ASSERT(d != NULL);
 	LIST_FOREACH (n, &c->volumes)
 		ASSERT(container_of(n, struct cache_volume, link)->store == NULL);
-	*d = (struct detach){.c = c, .done = done, .ctx = ctx};
+	*d = (struct detach){.c = c, .done = done, .ctx = ctx, .begun_ns = loop_now_ns(c->home)};
 	c->stopping = true;
 	cache_later(c, detach_begin, d, 0);
 }

@@ -85,7 +85,7 @@ void cache_tuning_default(struct cache_tuning *t);
 
 /* Where acknowledged data is lost, as far as the SSD still tells. */
 struct cache_loss {
-	char name[64];                /* of the LUN; "": which one isn't known */
+	char name[64]; /* of the LUN; "": which one isn't known */
 	uint64_t offset_bytes, bytes; /* bytes 0: not known */
 	const char *why;              /* static; for people */
 };
@@ -149,7 +149,8 @@ struct cache_volume_args {
 /*
  * Opens the LUN's volume, or makes it. -ENOSPC: table full; -EBUSY: open already, or the store's marker
  * names another cache; -ESTALE: the store's marker doesn't fit this SSD: one of them is an old copy, or
- * the store was used without it; -ENXIO: the row names another store; -EINVAL: the store is
+ * the store was used without it; -ENXIO: the row names another store, or another
+ * LUN has this one; -EINVAL: the store is
  * smaller than the volume was (it may have grown); the device's error. `v` is NULL on failure.
  */
 typedef void cache_open_fn(void *ctx, int result, struct cache_volume *v);

@@ -343,12 +343,14 @@ struct cache_volume {
 		enum cache_mode to;
 		bool evict, remove, discard, waiting;
 		int err;
+		struct cache_volrow row; /* as it was before step ROW */
 		cache_done_fn *done;
 		void *ctx;
 	} chg;
 	cache_done_fn *removed;
 	void *removed_ctx;
 	bool closing;
+	bool store_fails; /* its last batch did */
 	struct destage d;
 	struct cache_volume_stats stats;
 };
@@ -371,8 +373,9 @@ struct cache {
 	bool index_full;         /* [19] */
 	bool ops_short;          /* a request is held for want of an op */
 	bool loaded, is_void, epoch_ending, epoch_writing, stopping;
-	bool epoch_owed;  /* its end isn't durable: what failed in it may still count */
-	bool epoch_begun; /* …and the new one has no number yet: footers first */
+	bool seals_given_up; /* at the end: footers that couldn't be written aren't tried again */
+	bool epoch_owed;     /* its end isn't durable: what failed in it may still count */
+	bool epoch_begun;    /* …and the new one has no number yet: footers first */
 	struct segment *segs;
 	struct cache_log logs[CF_STREAM_COUNT];
 	struct list volumes, openings;
@@ -417,7 +420,7 @@ struct cache {
 	/* superblock.c */
 	struct {
 		void *buf;
-		unsigned which;
+		unsigned which, written; /* in force; copies of this write */
 		cache_done_fn *done;
 		void *ctx;
 	} sb;
@@ -519,6 +522,7 @@ struct cache_op {
 	struct cache_volume *vol;
 	struct cache_lock lock;
 	uint64_t first, last; /* blocks of the range */
+	uint64_t since_ns;    /* of its arrival */
 	uint32_t pending;
 	int err;
 	bool is_change, missed, filling;
@@ -533,6 +537,9 @@ void cache_read_start(struct cache_op *op);
 void cache_write_start(struct cache_op *op);
 void cache_bypass_start(struct cache_op *op);
 void cache_volume_release(struct cache_volume *v);
+/* Changes that came before that time and wait: -EAGAIN. */
+void cache_volume_expire(struct cache_volume *v, uint64_t before);
+void cache_frames_expire(struct cache *c, uint64_t before);
 uint8_t cache_valid_mask(const struct cache_volume *v, uint64_t block);
 
 void cache_lock_take(struct cache_volume *v, struct cache_lock *k);

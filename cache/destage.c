@@ -367,6 +367,20 @@ batch_write(struct cache_volume *v)
 
 /* ---- the end of a batch ----------------------------------------------------------------------- */
 
+/* One that is well says nothing of the others. */
+static void
+store_condition(struct cache *c)
+{
+	LIST_FOREACH (n, &c->volumes) {
+		const struct cache_volume *v = container_of(n, struct cache_volume, link);
+		if (!v->store_fails)
+			continue;
+		cache_set_condition(c, CACHE_COND_STORE_WRITE, true, v->row.name);
+		return;
+	}
+	cache_set_condition(c, CACHE_COND_STORE_WRITE, false, "");
+}
+
 static void
 batch_end(struct cache_volume *v, bool durable, int err)
 {
@@ -383,7 +397,8 @@ batch_end(struct cache_volume *v, bool durable, int err)
 	}
 	d->running = false;
 	cache_zeros_drop(v);
-	cache_set_condition(c, CACHE_COND_STORE_WRITE, failed, v->row.name);
+	v->store_fails = failed;
+	store_condition(c);
 	if (failed) {
 		uint64_t hold = HOLD_NS << (d->failures < 6 ? d->failures : 6);
 		d->failures++;

@@ -149,6 +149,8 @@ count_blocks(struct cache_index *ix, uint64_t blocks, uint8_t flags, bool add)
 	ix->blocks += n;
 	if (flags & CACHE_EXT_DIRTY)
 		ix->dirty_blocks += n;
+	if (flags & CACHE_EXT_BAD)
+		ix->bad_blocks += n;
 }
 
 /* Takes chunks [from, to] out of the ranges; what leaves is told to `out` if there is one. */

@@ -40,6 +40,7 @@ struct cache_index {
 	struct cache_zrange *ranges; /* sorted, disjoint, of whole chunks */
 	uint32_t range_count, range_cap;
 	uint64_t blocks, dirty_blocks; /* known; known and dirty */
+	uint64_t bad_blocks;           /* that the SSD lost */
 	uint64_t bytes;                /* of memory */
 };
 

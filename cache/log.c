@@ -362,7 +362,8 @@ cache_log_submit(struct cache *c, enum cf_stream s, struct cache_req *r)
 {
 	struct cache_log *l = &c->logs[s];
 	ASSERT(r->ents > 0 && r->blocks <= cache_log_req_max(c));
-	r->since_ns = loop_now_ns(c->home);
+	if (r->since_ns == 0)
+		r->since_ns = loop_now_ns(c->home);
 	list_push_back(&l->queue, &r->link);
 	/* Later in this turn: what arrives together is committed together. */
 	if (!loop_defer_queued(&c->kick_defer))
@@ -374,6 +375,11 @@ cache_log_expire(struct cache *c)
 {
 	struct cache_log *l = &c->logs[CF_W];
 	uint64_t now = loop_now_ns(c->home), most = (uint64_t)c->tuning.write_wait_ms * 1000000;
+	if (most > 0 && now > most) {
+		LIST_FOREACH (n, &c->volumes)
+			cache_volume_expire(container_of(n, struct cache_volume, link), now - most);
+		cache_frames_expire(c, now - most);
+	}
 	/* While an epoch ends, whether a write that was sent lies on the SSD is unknown [4]. */
 	if ((!l->blocked && !l->capped && !l->stalled) || most == 0 || c->epoch_ending)
 		return;

@@ -47,6 +47,17 @@ finish(struct cache_volume *v, int result)
 	done(ctx, result);
 }
 
+/* The table can't be written: the volume stays what it was. What the SSD has of the row is repeated. */
+static void
+row_restore(struct cache_volume *v)
+{
+	struct cache *c = v->c;
+	struct cache_volrow *row = cache_voltable_find(c, v->row.uuid);
+	if (row == NULL)
+		row = &c->vt.rows[c->vt.count++];
+	*row = v->row = v->chg.row;
+}
+
 static void
 waited(void *ctx, int result)
 {
@@ -55,6 +66,8 @@ waited(void *ctx, int result)
 	if (v->chg.step == MARKER) {
 		v->chg.err = result; /* the volume is gone all the same: its row is */
 	} else if (result < 0) {
+		if (v->chg.step == ROW)
+			row_restore(v);
 		finish(v, result);
 		return;
 	}
@@ -127,6 +140,7 @@ row_write(struct cache_volume *v)
 	struct cache *c = v->c;
 	struct cache_volrow *row = cache_voltable_find(c, v->row.uuid);
 	ASSERT(row != NULL);
+	v->chg.row = v->row;
 	if (v->chg.remove) {
 		*row = c->vt.rows[--c->vt.count];
 	} else {

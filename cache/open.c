@@ -16,6 +16,8 @@
 
 extern const struct blk_ops cache_volume_ops;
 
+#define CACHE_ID_MAX (UINT32_MAX / 2)
+
 struct opening {
 	struct list link; /* in the cache, until it ends */
 	struct cache *c;
@@ -284,7 +286,11 @@ row_make(struct opening *o)
 		o->row.size_bytes = size;
 		return size >= row->size_bytes ? 0 : -EINVAL;
 	}
-	if (c->vt.count == cache_geometry_volumes_max(&c->geo))
+	/* Two LUNs over one store would write it behind each other's back. */
+	for (uint32_t i = 0; i < c->vt.count; i++)
+		if (strcmp(c->vt.rows[i].store, store) == 0)
+			return -ENXIO;
+	if (c->vt.count == cache_geometry_volumes_max(&c->geo) || c->vt.next_id >= CACHE_ID_MAX)
 		return -ENOSPC;
 	o->is_new = true;
 	o->row = (struct cache_volrow){.id = c->vt.next_id++, .size_bytes = size};

@@ -193,6 +193,7 @@ got_super(struct recovery *v, int result)
 		v->newer |= is == CF_NEWER;
 		if (is == CF_OK && (!v->have_super || s.generation > c->super.generation)) {
 			c->super = s;
+			c->sb.which = k;
 			v->have_super = true;
 		}
 	}

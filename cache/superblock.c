@@ -1,6 +1,7 @@
 /*
  * The two superblocks: written one after the other, each durable before the next, so that a crash leaves
- * at least one of them whole. The newest intact one counts. One write at a time.
+ * at least one of them whole; the one that isn't in force first. The newest intact one counts. One write at a
+ * time.
  */
 #include "cache/cache_priv.h"
 
@@ -10,7 +11,9 @@ static void
 super_done(struct cache_io *x, int result)
 {
 	struct cache *c = x->c;
-	if (result == 0 && ++c->sb.which < 2) {
+	if (result == 0)
+		c->sb.which ^= 1; /* in force now */
+	if (result == 0 && ++c->sb.written < 2) {
 		super_next(c);
 		return;
 	}
@@ -22,10 +25,11 @@ super_done(struct cache_io *x, int result)
 static void
 super_next(struct cache *c)
 {
-	cache_super_encode(&c->super, c->sb.which, c->sb.buf);
+	unsigned which = c->sb.which ^ 1u;
+	cache_super_encode(&c->super, which, c->sb.buf);
 	struct cache_io *x = cache_io_get(c, super_done, NULL);
 	cache_io_buf(x, c->sb.buf, CF_BLOCK_BYTES);
-	cache_ssd_write(x, c->sb.which, 1, BLK_FUA);
+	cache_ssd_write(x, which, 1, BLK_FUA);
 }
 
 void
@@ -34,7 +38,7 @@ cache_super_write(struct cache *c, cache_done_fn *done, void *ctx)
 	ASSERT(c->sb.done == NULL);
 	c->sb.done = done;
 	c->sb.ctx = ctx;
-	c->sb.which = 0;
+	c->sb.written = 0;
 	c->super.generation++;
 	super_next(c);
 }

@@ -11,6 +11,7 @@
 
 /* blk_io.scratch of a volume's request */
 #define RESULT 0
+#define SINCE 1
 
 static void start(struct cache_volume *v, struct blk_io *io);
 
@@ -213,6 +214,7 @@ begin(struct cache_volume *v, struct blk_io *io)
 	op->io = io;
 	op->vol = v;
 	op->is_change = changes(io);
+	op->since_ns = io->scratch[SINCE];
 	op->first = io->offset_bytes >> CF_BLOCK_SHIFT;
 	op->last = (io->offset_bytes + io->len_bytes - 1) >> CF_BLOCK_SHIFT;
 	v->running++;
@@ -233,7 +235,8 @@ begin(struct cache_volume *v, struct blk_io *io)
 	else if (io->op == BLK_EXTENTS)
 		extents(op);
 	else
-		cache_op_end(op, 0); /* FLUSH: what was acknowledged is durable [21] */
+		/* FLUSH: what was acknowledged is durable, but for what the SSD lost [21]. */
+		cache_op_end(op, v->ix.bad_blocks > 0 ? -EIO : 0);
 	return true;
 }
 
@@ -245,6 +248,7 @@ start(struct cache_volume *v, struct blk_io *io)
 	LIST_FOREACH (n, &v->held)
 		reads_wait |= !changes(container_of(n, struct blk_io, link));
 	bool wait = changes(io) ? !list_empty(&v->held) : reads_wait;
+	io->scratch[SINCE] = loop_now_ns(v->c->home);
 	if (wait || !begin(v, io))
 		list_push_back(&v->held, &io->link);
 }
@@ -279,6 +283,49 @@ cache_volume_release(struct cache_volume *v)
 		ASSERT(begun);
 	}
 	v->releasing = false;
+}
+
+/* A change that has waited too long, and of which nothing has begun; or NULL. */
+static struct cache_op *
+late_op(struct cache_volume *v, uint64_t before)
+{
+	LIST_FOREACH (n, &v->locks) {
+		struct cache_lock *k = container_of(n, struct cache_lock, link);
+		struct cache_op *op = container_of(k, struct cache_op, lock);
+		if (!k->granted && op->since_ns < before)
+			return op;
+	}
+	return NULL;
+}
+
+/* Whoever waits for another's range, for memory, or for the volume to open again ends in BUSY [18]. */
+void
+cache_volume_expire(struct cache_volume *v, uint64_t before)
+{
+	for (struct cache_op *op; (op = late_op(v, before)) != NULL;)
+		cache_op_end(op, -EAGAIN);
+	LIST_FOREACH_SAFE (n, &v->held) {
+		struct blk_io *io = container_of(n, struct blk_io, link);
+		if (!changes(io) || io->scratch[SINCE] >= before)
+			continue;
+		list_remove(&io->link);
+		answer(v->c, io, -EAGAIN);
+	}
+}
+
+void
+cache_frames_expire(struct cache *c, uint64_t before)
+{
+	struct list late = LIST_INIT(late);
+	LIST_FOREACH_SAFE (n, &c->frame_waiters) {
+		struct cache_op *op = container_of(n, struct cache_op, link);
+		if (!op->is_change || op->since_ns >= before)
+			continue;
+		list_remove(n);
+		list_push_back(&late, n);
+	}
+	for (struct list *n; (n = list_pop_front(&late)) != NULL;)
+		cache_op_end(container_of(n, struct cache_op, link), -EAGAIN);
 }
 
 static void

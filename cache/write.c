@@ -228,7 +228,8 @@ req_make(struct cache_op *op)
 {
 	struct cache_req *r = pool_get(&op->vol->c->req_pool);
 	ASSERT(r != NULL);
-	*r = (struct cache_req){.vol = op->vol, .done = write_logged, .ctx = op};
+	*r = (struct cache_req){
+	    .vol = op->vol, .done = write_logged, .ctx = op, .since_ns = op->since_ns};
 	op->pending++;
 	return r;
 }

@@ -76,6 +76,8 @@ config(uint64_t seed, bool exhaustive, struct sim_cfg *c)
 	c->ssd_breaks = rng_below(&r, 6) == 0;
 	c->rot = rng_below(&r, 6) == 0 || rot ? 2 : 0;
 	c->absent = rng_below(&r, 6) == 0;
+	c->dies = rng_below(&r, 5) == 0;
+	c->impatient = rng_below(&r, 5) == 0;
 	if (c->ssd_breaks) {
 		c->ssd_write_error = c->ssd_flush_error = c->lie = 0;
 		c->store_flush_error = c->store_write_error = c->store_broken = 0;

@@ -191,6 +191,8 @@ do_attach(void *ctx)
 	if (w->cfg.index_cap)
 		a.tuning.index_bytes_max = 8300 + rng_below(&w->rng, 400);
 	a.tuning.fill_cutoff_bytes = rng_below(&w->rng, 4) == 0 ? 0 : 1u << 20;
+	if (w->cfg.impatient)
+		a.tuning.write_wait_ms = 2 + (uint32_t)rng_below(&w->rng, 60);
 	a.accept_loss = w->accepts;
 	a.lost = on_lost;
 	a.ctx = w;
@@ -829,6 +831,7 @@ shut_down(struct world *w)
 	totals.evicted += s.evicted_blocks;
 	totals.copies += s.copies;
 	w->detached = false;
+	w->ssd->broken |= w->cfg.dies && rng_below(&w->rng, 2) == 0;
 	world_call(w, faults_unhog, w);
 	world_call(w, do_detach, w);
 	world_until(w, &w->detached, "detach");
@@ -851,8 +854,15 @@ remove_and_make(struct world *w, struct vol *v)
 	vol_open(w, v);
 }
 
+/* After a crash a store may not come back: it holds nobody else up [18]. */
+static bool
+level_has(const struct world *w, unsigned vol)
+{
+	return w->level == 0 || vol == 0 || !w->cfg.absent;
+}
+
 /* Somebody says: go on. What is lost is told, and isn't found lost again. */
-static void
+static bool
 accept_loss(struct world *w)
 {
 	w->accepts = w->forgiven = true;
@@ -860,22 +870,36 @@ accept_loss(struct world *w)
 	w->told = 0;
 	world_call(w, do_attach, w);
 	world_until(w, &w->attached, "attach, losses accepted");
+	/* One of two copies has decayed, and a crash tore the other. */
+	if (w->result < 0 && w->rotten && strstr(w->reason, "both ") != NULL)
+		return false;
 	if (w->result < 0)
 		world_lost(
 		    w, "the cache doesn't attach, though losses are accepted: %s", w->reason);
 	if (w->told == 0)
 		world_lost(w, "nothing was said of what is lost: %s", w->reason);
 	w->accepts = false;
+	return true;
 }
 
 static void
 attach_again(struct world *w)
 {
-	w->attached = w->detached = false;
+	bool was_void = w->ssd->broken;
+	w->ssd->broken = w->attached = w->detached = false;
 	world_call(w, do_attach, w);
 	world_until(w, &w->attached, "attach again");
+	if (w->result < 0 && !(was_void && w->forgiven) && w->cfg.lie == 0)
+		world_lost(w, "after a detach or accepted losses it doesn't attach: %s", w->reason);
 	if (w->result < 0)
-		world_lost(w, "what was accepted is still amiss: %s", w->reason);
+		return;
+	for (unsigned i = 0; i < VOLUMES; i++) {
+		if (level_has(w, i))
+			vol_open(w, &w->vols[i]);
+		verify_volume(w, &w->vols[i]);
+		vol_close(w, &w->vols[i]);
+	}
+	w->detached = false;
 	world_call(w, do_detach, w);
 	world_until(w, &w->detached, "detach again");
 }
@@ -912,11 +936,15 @@ world_run(
 		if (cfg->lie == 0 && !w->rotten && !w->forgiven)
 			world_lost(w, "the cache doesn't attach: %s (loss %u)", w->reason, loss);
 		totals.refused++;
-		accept_loss(w);
+		if (!accept_loss(w)) {
+			world_fini(w);
+			free(w);
+			return;
+		}
 	}
 	for (unsigned i = 0; i < VOLUMES; i++) {
-		if (level > 0 && i > 0 && w->cfg.absent)
-			continue; /* its store doesn't come back: it holds nobody else up [18] */
+		if (!level_has(w, i))
+			continue;
 		vol_open(w, &w->vols[i]);
 		w->vols[i].weak = w->vols[i].mode == CACHE_BYPASS;
 	}
@@ -937,7 +965,7 @@ world_run(
 	for (unsigned i = 0; i < VOLUMES; i++)
 		verify_volume(w, &w->vols[i]);
 	shut_down(w);
-	if (w->forgiven)
+	if (w->forgiven || rng_below(&w->rng, 4) == 0)
 		attach_again(w);
 	totals.events += w->events;
 	world_fini(w);

@@ -45,6 +45,8 @@ struct sim_cfg {
 	bool few_frames;  /* of memory there is hardly any */
 	bool reopen;      /* volumes are closed and opened again */
 	bool ssd_breaks;  /* for a while */
+	bool dies;        /* the SSD, before the cache is detached: takes nothing any more */
+	bool impatient;   /* changes that wait are soon told BUSY */
 	bool absent;      /* after a crash one volume isn't opened */
 	uint32_t
 	    rot; /* in one of so many crashes a bit of the SSD decays, once in a line of them */
