@@ -94,7 +94,8 @@ host() {
 }
 
 # Other machines of the test have come here too.
-barrier() { wait_for 240 host barrier "$VM_NAME" "$1"; }
+barrier() { wait_for 240 barrier_reached "$1"; }
+barrier_reached() { host barrier "$VM_NAME" "$1" >/dev/null; }
 
 # ---- iSCSI with the kernel's initiator
 

@@ -198,8 +198,11 @@ def run_vms(*vms):
     live = list(vms)
     while live:
         live = [vm for vm in live if vm.turn()]
+        if any(vm not in live and vm.read("rc").strip() != "0" for vm in vms):
+            for vm in live:  # they would wait for the one that failed
+                vm.deadline_s = 0
         time.sleep(0.02)
-    for vm in vms:
+    for vm in sorted(vms, key=lambda vm: vm.ended < 0):  # the one that failed by itself first
         status = vm.status()
         check(status == 0, f"{vm.name}: status {status}; its kernel's last messages:\n"
               + "\n".join(vm.messages().split("\n")[-40:]))
