@@ -96,7 +96,7 @@ def methods():
 
 
 # What asks no daemon.
-OFFLINE = {"help", "explain", "import-scst"}
+OFFLINE = {"help", "explain", "import-scst", "cache format", "cache check", "cache dump"}
 # What follows from what others answer: the end of a freeze; pages for programs.
 LATER = {"cache.hold", "cache.thaw", "lun.dirty", "cache.segments", "lun.heatmap", "lun.latency",
          "overview"}

@@ -12,7 +12,9 @@ MODULES = {
     # Before "cache", whose folder it is in: the first that fits is taken.
     "cache_policy": ("cache/policy/", {"base"}, {"policy.h"}),
     "cache_ram": ("cache/ram/", {"base", "loop", "store", "cache_policy"}, {"ram_tier.h"}),
-    "cache": ("cache/", {"base", "loop", "store", "cache_policy"}, {"cache.h"}),
+    "cache": ("cache/", {"base", "loop", "store", "cache_policy"}, {"cache.h", "check.h"}),
+    # What a daemon and cachectl have to know of an SSD before it is one.
+    "ssd": ("target/ssd/", {"base"}, {"ssd.h"}),
     "scsi": ("target/scsi/", {"base", "loop", "store"}, {"scsi.h"}),
     "iscsi": ("target/iscsi/", {"base", "loop", "scsi"}, {"iscsi.h"}),
     "srp": ("target/srp/", {"base", "loop", "store", "scsi"}, {"srp.h", "backend.h"}),
@@ -21,16 +23,16 @@ MODULES = {
     "ctl": ("target/ctl/", {"base", "loop"}, {"ctl.h"}),
     "health": ("target/health/", {"base", "loop"}, {"health.h"}),
     "daemon": ("target/daemon/",
-               {"base", "loop", "store", "cache", "cache_ram", "scsi", "iscsi", "srp", "nbd", "conf", "ctl", "health"},
+               {"base", "loop", "store", "ssd", "cache", "cache_ram", "scsi", "iscsi", "srp", "nbd", "conf", "ctl", "health"},
                set()),
     # What answers of the control socket look like: text, JSON, OpenMetrics, SVG.
     "report": ("report/", {"base"}, {"report.h"}),
     # Clients of the sockets: of the target only what is known without a daemon.
     "fuse": ("fuse/", {"base", "report"}, set()),
     "web": ("web/", {"base", "report"}, set()),
-    # cachectl's advice comes from the policy's own code; what reads and writes configurations without
-    # a daemon (import-scst) from conf.
-    "tools": ("tools/", {"base", "conf", "health", "cache_policy"}, set()),
+    # cachectl's advice comes from the policy's own code; an SSD that no daemon has it checks and formats by
+    # the cache's. What reads and writes configurations without a daemon (import-scst) from conf.
+    "tools": ("tools/", {"base", "loop", "store", "ssd", "conf", "health", "cache", "cache_policy"}, set()),
     "bench": ("bench/", {"base", "cache_policy"}, set()),
 }
 # Of another module only these headers, where that is narrower than its public ones.

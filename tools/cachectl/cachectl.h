@@ -16,6 +16,10 @@ int run_cache_order(struct tool *t, const struct verb *v, json_t *params);  /* o
 int run_cache_freeze(struct tool *t, const struct verb *v, json_t *params); /* freeze.c */
 int run_cache_set(struct tool *t, const struct verb *v, json_t *params);    /* set.c */
 
+int run_cache_check(struct tool *t, const struct verb *v, json_t *params); /* offline.c */
+int run_cache_dump(struct tool *t, const struct verb *v, json_t *params);
+int run_cache_format(struct tool *t, const struct verb *v, json_t *params); /* format.c */
+
 /* How much of what a LUN read lately came from a cache, in percent; < 0: nothing was read. */
 double cache_hit_percent(const json_t *lun);
 

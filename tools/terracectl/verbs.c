@@ -260,6 +260,28 @@ static const char import_more[] =
     "What initiators know a disk by is kept, and LUN numbers, groups and passwords. Comments say\n"
     "where the meaning of something changed; what can't be carried over is listed at the end, and\n"
     "the exit status is 3 then. It asks nothing, changes nothing of SCST, and needs no daemon.";
+
+#define SSD {"SSD", "ssd", ARG_TEXT, true, NULL, "block:PATH, file:PATH, lvm:VG/LV, or a path", "file"}
+static const struct arg cache_format_args[] = {
+	SSD,
+	{"--size", "size", ARG_TEXT, false, "SIZE", "of a file, which is made and filled with zeros",
+	    NULL},
+	{"--force", "force", ARG_FLAG, false, NULL, "whatever is on it is overwritten", NULL},
+	{"--unsafe-fs", "unsafe_fs", ARG_FLAG, false, NULL, "also where it can't be durable: a test",
+	    NULL},
+	END,
+};
+static const struct arg cache_check_args[] = {
+	SSD,
+	{"--quick", "quick", ARG_FLAG, false, NULL, "only what is needed to find the data", NULL},
+	END,
+};
+static const struct arg cache_dump_args[] = {
+	SSD,
+	{"--descriptors", "descriptors", ARG_FLAG, false, NULL, "also what is in each record", NULL},
+	END,
+};
+
 static const char create_more[] =
     "With --to the LUN is mapped to whoever matches the pattern, in one step: to the group that\n"
     "has exactly this pattern, or to a new one. Terrace writes what it creates to conf.d beside\n"
@@ -392,6 +414,15 @@ const struct verb verbs[] = {
 	{.words = "cache profile", .help = "what uses a LUN: read-ahead, what is cached",
 	    .args = cache_profile_args, .method = "lun.set", .changes = true,
 	    .print = print_change, .judge = judge_change, .run = run_cache_set},
+	{.words = "cache format", .help = "make an SSD, or a file on one, an empty cache",
+	    .args = cache_format_args, .changes = true, .no_runtime = true, .no_yes = true,
+	    .run = run_cache_format,
+	    .more = "terraced does so by itself with an empty device and a new file."},
+	{.words = "cache check", .help = "verify an SSD that no terraced has open",
+	    .args = cache_check_args, .run = run_cache_check,
+	    .more = "Reads only. Exit status: 0 nothing is wrong, 3 remarks, 1 data is or may be lost."},
+	{.words = "cache dump", .help = "print what is written on such an SSD",
+	    .args = cache_dump_args, .run = run_cache_dump},
 	{.words = "help", .help = "what a verb does and takes", .args = help_args, .run = run_help},
 	{.words = NULL},
 };

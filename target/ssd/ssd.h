@@ -1,0 +1,36 @@
+/*
+ * The SSD of a cache, before it is one: a path or a device as blk_open() takes it. Is what is there a cache,
+ * empty, or somebody's; may a durable write be durable there? A file that isn't there is made, and filled with
+ * zeros. Knows no configuration and no daemon; it opens nothing for good. Everything blocks.
+ */
+#ifndef SSD_SSD_H
+#define SSD_SSD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct ssd_args {
+	const char
+	    *spec; /* "file:PATH", "block:PATH", "lvm:VG/LV", PATH; "fault:…": a test's store */
+	const char *name;    /* of the cache, for messages; NULL: none yet */
+	uint64_t size_bytes; /* of a file that is to be made; 0: it must be there */
+	bool unsafe_fs;      /* also where nothing can be durable: a test */
+	bool force;          /* whatever is there may be overwritten: it isn't looked at */
+};
+
+struct ssd_found {
+	bool created; /* its file was made by this call */
+	bool is_new;  /* there is no cache on it: it has to be formatted */
+};
+
+/*
+ * 0 or -errno with a sentence: what is there is no cache and isn't empty, can't be durable, has holes, …;
+ * -EINTR: a signal to end came while it was filled. Nothing that was there is overwritten, and a file that
+ * was made is removed again, on failure.
+ */
+int ssd_examine(const struct ssd_args *args, struct ssd_found *ret, char *reason, size_t cap);
+/* The file or device of a spec, perhaps in `buf`; NULL: a test's store. */
+const char *ssd_path(const char *spec, char *buf, size_t cap);
+
+#endif
