@@ -311,7 +311,7 @@ kick_one(struct cache_log *l)
 			cache_segment_open(l);
 			/* Fills and copies don't wait for room: they would hold memory, and what is
 			 * under them. */
-			if (l->blocked && l->stream != CF_W)
+			if ((l->blocked || l->stalled) && l->stream != CF_W)
 				refuse(l);
 			return;
 		}

@@ -666,7 +666,7 @@ static void
 on_detached(void *ctx, int result)
 {
 	struct world *w = ctx;
-	(void)result;
+	w->unsettled = w->forgiven && result < 0;
 	w->detached = true;
 }
 
@@ -831,7 +831,10 @@ shut_down(struct world *w)
 	totals.evicted += s.evicted_blocks;
 	totals.copies += s.copies;
 	w->detached = false;
-	w->ssd->broken |= w->cfg.dies && rng_below(&w->rng, 2) == 0;
+	if (w->cfg.dies && rng_below(&w->rng, 2) == 0) {
+		w->mend_at = UINT64_MAX;
+		w->ssd->broken = true;
+	}
 	world_call(w, faults_unhog, w);
 	world_call(w, do_detach, w);
 	world_until(w, &w->detached, "detach");
@@ -885,11 +888,10 @@ accept_loss(struct world *w)
 static void
 attach_again(struct world *w)
 {
-	bool was_void = w->ssd->broken;
 	w->ssd->broken = w->attached = w->detached = false;
 	world_call(w, do_attach, w);
 	world_until(w, &w->attached, "attach again");
-	if (w->result < 0 && !(was_void && w->forgiven) && w->cfg.lie == 0)
+	if (w->result < 0 && !w->unsettled && w->cfg.lie == 0)
 		world_lost(w, "after a detach or accepted losses it doesn't attach: %s", w->reason);
 	if (w->result < 0)
 		return;

@@ -94,10 +94,11 @@ struct world {
 	uint32_t waiting; /* management calls in flight */
 	int result;
 	bool attached, failed_attach, detached, checkpointing;
-	bool accepts;  /* the attach goes on although something is lost */
-	bool forgiven; /* it did: nothing is promised any more */
-	uint32_t told; /* of what is lost */
-	bool rotten;   /* something on the SSD has decayed, in this life or one before */
+	bool accepts;   /* the attach goes on although something is lost */
+	bool forgiven;  /* it did: nothing is promised any more */
+	bool unsettled; /* …and no checkpoint could be written since */
+	uint32_t told;  /* of what is lost */
+	bool rotten;    /* something on the SSD has decayed, in this life or one before */
 	const char *what;
 	char reason[256];
 	struct {
