@@ -13,6 +13,7 @@
 #include "daemon/cache_orders.h"
 #include "daemon/change.h"
 #include "daemon/plan.h"
+#include "daemon/service.h"
 #include "daemon/srp.h"
 
 #define STOP_GRACE_MS 2000u
@@ -169,6 +170,7 @@ on_unit_destroyed(void *ctx)
 static void
 end_units(struct daemon *d, const struct daemon_objects *o)
 {
+	daemon_service_status(d, "ending the LUNs; what caches have stays on their SSDs");
 	d->lus_left = 1; /* a count of our own, so that no unit at all is no special case */
 	for (unsigned i = 0; i < o->view_count; i++) {
 		scsi_view_destroy(o->views[i]->view);
@@ -353,6 +355,7 @@ on_signal(struct loop_watch *w)
 		}
 		log_info("daemon", "signal %u: asking initiators to log out", si.ssi_signo);
 		d->stopping = true;
+		daemon_service_stopping(d);
 		health_event(d->health, HEALTH_EVENT_STOP, "", NULL, "the target ends (signal %u)",
 		    si.ssi_signo);
 		daemon_thaw_all(d);
@@ -406,6 +409,7 @@ unwatch_signals(void *ctx)
 static const struct step start_steps[] = {
     {"open the state directory", open_state, close_state},
     {"create the event loops", create_loops, destroy_loops},
+    {"tell the service manager", daemon_open_service, daemon_close_service},
     {"keep events", daemon_open_health, daemon_close_health},
     {"watch signals", watch_signals, unwatch_signals},
     {"open the stores", open_stores, close_stores},
@@ -476,6 +480,7 @@ daemon_run(const struct options *o, struct daemon_config config)
 	    d->now.lun_count == 1 ? "" : "s");
 	if (!o->quiet)
 		daemon_announce(d);
+	daemon_service_ready(d);
 	run_loops(d);
 	steps_undo(&d->steps);
 	log_info("daemon", "ended");

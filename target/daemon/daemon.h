@@ -145,6 +145,7 @@ struct daemon {
 	struct health *health;
 	struct monitor *monitor; /* NULL: not yet, or no more */
 	struct stats *stats;     /* NULL: not yet, or no more */
+	struct service *service; /* never NULL while steps are in force after its own */
 	void (*health_ended)(struct daemon *d);
 	struct list waiters; /* calls that wait for an event */
 	uint64_t started_ns;
