@@ -118,6 +118,8 @@ target(struct out *o, const json_t *stats)
 	family(o, "terrace_condition", "gauge", NULL, "A condition that needs a person: always 1.");
 	json_array_foreach(json_object_get(stats, "conditions"), i, c)
 	{
+		if (get_text(c, "code")[0] == '\0')
+			continue;
 		const struct label labels[] = {{"code", get_text(c, "code")},
 		    {"name", get_text(c, "name")}, {"severity", get_text(c, "severity")},
 		    {"object", get_text(c, "object")}, {NULL, NULL}};

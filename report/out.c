@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/text.h"
 #include "report/report_priv.h"
@@ -184,6 +185,20 @@ out_label(struct out *o, const char *s)
 	escape(o, s, label_special);
 }
 
+void
+out_url(struct out *o, const char *s)
+{
+	static const char plain[] =
+	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~";
+
+	for (; *s != '\0'; s++) {
+		if (strchr(plain, *s) != NULL)
+			out_bytes(o, s, 1);
+		else
+			out_add(o, "%%%02X", (unsigned)(unsigned char)*s);
+	}
+}
+
 /* ---- fields ----------------------------------------------------------------------------------------------- */
 
 const char *
@@ -285,5 +300,39 @@ show_time(double us)
 		snprintf(t.s, sizeof t.s, "%.3g ms", us / 1e3);
 	else
 		snprintf(t.s, sizeof t.s, "%.3g s", us / 1e6);
+	return t;
+}
+
+/* Days, hours, minutes and seconds: the two greatest that aren't zero. */
+struct short_text
+show_duration(double s)
+{
+	struct short_text t = none;
+
+	if (!isfinite(s) || s < 0 || s > 1e12)
+		return t;
+	unsigned long long n = (unsigned long long)s;
+	if (n >= 86400)
+		snprintf(t.s, sizeof t.s, "%llu d %llu h", n / 86400, n % 86400 / 3600);
+	else if (n >= 3600)
+		snprintf(t.s, sizeof t.s, "%llu h %llu min", n / 3600, n % 3600 / 60);
+	else if (n >= 60)
+		snprintf(t.s, sizeof t.s, "%llu min %llu s", n / 60, n % 60);
+	else
+		snprintf(t.s, sizeof t.s, "%llu s", n);
+	return t;
+}
+
+struct short_text
+show_date(double s)
+{
+	struct short_text t = none;
+	struct tm tm;
+
+	if (!isfinite(s) || s < 0 || s > 250e9)
+		return t;
+	time_t when = (time_t)s;
+	if (gmtime_r(&when, &tm) == NULL || strftime(t.s, sizeof t.s, "%F %T UTC", &tm) == 0)
+		return none;
 	return t;
 }

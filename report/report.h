@@ -47,4 +47,19 @@ char *report_activity_svg(const json_t *latency, size_t *ret_len);
 /* The answer of lun.heatmap: where it is read, written, cached, dirty. */
 char *report_heatmap_svg(const json_t *heatmap, size_t *ret_len);
 
+/* ---- the page: HTML5, without script or style of its own --------------------------------------------- */
+
+struct report_page {
+	const json_t *overview; /* the answer of overview; NULL: there is none */
+	const json_t *targets;  /* the answer of target.list; may be NULL */
+	const char *problem;    /* why there is no overview: a sentence; else NULL */
+	const char *lun;        /* the LUN that is shown closely; NULL: none */
+};
+/*
+ * It names style.css, page.js, icon.svg, live, latency.svg, activity.svg and heatmap.svg of the same folder.
+ * report_live_html() is what changes all the time: the contents of its element "live".
+ */
+char *report_page_html(const struct report_page *page, size_t *ret_len);
+char *report_live_html(const struct report_page *page, size_t *ret_len);
+
 #endif

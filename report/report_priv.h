@@ -20,6 +20,8 @@ void out_bytes(struct out *o, const char *s, size_t len);
 void out_plain(struct out *o, const char *s);
 /* For XML and HTML, also within quotes; what XML can't hold is replaced. */
 void out_xml(struct out *o, const char *s);
+/* For the value of a parameter of a URL. */
+void out_url(struct out *o, const char *s);
 /* For the value of a label of OpenMetrics. */
 void out_label(struct out *o, const char *s);
 /* Gives the text away; NULL without memory. */
@@ -37,11 +39,13 @@ const json_t *get_window(const json_t *lun, int window_s);
 struct short_text {
 	char s[32];
 };
-struct short_text show_count(double n);   /* 0, 7.5, 812, 1.5k, 3.2M */
-struct short_text show_bytes(double n);   /* 1.5GiB */
-struct short_text show_percent(double n); /* of a ratio: 94% */
-struct short_text show_ms(double us);     /* 0.192, 4.10, 41.0, 1230 */
-struct short_text show_time(double us);   /* 192 µs, 4.1 ms, 1.2 s */
+struct short_text show_count(double n);    /* 0, 7.5, 812, 1.5k, 3.2M */
+struct short_text show_bytes(double n);    /* 1.5GiB */
+struct short_text show_percent(double n);  /* of a ratio: 94% */
+struct short_text show_ms(double us);      /* 0.192, 4.10, 41.0, 1230 */
+struct short_text show_time(double us);    /* 192 µs, 4.1 ms, 1.2 s */
+struct short_text show_duration(double s); /* 12 d 3 h */
+struct short_text show_date(double s);     /* of seconds since 1970: 2026-11-22 10:42:17 UTC */
 
 /* ---- svg.c ------------------------------------------------------------------------------------------------- */
 

@@ -171,13 +171,14 @@ marks(struct out *o, const struct plot *p, const json_t *slots)
 {
 	double seconds = get_number(slots, "slot_s") * p->count;
 	double y = p->top + p->height + 16;
-	bool hours = seconds > 7200;
+	double unit = seconds >= 7200 ? 3600 : seconds >= 120 ? 60 : 1;
 	struct short_text from = {""};
 
-	if (isfinite(seconds) && seconds > 0)
-		snprintf(from.s, sizeof from.s,
-		    hours ? "\xe2\x88\x92%.3g h" : "\xe2\x88\x92%.3g min",
-		    seconds / (hours ? 3600 : 60));
+	if (isfinite(seconds) && seconds > 0 && seconds < 1e9)
+		snprintf(from.s, sizeof from.s, "\xe2\x88\x92%.3g %s", seconds / unit,
+		    unit > 60  ? "h"
+		    : unit > 1 ? "min"
+		               : "s");
 	out_add(
 	    o, "<path class=\"a\" d=\"M%.1f %.1fh%.1f\"/>", p->left, p->top + p->height, p->width);
 	out_add(o, "<text class=\"m\" x=\"%.1f\" y=\"%.1f\" font-size=\"11\">%s</text>", p->left, y,

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "report/report.h"
 #include "report/report_priv.h"
@@ -23,26 +22,6 @@ field(struct out *o, const char *text, const char *value)
 	label(o, text);
 	out_plain(o, value[0] != '\0' ? value : "-");
 	out_add(o, "\n");
-}
-
-/* Days, hours, minutes and seconds; the two greatest that aren't zero. */
-static struct short_text
-show_duration(double s)
-{
-	struct short_text t = {"-"};
-
-	if (!isfinite(s) || s < 0 || s > 1e12)
-		return t;
-	unsigned long long n = (unsigned long long)s;
-	if (n >= 86400)
-		snprintf(t.s, sizeof t.s, "%llu d %llu h", n / 86400, n % 86400 / 3600);
-	else if (n >= 3600)
-		snprintf(t.s, sizeof t.s, "%llu h %llu min", n / 3600, n % 3600 / 60);
-	else if (n >= 60)
-		snprintf(t.s, sizeof t.s, "%llu min %llu s", n / 60, n % 60);
-	else
-		snprintf(t.s, sizeof t.s, "%llu s", n);
-	return t;
 }
 
 /* ---- LUNs ------------------------------------------------------------------------------------------------ */
@@ -266,21 +245,6 @@ indented(struct out *o, const char *name, const char *text)
 	out_add(o, "  %s: ", name);
 	out_plain(o, text);
 	out_add(o, "\n");
-}
-
-/* "2026-11-22 10:42:17 UTC" */
-static struct short_text
-show_date(double s)
-{
-	struct short_text t = {"-"};
-	struct tm tm;
-
-	if (!isfinite(s) || s < 0 || s > 250e9)
-		return t;
-	time_t when = (time_t)s;
-	if (gmtime_r(&when, &tm) == NULL || strftime(t.s, sizeof t.s, "%F %T UTC", &tm) == 0)
-		return (struct short_text){"-"};
-	return t;
 }
 
 char *

@@ -272,7 +272,7 @@ def compare_install():
     with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as f:
         built = set(re.search(r"\./dev build release (.*?)(?: *&&|\n)", f.read()).group(1).split())
     needed = set()
-    for folder in ("target/daemon", "target/health", "tools/terracectl"):
+    for folder in ("target/daemon", "target/health", "tools/terracectl", "web"):
         with open(os.path.join(ROOT, folder, "CMakeLists.txt"), encoding="utf-8") as f:
             needed |= set(re.findall(r"install\(TARGETS (\S+)", f.read()))
     same(sorted(built), sorted(needed), "programs to be built before an installation")
