@@ -88,11 +88,12 @@ check_flags(const struct blk_io *io)
 {
 	static const uint32_t allowed[BLK_OP_COUNT] = {
 	    [BLK_READ] = BLK_QUIET | BLK_NO_FILL,
-	    [BLK_WRITE] = BLK_FUA,
+	    [BLK_WRITE] = BLK_FUA | BLK_LAZY,
 	    [BLK_UNMAP] = BLK_FUA,
-	    [BLK_WRITE_ZEROES] = BLK_FUA | BLK_NO_UNMAP,
+	    [BLK_WRITE_ZEROES] = BLK_FUA | BLK_NO_UNMAP | BLK_LAZY,
 	};
 	ASSERT((io->flags & ~allowed[io->op]) == 0);
+	ASSERT((io->flags & (BLK_FUA | BLK_LAZY)) != (BLK_FUA | BLK_LAZY));
 }
 
 /* What the caller owes; see blk.h. */

@@ -56,7 +56,7 @@ enum blk_event { BLK_EVENT_SIZE, BLK_EVENT_GONE, BLK_EVENT_BACK, BLK_EVENT_COUNT
 enum blk_op {
 	BLK_READ,
 	BLK_WRITE,
-	BLK_FLUSH,        /* everything completed before submit is durable; range ignored */
+	BLK_FLUSH, /* everything completed before submit is durable (but see BLK_LAZY); range ignored */
 	BLK_UNMAP,        /* may be refused (-EOPNOTSUPP) without BLK_CAP_UNMAP */
 	BLK_WRITE_ZEROES, /* always available; reads as zeros afterwards */
 	BLK_EXTENTS,      /* which parts are mapped */
@@ -67,6 +67,12 @@ enum blk_op {
 #define BLK_NO_UNMAP (1u << 1) /* WRITE_ZEROES: the space stays allocated */
 #define BLK_QUIET (1u << 2)    /* READ: leaves what is cached as it is, uncounted */
 #define BLK_NO_FILL (1u << 3)  /* READ: not worth keeping below; a store ignores both */
+/*
+ * WRITE, WRITE_ZEROES of a blk whose writes are durable at done: this one needn't be. It may be lost
+ * until a BLK_FLUSH that was submitted on the same loop after it ended has succeeded. A blk may ignore
+ * it. Not with BLK_FUA.
+ */
+#define BLK_LAZY (1u << 4)
 
 /*
  * A scatter list and how its memory goes back. Small lists use `inline_iov`. Zero-initialise, or

@@ -84,6 +84,10 @@ raw_finish(struct raw_loop *rl, struct blk_io *io, int result)
 	}
 	ASSERT(rl->in_flight > 0);
 	rl->in_flight--;
+	if (io->op == BLK_FLUSH)
+		rl->owed |= result < 0;
+	else
+		rl->owed |= result == 0 && (io->flags & BLK_LAZY);
 	if (rl->draining && rl->in_flight == 0)
 		raw_loop_drained(rl);
 	if (result < 0) {
@@ -123,7 +127,7 @@ fop_submit(struct raw_loop *rl, struct blk_io *io, void (*done)(struct loop_op *
 static bool
 must_be_durable(const struct raw *r, const struct blk_io *io)
 {
-	return !r->is_volatile || (io->flags & BLK_FUA);
+	return (io->flags & BLK_FUA) || !(r->is_volatile || (io->flags & BLK_LAZY));
 }
 
 /* ---- READ and WRITE ---------------------------------------------------------------------- */
@@ -399,10 +403,18 @@ raw_submit(struct blk *b, struct blk_io *io)
 		blk_complete_later(io, -ENODEV);
 		return;
 	}
-	if (io->op == BLK_FLUSH && !r->is_volatile) {
+	if (io->op == BLK_FLUSH && !r->is_volatile && !rl->lazy) {
 		blk_complete_later(io, 0); /* every write was durable at its done */
 		return;
 	}
+	rl->lazy |= (io->flags & BLK_LAZY) != 0;
+	if (io->op == BLK_FLUSH && rl->lost) {
+		rl->lost = rl->owed = false;
+		blk_complete_later(io, -EIO);
+		return;
+	}
+	if (io->op == BLK_FLUSH)
+		rl->owed = false; /* what ends from here on is for the next one */
 	if (io->op == BLK_EXTENTS && !(b->info.caps & BLK_CAP_EXTENTS)) {
 		blk_extents_all_mapped(io);
 		blk_complete_later(io, 0);

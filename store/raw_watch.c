@@ -50,6 +50,7 @@ static void
 round_question(struct loop_msg *m)
 {
 	struct raw_loop *rl = container_of(m, struct raw_loop, msg);
+	rl->lost |= rl->owed;      /* it may have come back without what it hadn't written */
 	rl->fd = rl->raw->next_fd; /* constant during the round */
 	if (rl->fd < 0 && rl->in_flight > 0)
 		rl->draining = true;

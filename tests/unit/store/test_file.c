@@ -411,6 +411,33 @@ an_unlinked_file_is_gone_and_the_same_one_comes_back(void **state)
 	world_close(rw, b);
 }
 
+/* What was written lazily may be gone with a store that was away: its next flush, on the loop of the write, says
+ * so, once. */
+static void
+lazy_writes_before_an_absence_fail_the_next_flush(void **state)
+{
+	(void)state;
+	char moved[160], buf[4096], got[4096];
+	struct blk *b = open_watched();
+	pattern_fill(buf, sizeof buf, 3);
+	assert_int_equal(io_write(rw, 1, b, BLK_LAZY, 0, 4096, buf), 0);
+	assert_int_equal(io_range(rw, 1, b, BLK_FLUSH, 0, 0, 0), 0);
+	assert_int_equal(io_write(rw, 1, b, BLK_LAZY, 4096, 4096, buf), 0);
+	assert_int_equal(io_range(rw, 1, b, BLK_WRITE_ZEROES, BLK_LAZY, 8192, 4096), 0);
+	snprintf(moved, sizeof moved, "%s.away", path);
+	assert_int_equal(rename(path, moved), 0);
+	expect_event(BLK_EVENT_GONE, 1);
+	assert_int_equal(io_range(rw, 1, b, BLK_FLUSH, 0, 0, 0), -ENODEV);
+	assert_int_equal(rename(moved, path), 0);
+	expect_event(BLK_EVENT_BACK, 1);
+	assert_int_equal(io_range(rw, 0, b, BLK_FLUSH, 0, 0, 0), 0);
+	assert_int_equal(io_range(rw, 1, b, BLK_FLUSH, 0, 0, 0), -EIO);
+	assert_int_equal(io_range(rw, 1, b, BLK_FLUSH, 0, 0, 0), 0);
+	assert_int_equal(io_read(rw, 1, b, 4096, 4096, got), 0);
+	assert_memory_equal(got, buf, 4096);
+	world_close(rw, b);
+}
+
 static void
 a_new_file_of_the_same_size_takes_its_place(void **state)
 {
@@ -514,6 +541,7 @@ main(void)
 	    WITH_WORLD(growth_is_noticed),
 	    WITH_WORLD(space_is_told_and_followed),
 	    WITH_WORLD(an_unlinked_file_is_gone_and_the_same_one_comes_back),
+	    WITH_WORLD(lazy_writes_before_an_absence_fail_the_next_flush),
 	    WITH_WORLD(a_new_file_of_the_same_size_takes_its_place),
 	    WITH_WORLD(a_truncated_file_is_gone_until_it_has_its_size_again),
 	    WITH_WORLD(closing_while_gone_and_while_looking_is_clean),
