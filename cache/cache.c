@@ -41,7 +41,6 @@ cache_tuning_default(struct cache_tuning *t)
 	    .buf_bytes = 64u << 20,
 	    .destage_blocks = 1024,
 	    .destage_idle_ms = 2000,
-	    .dirty_low_percent = 10,
 	    .free_low_segments = 5,
 	    .checkpoint_ms = 30000,
 	    .write_wait_ms = 5000,
@@ -104,8 +103,12 @@ tick(struct loop_timer *t)
 	for (uint32_t i = 0; i < c->geo.segment_count; i++)
 		if (c->segs[i].state == SEG_CLOSED && !c->seals_given_up)
 			cache_segment_close(c, i);
-	for (unsigned s = 0; s < CF_STREAM_COUNT; s++)
+	for (unsigned s = 0; s < CACHE_LOG_COUNT; s++) {
 		c->logs[s].stalled = false;
+		/* Nobody waits in it, so nobody asks again: there may be room now. */
+		if (list_empty(&c->logs[s].queue))
+			c->logs[s].blocked = false;
+	}
 	cache_epoch_retry(c);
 	cache_voltable_retry(c);
 	uint64_t now = loop_now_ns(c->home), every = (uint64_t)c->tuning.checkpoint_ms * 1000000;
@@ -184,15 +187,16 @@ cache_size(struct cache *c)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < c->geo.segment_count && err == 0; i++)
 		err = cache_segment_memory(c, &c->segs[i]);
-	for (unsigned s = 0; s < CF_STREAM_COUNT && err == 0; s++)
+	for (unsigned s = 0; s < CACHE_LOG_COUNT && err == 0; s++)
 		err = cache_log_init(c, s);
-	return err;
+	return err == 0 ? cache_tier_init(c) : err;
 }
 
 void
 cache_go(struct cache *c)
 {
 	c->loaded = true;
+	cache_tier_recovered(c);
 	c->ck.last_ns = loop_now_ns(c->home);
 	loop_timer_set(&c->tick, TICK_NS);
 	if (c->ck.owed)
@@ -217,8 +221,9 @@ cache_free(struct cache *c)
 		free(c->segs[i].crc);
 		free(c->segs[i].foot);
 	}
-	for (unsigned s = 0; s < CF_STREAM_COUNT; s++)
+	for (unsigned s = 0; s < CACHE_LOG_COUNT; s++)
 		cache_log_fini(&c->logs[s]);
+	cache_tier_fini(c);
 	free(c->segs);
 	free(c->sb.buf);
 	free(c->ck.slots); /* its header could never be written */
@@ -318,7 +323,7 @@ detach_begin(void *ctx, int result)
 		return;
 	}
 	/* Fills of an open segment are worth nothing without its footer. */
-	for (unsigned s = 0; s < CF_STREAM_COUNT && !c->is_void; s++)
+	for (unsigned s = 0; s < CACHE_LOG_COUNT && !c->is_void; s++)
 		cache_log_close(&c->logs[s]);
 	detach_checkpoint(d, 0);
 }
@@ -354,8 +359,12 @@ cache_get_stats(const struct cache *c, struct cache_stats *ret)
 	ret->segment_bytes = (uint64_t)c->geo.segment_blocks << CF_BLOCK_SHIFT;
 	ret->segments = c->geo.segment_count;
 	ret->segments_free = cache_segment_free_count(c);
-	for (uint32_t i = 0; i < c->geo.segment_count; i++)
+	for (uint32_t i = 0; i < c->geo.segment_count; i++) {
 		ret->segments_bad += c->segs[i].bad || c->segs[i].state == SEG_LOST;
+		ret->segments_dirty += c->segs[i].dirty > 0;
+	}
+	ret->dirty_max_bytes = ((uint64_t)c->geo.segment_count * c->geo.data_blocks)
+	                       << CF_BLOCK_SHIFT;
 	LIST_FOREACH (n, &c->volumes) {
 		const struct cache_volume *v = container_of(n, struct cache_volume, link);
 		ret->cached_bytes += v->ix.blocks << CF_BLOCK_SHIFT;

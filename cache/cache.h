@@ -73,7 +73,7 @@ struct cache_tuning {
 	uint32_t buf_bytes;         /* memory for partial blocks and fills */
 	uint32_t destage_blocks;    /* of one batch of a volume, at most */
 	uint32_t destage_idle_ms;   /* a volume without writes for so long is drained */
-	uint32_t dirty_low_percent; /* of the log: destage begins */
+	uint32_t dirty_low_percent; /* of the log: above it all goes; 0: the controller decides */
 	uint32_t free_low_segments; /* fewer free ones: clean segments are evicted */
 	uint32_t checkpoint_ms;     /* at least so often while something changes; 0: on need only */
 	uint32_t write_wait_ms;     /* a write that waits for room for so long ends in -EAGAIN */
@@ -158,6 +158,13 @@ void cache_volume_open(
     struct cache *c, const struct cache_volume_args *args, cache_open_fn *done, void *ctx);
 /* The LUN that a store's volume belongs to, open or not. 0, or -ENOENT: it has none here. */
 int cache_volume_find(struct cache *c, const char *store_identity, uint8_t ret_uuid[16]);
+/* What of a volume's reads goes to the SSD. At once; may be changed at any time. */
+struct cache_fill_policy {
+	bool on_read;
+	uint64_t
+	    cutoff_bytes; /* of one sequential stream: what follows isn't filled; 0: no cutoff */
+};
+void cache_volume_set_fill(struct cache_volume *v, const struct cache_fill_policy *p);
 /* What SCSI uses. Owned by the volume. */
 struct blk *cache_volume_blk(struct cache_volume *v);
 /* No I/O of its user in flight (asserted). Dirty data stays on the SSD, the marker on the store. */
@@ -192,7 +199,12 @@ struct cache_stats {
 	uint64_t segment_bytes;
 	uint32_t segments, segments_free, segments_bad;
 	uint64_t cached_bytes, dirty_bytes, index_bytes;
-	uint64_t commits, commit_blocks, fills, evicted_blocks, checkpoints, copies;
+	uint64_t dirty_max_bytes; /* of all volumes: writes are slowed from 60 % of it on */
+	uint32_t segments_dirty;  /* hold what a store lacks */
+	uint64_t commits, commit_blocks, commit_ns; /* the latter: the sum of their latencies */
+	uint64_t fills, evicted_blocks,
+	    rewritten_blocks;         /* blocks filled; dropped; kept for their hits */
+	uint64_t checkpoints, copies; /* copies: blocks that were moved */
 	uint64_t ssd_errors, ssd_bad_blocks;
 	uint32_t conditions; /* bits 1 << enum cache_condition */
 };
@@ -204,7 +216,15 @@ struct cache_volume_stats {
 	enum cache_mode mode;
 	uint64_t size_bytes, cached_bytes, dirty_bytes;
 	uint64_t reads, read_hits, writes, unmaps; /* requests; a hit came wholly from the SSD */
+	uint64_t read_blocks, hit_blocks; /* asked for; of these, from the SSD or known as zeros */
+	uint64_t filled_blocks,
+	    scan_blocks; /* came to the SSD by a read; not, since part of a scan */
 	uint64_t destaged_blocks, store_writes, store_errors;
+	uint64_t store_flushes, gap_blocks; /* the latter: written once more, to join two writes */
+	uint64_t destage_blocks_per_s;      /* lately */
+	uint32_t destage_depth;             /* store writes at once; 0: it waits */
+	uint64_t write_delay_ns; /* for each block written, now; 0: writes aren't slowed */
+	uint64_t slowed_writes;  /* requests that waited for that */
 };
 void cache_volume_get_stats(const struct cache_volume *v, struct cache_volume_stats *ret);
 

@@ -14,6 +14,7 @@
 #include "cache/cache.h"
 #include "cache/codec.h"
 #include "cache/index.h"
+#include "cache/policy/policy.h"
 #include "store/blk_driver.h"
 
 /*
@@ -35,6 +36,7 @@
 	X(NO_GENERATION)      /* [6] bits apply whatever the generation */                         \
 	X(EARLY_DEAD)         /* [6] superseded blocks die before the newer record is durable */   \
 	X(ZERO_DROP)          /* [6] entries are dropped above an older live record */             \
+	X(REWRITE_NO_CHECK)   /* [6] what isn't durable takes over though older data would show */ \
 	X(POS_WINS)           /* [1] at replay the last found wins */                              \
 	X(FILL_NO_CANCEL)     /* [10] a write doesn't cancel fills in flight */                    \
 	X(FILL_NEXT_VER)      /* [10] a fill takes the next ver */                                 \
@@ -77,6 +79,15 @@ extern enum cache_mutant cache_mutant;
 #define CACHE_SUBS_MAX 2u
 #else
 #define CACHE_SUBS_MAX 16u /* reads at once for one request */
+#endif
+
+/* Blocks that share a counter of the locks on them: without a count nothing has to be searched. */
+#ifdef CACHE_SIM
+#define CACHE_LOCK_SHIFT 0u
+#define CACHE_LOCK_BUCKETS 16u
+#else
+#define CACHE_LOCK_SHIFT 3u
+#define CACHE_LOCK_BUCKETS 1024u
 #endif
 
 struct cache_op;
@@ -142,6 +153,9 @@ enum seg_state {
 	SEG_LOST, /* unreadable: neither believed nor reused */
 };
 
+/* What the policy believes of it (tier.c). */
+enum seg_tier { TIER_FREE, TIER_OPEN, TIER_SEALED, TIER_EMPTYING };
+
 struct segment {
 	uint64_t generation, epoch, order; /* order: of opening */
 	enum seg_state state;
@@ -160,6 +174,8 @@ struct segment {
 	uint32_t live, dirty; /* units that the index needs; zero records count as one */
 	uint32_t pins;        /* reads in flight */
 	uint32_t records, foot_bytes;
+	uint8_t tier;          /* enum seg_tier */
+	uint32_t skipped;      /* the next that can't be a victim now */
 	uint8_t *dead, *clean; /* bitmaps of data_blocks */
 	uint32_t *crc;         /* of each payload block */
 	void *foot;            /* footer under construction, until sealed */
@@ -204,6 +220,11 @@ struct cache_req {
 
 #define CACHE_RECORD_IOVS 2304u
 
+/* The logs are numbered as their streams; one more writes F records too, of clean data that was hit when its
+ * segment was to go. They aren't chained to the others', nor need they be: F counts by its footers. */
+#define CACHE_LOG_MAIN CF_STREAM_COUNT
+#define CACHE_LOG_COUNT (CF_STREAM_COUNT + 1u)
+
 struct cache_log {
 	struct cache *c;
 	enum cf_stream stream;
@@ -223,9 +244,9 @@ struct cache_log {
 	uint32_t iovcnt;
 };
 
-int cache_log_init(struct cache *c, enum cf_stream s);
+int cache_log_init(struct cache *c, unsigned log);
 void cache_log_fini(struct cache_log *l);
-void cache_log_submit(struct cache *c, enum cf_stream s, struct cache_req *r);
+void cache_log_submit(struct cache *c, unsigned log, struct cache_req *r);
 void cache_log_kick(struct cache *c);
 uint32_t cache_log_req_max(const struct cache *c);
 /* Waiting longer than that: -EAGAIN. */
@@ -281,7 +302,8 @@ struct cache_fill {
 	void *mem;
 };
 
-/* Dirty data on its way to a G segment: durable there before it is the only copy. */
+/* Dirty data on its way to a G segment: durable there before it is the only copy. Or clean data that was hit on
+ * its way to an F segment: not durable, so it takes over only where it could be dropped [6]. */
 struct cache_copy {
 	struct list link;
 	struct cache_volume *vol;
@@ -289,12 +311,14 @@ struct cache_copy {
 	struct cache_req req;
 	struct blk_sg sg;
 	char *mem;
+	bool rewrite, hit; /* to F; the new place counts as hit */
 };
 
 struct destage_item {
 	struct cache_piece piece;
 	uint32_t at; /* in the batch's memory, blocks */
 	int err;
+	bool gap; /* clean: written once more, since it lies between what is dirty */
 };
 
 struct destage {
@@ -303,7 +327,23 @@ struct destage {
 	uint64_t sweeps; /* times that it began at the first block */
 	struct destage_item *items;
 	uint32_t count, cap, blocks;
+	uint32_t blocks_used; /* of this batch's memory */
+	uint32_t run_blocks;  /* of one write of the store, at most */
+	uint64_t write_ns;    /* latency of a write of the store, averaged */
 	char *mem;
+	/* how much and how fast (destage_rate.c) */
+	struct policy_destage policy;
+	uint64_t credit;    /* blocks that may be begun; UINT64_MAX: all */
+	uint64_t due_order; /* what lies in segments opened later has time */
+	uint32_t depth;     /* store writes at once */
+	uint64_t ticked_ns; /* 0: never */
+	uint64_t last_batch_ns;
+	uint64_t written, destaged;   /* blocks since the last tick… */
+	uint64_t store_ops, store_ns; /* …and misses that the store answered, and their latencies */
+	/* scratch of collecting (destage_pick.c) */
+	struct destage_item *found;
+	struct policy_pick_item *picks;
+	struct policy_pick_run *runs;
 	uint32_t pending, next, sector; /* I/Os in flight; item and sector from which to go on */
 	bool reading, any;
 	uint64_t hold_until_ns; /* after an error */
@@ -322,18 +362,22 @@ struct cache_volume {
 	struct cache_index ix;
 	enum cache_mode mode;
 	uint64_t blocks;
-	bool open;          /* its LUN has asked for it; else only recovered */
-	struct list locks;  /* cache_lock, by arrival */
-	struct list fills;  /* cache_fill */
-	struct list copies; /* cache_copy in flight */
-	struct list zeros;  /* cache_zero, by ver */
-	struct list held;   /* blk_io that wait for an op or the gate */
-	uint32_t changes;   /* ops that change something, in flight */
-	uint32_t running;   /* ops, of any kind */
-	bool bypass;        /* everything goes to the store alone */
-	bool shut;          /* new changes are held */
-	bool releasing;     /* what was held is being begun */
-	bool frozen;        /* …by freeze */
+	struct cache_fill_policy fill;
+	const struct cache_piece *over;      /* being put over what the index has */
+	bool open;                           /* its LUN has asked for it; else only recovered */
+	struct list locks;                   /* cache_lock, by arrival */
+	uint16_t locked[CACHE_LOCK_BUCKETS]; /* locks that touch it */
+	uint32_t locked_wide;                /* those that touch too many to count */
+	struct list fills;                   /* cache_fill */
+	struct list copies;                  /* cache_copy in flight */
+	struct list zeros;                   /* cache_zero, by ver */
+	struct list held;                    /* blk_io that wait for an op or the gate */
+	uint32_t changes;                    /* ops that change something, in flight */
+	uint32_t running;                    /* ops, of any kind */
+	bool bypass;                         /* everything goes to the store alone */
+	bool shut;                           /* new changes are held */
+	bool releasing;                      /* what was held is being begun */
+	bool frozen;                         /* …by freeze */
 	struct list clean_waiters;
 	struct list idle_waiters; /* until no change is in flight */
 	bool want_clean;
@@ -351,6 +395,9 @@ struct cache_volume {
 	void *removed_ctx;
 	bool closing;
 	bool store_fails; /* its last batch did */
+	struct loop_timer slow_timer; /* the next held change may begin */
+	uint64_t slow_until_ns;       /* virtual clock of writes that are slowed */
+	uint64_t write_delay_ns;      /* for each block; 0: none is */
 	struct destage d;
 	struct cache_volume_stats stats;
 };
@@ -377,7 +424,9 @@ struct cache {
 	bool epoch_owed;     /* its end isn't durable: what failed in it may still count */
 	bool epoch_begun;    /* …and the new one has no number yet: footers first */
 	struct segment *segs;
-	struct cache_log logs[CF_STREAM_COUNT];
+	struct cache_log logs[CACHE_LOG_COUNT];
+	struct policy_segs *tier;
+	struct policy_streams *streams;
 	struct list volumes, openings;
 	struct cache_zero **zeros; /* by id */
 	uint32_t zeros_cap, zeros_free;
@@ -428,8 +477,12 @@ struct cache {
 	struct {
 		bool evicting, moving; /* the latter: what can't be dropped too */
 		bool moved;            /* in this tick */
+		bool reading;          /* the victim's footer */
 		uint32_t victim, copying;
 		void *buf;
+		struct cache_footer footer; /* in buf, with what is next in it */
+		struct cache_record record;
+		uint32_t footer_at, desc_at;
 		bool pressure;
 	} space;
 	struct cache_stats stats;
@@ -499,8 +552,38 @@ void cache_checkpoint_wait(struct cache *c, cache_done_fn *done, void *ctx);
 void cache_space_kick(struct cache *c);
 void cache_space_run(struct loop_defer *d);
 
+/* tier.c */
+int cache_tier_init(struct cache *c);
+void cache_tier_fini(struct cache *c);
+void cache_tier_recovered(struct cache *c);
+void cache_tier_opened(struct cache *c, uint32_t seg, bool main);
+void cache_tier_hit(struct cache *c, uint32_t loc, uint64_t blocks);
+/* Into which log a fill goes. */
+unsigned cache_tier_place(struct cache *c, const struct cache_volume *v, uint64_t block);
+/* A read; true: it is part of a scan, which isn't filled. */
+bool cache_tier_scans(struct cache_volume *v, uint64_t block, uint64_t blocks);
+/* The next segment to empty, without dirty data; LOC_NONE: there is none. */
+uint32_t cache_tier_victim(struct cache *c);
+enum policy_verdict cache_tier_judge(
+    struct cache *c, uint32_t loc, const struct cache_volume *v, uint64_t block);
+/* What could be dropped or rewritten of the victim was. */
+void cache_tier_emptied(struct cache *c, uint32_t seg);
+
+/* copy.c: clean data that was hit goes to the F stream. False: no memory, or too much at once. */
+bool cache_copy_hit(struct cache_volume *v, const struct cache_piece *p, bool hit);
 /* copy.c: what the index shows of this descriptor goes to the G stream. */
 void cache_copy_desc(struct cache_volume *v, const struct cache_desc *d, uint32_t loc);
+
+/* destage_rate.c: how fast; after a tick of the controllers. */
+void cache_destage_rate(struct cache *c);
+/* Everything dirty may go, at full depth: somebody waits for it, or its space is needed. */
+bool cache_destage_drains(const struct cache_volume *v);
+/* A batch may begin now. */
+bool cache_destage_may(const struct cache_volume *v);
+
+/* destage_pick.c: fills v->d.items with the next batch; what it has is pinned. False: nothing is left to
+ * begin in this sweep; true with no item: it has only looked. */
+bool cache_destage_pick(struct cache_volume *v);
 
 /* destage.c */
 int cache_destage_init(struct cache_volume *v);
@@ -540,6 +623,7 @@ void cache_volume_release(struct cache_volume *v);
 /* Changes that came before that time and wait: -EAGAIN. */
 void cache_volume_expire(struct cache_volume *v, uint64_t before);
 void cache_frames_expire(struct cache *c, uint64_t before);
+void cache_volume_slow_init(struct cache_volume *v);
 uint8_t cache_valid_mask(const struct cache_volume *v, uint64_t block);
 
 void cache_lock_take(struct cache_volume *v, struct cache_lock *k);

@@ -5,6 +5,10 @@
  *	read from the SSD, verify ─▶ G record with the ver that it has [1], durable ─▶ the index, where it still
  *	shows that place and ver; else the copy is dead when it lands [9]
  *
+ * What is clean and was hit while its segment was in use goes to an F segment instead, when that is emptied. It
+ * isn't durable until the footer is, and the original's dead bit may be before: so it takes over only where the
+ * original could be dropped, for good [6]. If it can't be copied it is dropped.
+ *
  * A crash before the record is durable: the original. After it: two equal copies, until the original's dead
  * bit is durable. While a copy is on its way it counts as something older that may be found [6].
  */
@@ -52,6 +56,20 @@ zero_moved(struct cache_copy *k)
 	z->loc = loc;
 }
 
+/* What of a copy takes over. */
+static bool
+takes_over(const struct cache_copy *k, const struct cache_piece *is, uint32_t skip)
+{
+	const struct cache_piece *was = &k->was;
+	bool same = is->kind == CACHE_DATA && is->ver == was->ver && is->loc == was->loc + skip;
+	if (MUTANT(COPY_NO_CHECK))
+		return is->kind == CACHE_DATA;
+	if (!same || !k->rewrite || MUTANT(REWRITE_NO_CHECK))
+		return same;
+	return !(is->flags & (CACHE_EXT_DIRTY | CACHE_EXT_BAD)) &&
+	       !cache_hides(k->vol, is->block, is->count, is->ver);
+}
+
 static void
 blocks_moved(struct cache_copy *k)
 {
@@ -66,15 +84,24 @@ blocks_moved(struct cache_copy *k)
 		e.block = at;
 		e.count = is.count;
 		e.loc += skip;
-		bool same =
-		    is.kind == CACHE_DATA && is.ver == was->ver && is.loc == was->loc + skip;
-		if (same || (MUTANT(COPY_NO_CHECK) && is.kind == CACHE_DATA))
+		if (takes_over(k, &is, skip)) {
 			cache_apply(v, &e, was->ver, is.flags & CACHE_EXT_DIRTY);
-		else
+			if (k->hit)
+				cache_tier_hit(v->c, e.loc, is.count);
+		} else {
 			cache_units_dead(v->c, e.loc, is.count);
+		}
 		at += is.count;
 	}
-	v->c->stats.copies += was->count;
+	*(k->rewrite ? &v->c->stats.rewritten_blocks : &v->c->stats.copies) += was->count;
+}
+
+/* It can't be rewritten now: then it goes like the rest of its segment. */
+static void
+drop(struct cache_copy *k)
+{
+	struct cache *c = k->vol->c;
+	c->stats.evicted_blocks += cache_drop(k->vol, k->was.block, k->was.count, k->was.loc);
 }
 
 static void
@@ -86,6 +113,8 @@ copy_logged(struct cache_req *r, int result)
 		zero_moved(k);
 	else if (result == 0)
 		blocks_moved(k);
+	else if (k->rewrite)
+		drop(k);
 	copy_free(k);
 }
 
@@ -118,7 +147,7 @@ copy_log(struct cache_copy *k)
 		blk_sg_append(&k->sg, k->mem, bytes);
 		e->sg = &k->sg;
 	}
-	cache_log_submit(k->vol->c, CF_G, &k->req);
+	cache_log_submit(k->vol->c, k->rewrite ? CACHE_LOG_MAIN : CF_G, &k->req);
 }
 
 static void
@@ -142,7 +171,7 @@ copy_read(struct cache_io *x, int result)
 
 /* False: no memory. */
 static bool
-copy_start(struct cache_volume *v, const struct cache_piece *p)
+copy_start(struct cache_volume *v, const struct cache_piece *p, bool rewrite, bool hit)
 {
 	struct cache *c = v->c;
 	struct cache_copy *k = calloc(1, sizeof *k);
@@ -150,6 +179,8 @@ copy_start(struct cache_volume *v, const struct cache_piece *p)
 		return false;
 	k->vol = v;
 	k->was = *p;
+	k->rewrite = rewrite;
+	k->hit = hit;
 	if (p->kind == CACHE_DATA) {
 		k->mem = bufpool_get(c->bufs, p->count << CF_BLOCK_SHIFT);
 		if (k->mem == NULL) {
@@ -197,7 +228,7 @@ copy_zero(struct cache_volume *v, const struct cache_desc *d, uint32_t loc)
 		    .kind = CACHE_ZERO,
 		};
 		if (!copied_already(v, &p))
-			copy_start(v, &p);
+			copy_start(v, &p, false, false);
 		return;
 	}
 }
@@ -218,7 +249,17 @@ cache_copy_desc(struct cache_volume *v, const struct cache_desc *d, uint32_t loc
 			continue;
 		if (p.count > cache_log_req_max(c))
 			p.count = cache_log_req_max(c);
-		if (!copied_already(v, &p) && !copy_start(v, &p))
+		if (!copied_already(v, &p) && !copy_start(v, &p, false, false))
 			return;
 	}
+}
+
+bool
+cache_copy_hit(struct cache_volume *v, const struct cache_piece *p, bool hit)
+{
+	const struct cache_log *l = &v->c->logs[CACHE_LOG_MAIN];
+	ASSERT(p->kind == CACHE_DATA && p->count <= cache_log_req_max(v->c));
+	if (v->c->is_void || v->c->stopping || v->bypass || v->chg.step != 0 || l->blocked)
+		return false;
+	return copied_already(v, p) || copy_start(v, p, true, hit);
 }

@@ -2,8 +2,11 @@
  * Destage: dirty blocks go to the store, in batches, one batch of a volume at a time, so that at most one
  * store operation is in flight for a block [8].
  *
- *	collect (by LBA, from where the last batch ended) ─▶ read from the SSD, verify ─▶ write, neighbours
- *	merged; zero where zeros are ─▶ flush the store ─▶ clean, where the index still has that version [9]
+ *	pick (destage_pick.c) ─▶ read from the SSD, verify ─▶ write, neighbours merged; zero where zeros are
+ *	─▶ flush the store ─▶ clean, where the index still has that version [9]
+ *
+ * Writes needn't be durable one by one: the flush is for all of the batch. How much of it, when, and how many
+ * at once: destage_rate.c.
  *
  * A crash before the last step leaves the data dirty in the log: it is written again. A block turns clean
  * only by a flush that was issued after its write had completed; if the flush fails, the whole batch stays
@@ -17,10 +20,10 @@
 
 #include "base/crc32c.h"
 
-#define IOS_AT_ONCE 8u
-#define ITEMS_MAX 1024u
-#define ZERO_BLOCKS_MAX (65536u) /* 256 MiB in one operation */
-#define HOLD_NS 100000000ull     /* after an error, doubled each time up to HOLD_MAX_NS */
+#define IOS_AT_ONCE 16u /* reads of the SSD */
+#define DEPTH_MAX 32u   /* writes of the store */
+#define ITEMS_MAX 2048u
+#define HOLD_NS 100000000ull /* after an error, doubled each time up to HOLD_MAX_NS */
 #define HOLD_MAX_NS 5000000000ull
 #define STUCK_NS 10000000000ull /* a batch that runs for so long */
 
@@ -34,39 +37,32 @@ cache_destage_init(struct cache_volume *v)
 	struct destage *d = &v->d;
 	d->cap = ITEMS_MAX;
 	d->blocks = v->c->tuning.destage_blocks;
+	d->depth = IOS_AT_ONCE;
+	policy_destage_init(&d->policy, &(struct policy_destage_config){.depth_max = DEPTH_MAX});
 	d->items = calloc(d->cap, sizeof *d->items);
+	d->found = calloc(d->cap, sizeof *d->found);
+	d->picks = calloc(d->cap, sizeof *d->picks);
+	d->runs = calloc(d->cap, sizeof *d->runs);
 	d->mem = cache_pages_alloc((size_t)d->blocks * CF_BLOCK_BYTES);
-	return d->items != NULL && d->mem != NULL ? 0 : -ENOMEM;
+	bool ok = d->items != NULL && d->found != NULL && d->picks != NULL && d->runs != NULL;
+	return ok && d->mem != NULL ? 0 : -ENOMEM;
 }
 
 void
 cache_destage_fini(struct cache_volume *v)
 {
 	free(v->d.items);
+	free(v->d.found);
+	free(v->d.picks);
+	free(v->d.runs);
 	free(v->d.mem);
-	v->d.items = NULL;
+	v->d.items = v->d.found = NULL;
+	v->d.picks = NULL;
+	v->d.runs = NULL;
 	v->d.mem = NULL;
 }
 
 /* ---- when -------------------------------------------------------------------------------- */
-
-static bool
-wanted(const struct cache_volume *v)
-{
-	const struct cache *c = v->c;
-	if (v->ix.dirty_blocks == 0 || v->store == NULL)
-		return false;
-	if (v->want_clean || !list_empty(&v->clean_waiters) || c->space.pressure || c->is_void)
-		return true;
-	uint64_t log = (uint64_t)c->geo.segment_count * c->geo.data_blocks;
-	uint64_t dirty = 0;
-	LIST_FOREACH (n, &c->volumes)
-		dirty += container_of(n, struct cache_volume, link)->ix.dirty_blocks;
-	if (dirty * 100 > log * c->tuning.dirty_low_percent)
-		return true;
-	uint64_t idle = (uint64_t)c->tuning.destage_idle_ms * 1000000;
-	return loop_now_ns(c->home) - v->last_write_ns >= idle;
-}
 
 bool
 cache_volume_stuck(const struct cache_volume *v)
@@ -77,71 +73,21 @@ cache_volume_stuck(const struct cache_volume *v)
 	       (v->d.running && loop_now_ns(v->c->home) - v->d.begun_ns > STUCK_NS);
 }
 
-/* ---- collecting -------------------------------------------------------------------------- */
-
-/* What is lost can't be destaged, and what is written over it now may miss this round: who waits for the
- * range is told. */
-static void
-passed_over(struct cache_volume *v, const struct cache_piece *p)
-{
-	LIST_FOREACH (n, &v->clean_waiters) {
-		struct cache_waiter *w = container_of(n, struct cache_waiter, link);
-		w->is_lost |= p->block < w->a + w->b && w->a < p->block + p->count;
-	}
-}
-
-static void
-collect(struct cache_volume *v)
-{
-	struct destage *d = &v->d;
-	uint64_t at = d->cursor, end = v->blocks;
-	uint32_t blocks = 0;
-	bool wrapped = at == 0;
-	d->count = 0;
-	d->sweeps += wrapped;
-	while (d->count < d->cap && blocks < d->blocks) {
-		struct cache_piece p;
-		if (!cache_index_next(&v->ix, at, end, CACHE_EXT_DIRTY, &p)) {
-			if (wrapped)
-				break;
-			wrapped = true;
-			d->sweeps++;
-			end = d->cursor;
-			at = 0;
-			continue;
-		}
-		at = p.block + p.count;
-		if (p.flags & CACHE_EXT_BAD) {
-			passed_over(v, &p);
-			continue;
-		}
-		if (p.kind == CACHE_ZERO) {
-			if (p.count > ZERO_BLOCKS_MAX)
-				at = p.block + (p.count = ZERO_BLOCKS_MAX);
-		} else {
-			if (p.count > d->blocks - blocks)
-				at = p.block + (p.count = d->blocks - blocks);
-			cache_segment_pin(v->c, p.loc);
-		}
-		d->items[d->count++] = (struct destage_item){.piece = p, .at = blocks};
-		if (p.kind == CACHE_DATA)
-			blocks += (uint32_t)p.count;
-	}
-	d->cursor = at < v->blocks ? at : 0;
-}
-
 static void
 batch_start(struct cache_volume *v)
 {
 	struct destage *d = &v->d;
-	collect(v);
+	bool more = cache_destage_pick(v);
 	if (d->count == 0) {
 		/* What is dirty is lost: whoever waits for it is told each time [21]. */
-		cache_wake(&v->clean_waiters, -EIO);
+		if (!more && cache_destage_drains(v))
+			cache_wake(&v->clean_waiters, -EIO);
 		return;
 	}
 	d->running = true;
-	d->begun_ns = loop_now_ns(v->c->home);
+	d->begun_ns = d->last_batch_ns = loop_now_ns(v->c->home);
+	if (d->credit != UINT64_MAX)
+		d->credit -= d->blocks_used < d->credit ? d->blocks_used : d->credit;
 	d->reading = true;
 	d->any = false;
 	d->next = d->pending = d->sector = 0;
@@ -159,10 +105,12 @@ mark_bad(void *ctx, const struct cache_piece *p)
 	return same ? p->flags | CACHE_EXT_BAD : p->flags;
 }
 
-/* The SSD lost dirty data: exactly these blocks fail from here on. */
+/* The SSD lost dirty data: exactly these blocks fail from here on. What is clean isn't written again. */
 static void
 lost(struct cache_volume *v, const struct cache_piece *p)
 {
+	if (!(p->flags & CACHE_EXT_DIRTY))
+		return;
 	struct cache *c = v->c;
 	struct cache_piece bad = *p;
 	c->stats.ssd_bad_blocks += p->count;
@@ -234,6 +182,8 @@ write_done(struct cache_io *x, int result)
 {
 	struct cache_volume *v = x->ctx;
 	struct destage *d = &v->d;
+	uint64_t ns = loop_now_ns(v->c->home) - x->io.submit_ns;
+	d->write_ns = (d->write_ns * 7 + ns) / 8;
 	for (uint64_t i = x->a; i < x->b; i++) {
 		if (result < 0)
 			d->items[i].err = result;
@@ -274,7 +224,7 @@ write_sectors(struct cache_volume *v, struct destage_item *it, uint64_t idx)
 	cache_io_buf(x, d->mem + (size_t)it->at * CF_BLOCK_BYTES + s * 512u, len);
 	d->pending++;
 	v->stats.store_writes++;
-	cache_io_submit(x, v->store, BLK_WRITE, 0, from, len);
+	cache_io_submit(x, v->store, BLK_WRITE, BLK_LAZY, from, len);
 	return true;
 }
 
@@ -291,7 +241,8 @@ write_zeros(struct cache_volume *v, uint64_t idx)
 	x->b = idx + 1;
 	v->d.pending++;
 	v->stats.store_writes++;
-	cache_io_submit(x, v->store, BLK_WRITE_ZEROES, keep ? BLK_NO_UNMAP : 0, from, len);
+	cache_io_submit(
+	    x, v->store, BLK_WRITE_ZEROES, BLK_LAZY | (keep ? BLK_NO_UNMAP : 0), from, len);
 }
 
 /* Whole blocks, together with those behind them that are neighbours on the store. */
@@ -302,7 +253,7 @@ write_blocks(struct cache_volume *v, uint32_t idx)
 	const struct destage_item *it = &d->items[idx];
 	uint64_t end = it->piece.block + it->piece.count;
 	uint32_t to = idx + 1;
-	const uint64_t most = BLK_IO_MAX_BYTES >> CF_BLOCK_SHIFT;
+	const uint64_t most = d->run_blocks;
 	for (; to < d->count; to++) {
 		const struct destage_item *n = &d->items[to];
 		if (n->piece.kind != CACHE_DATA || n->err < 0 || n->piece.mask != 0xff ||
@@ -318,8 +269,7 @@ write_blocks(struct cache_volume *v, uint32_t idx)
 	cache_io_buf(x, d->mem + (size_t)it->at * CF_BLOCK_BYTES, len);
 	d->pending++;
 	v->stats.store_writes++;
-	v->stats.destaged_blocks += end - it->piece.block;
-	cache_io_submit(x, v->store, BLK_WRITE, 0, from, len);
+	cache_io_submit(x, v->store, BLK_WRITE, BLK_LAZY, from, len);
 	return to;
 }
 
@@ -338,7 +288,8 @@ static void
 batch_write(struct cache_volume *v)
 {
 	struct destage *d = &v->d;
-	while (d->next < d->count && d->pending < IOS_AT_ONCE) {
+	uint32_t depth = cache_destage_drains(v) ? DEPTH_MAX : d->depth > 0 ? d->depth : 1;
+	while (d->next < d->count && d->pending < depth) {
 		struct destage_item *it = &d->items[d->next];
 		if (it->err < 0) {
 			d->next++;
@@ -362,6 +313,7 @@ batch_write(struct cache_volume *v)
 		batch_end(v, d->any, -EIO);
 		return;
 	}
+	v->stats.store_flushes++;
 	cache_io_submit(cache_io_get(v->c, flush_done, v), v->store, BLK_FLUSH, 0, 0, 0);
 }
 
@@ -386,15 +338,22 @@ batch_end(struct cache_volume *v, bool durable, int err)
 {
 	struct destage *d = &v->d;
 	struct cache *c = v->c;
+	uint64_t destaged = d->destaged;
 	bool failed = !durable;
 	for (uint32_t i = 0; i < d->count; i++) {
 		const struct destage_item *it = &d->items[i];
 		if (it->piece.kind == CACHE_DATA)
 			cache_segment_unpin(c, it->piece.loc);
-		failed |= it->err < 0;
-		if (durable && it->err == 0)
-			cache_turn_clean(v, &it->piece);
+		failed |= it->err < 0 && !it->gap;
+		if (!durable || it->err < 0)
+			continue;
+		cache_turn_clean(v, &it->piece);
+		if (it->gap)
+			v->stats.gap_blocks += it->piece.count;
+		else if (it->piece.kind == CACHE_DATA)
+			d->destaged += it->piece.count;
 	}
+	v->stats.destaged_blocks += d->destaged - destaged;
 	d->running = false;
 	cache_zeros_drop(v);
 	v->store_fails = failed;
@@ -417,8 +376,8 @@ batch_end(struct cache_volume *v, bool durable, int err)
 void
 cache_destage_kick(struct cache_volume *v)
 {
-	if (v->d.running || v->d.mem == NULL || v->closing || v->c->stopping || !wanted(v) ||
-	    loop_now_ns(v->c->home) < v->d.hold_until_ns)
+	if (v->d.running || v->d.mem == NULL || v->closing || v->c->stopping ||
+	    !cache_destage_may(v) || loop_now_ns(v->c->home) < v->d.hold_until_ns)
 		return;
 	batch_start(v);
 }
@@ -426,6 +385,7 @@ cache_destage_kick(struct cache_volume *v)
 void
 cache_destage_tick(struct cache *c)
 {
+	cache_destage_rate(c);
 	LIST_FOREACH (n, &c->volumes) {
 		struct cache_volume *v = container_of(n, struct cache_volume, link);
 		cache_zeros_drop(v);

@@ -74,6 +74,7 @@ fill_logged(struct cache_req *r, int result)
 			list_remove(&f->link);
 			cache_apply(v, e, f->ver, 0);
 			v->c->stats.fills += f->count;
+			v->stats.filled_blocks += f->count;
 		} else {
 			cache_units_dead(v->c, e->loc, e->count);
 		}
@@ -107,7 +108,7 @@ cache_fill_data(struct cache_fill *f, const struct blk_sg *sg, uint64_t at)
 	    .mask = 0xff,
 	    .sg = &f->sg,
 	};
-	cache_log_submit(f->vol->c, CF_F, &f->req);
+	cache_log_submit(f->vol->c, cache_tier_place(f->vol->c, f->vol, f->block), &f->req);
 }
 
 void

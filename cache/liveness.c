@@ -36,6 +36,10 @@ cache_gone(void *volume, const struct cache_piece *old)
 	if (old->kind == CACHE_DATA) {
 		if (dirty)
 			seg_of(c, old->loc)->dirty -= (uint32_t)old->count;
+		/* What is written over while it is here is hot: else it would look new for ever. */
+		if (v->over != NULL)
+			cache_tier_hit(
+			    c, v->over->loc + (uint32_t)(old->block - v->over->block), old->count);
 		for (uint32_t i = 0; i < old->count; i++)
 			unit_dead(c, old->loc + i);
 		return;
@@ -204,7 +208,9 @@ cache_apply(struct cache_volume *v, const struct cache_ent *e, uint64_t ver, uin
 				bit_set(s->clean, unit_of(c, e->loc) + i);
 	}
 	s->changed = true;
+	v->over = dirty && p.kind == CACHE_DATA && c->loaded ? &p : NULL;
 	cache_index_set(&v->ix, &p, cache_gone, v);
+	v->over = NULL;
 }
 
 uint64_t

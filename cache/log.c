@@ -17,9 +17,10 @@
 #define IOVS_ROOM 258u /* a request of 256 blocks in pieces of 4 KiB, and ragged ends */
 
 int
-cache_log_init(struct cache *c, enum cf_stream s)
+cache_log_init(struct cache *c, unsigned log)
 {
-	struct cache_log *l = &c->logs[s];
+	struct cache_log *l = &c->logs[log];
+	enum cf_stream s = log == CACHE_LOG_MAIN ? CF_F : (enum cf_stream)log;
 	*l = (struct cache_log){.c = c, .stream = s, .seg = LOC_NONE};
 	list_init(&l->queue);
 	list_init(&l->inflight);
@@ -260,6 +261,7 @@ commit_done(struct cache_io *x, int result)
 	} else {
 		c->stats.commits++;
 		c->stats.commit_blocks += l->rec.payload_blocks;
+		c->stats.commit_ns += loop_now_ns(c->home) - x->io.submit_ns;
 		if (!list_empty(&l->inflight))
 			account(l);
 		tell(l, 0);
@@ -349,6 +351,7 @@ cache_log_kick(struct cache *c)
 	/* G first: it makes room; then W; F takes what is left [18]. */
 	kick_one(&c->logs[CF_G]);
 	kick_one(&c->logs[CF_W]);
+	kick_one(&c->logs[CACHE_LOG_MAIN]);
 	kick_one(&c->logs[CF_F]);
 	if (c->logs[CF_W].blocked || c->logs[CF_G].blocked)
 		cache_space_kick(c);
@@ -358,9 +361,10 @@ cache_log_kick(struct cache *c)
 }
 
 void
-cache_log_submit(struct cache *c, enum cf_stream s, struct cache_req *r)
+cache_log_submit(struct cache *c, unsigned log, struct cache_req *r)
 {
-	struct cache_log *l = &c->logs[s];
+	struct cache_log *l = &c->logs[log];
+	ASSERT(log < CACHE_LOG_COUNT);
 	ASSERT(r->ents > 0 && r->blocks <= cache_log_req_max(c));
 	if (r->since_ns == 0)
 		r->since_ns = loop_now_ns(c->home);
@@ -400,7 +404,7 @@ cache_log_expire(struct cache *c)
 bool
 cache_log_idle(const struct cache *c)
 {
-	for (unsigned s = 0; s < CF_STREAM_COUNT; s++) {
+	for (unsigned s = 0; s < CACHE_LOG_COUNT; s++) {
 		const struct cache_log *l = &c->logs[s];
 		if (l->busy || l->opening || !list_empty(&l->queue))
 			return false;

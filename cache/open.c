@@ -57,6 +57,8 @@ cache_volume_make(struct cache *c, const struct cache_volrow *row)
 	    &v->clean_waiters, &v->idle_waiters};
 	for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
 		list_init(lists[i]);
+	v->fill.on_read = true;
+	cache_volume_slow_init(v);
 	list_push_back(&c->volumes, &v->link);
 	return v;
 }
@@ -69,6 +71,7 @@ cache_volume_free(struct cache_volume *v)
 	ASSERT(list_empty(&v->copies) && list_empty(&v->clean_waiters));
 	while (!list_empty(&v->zeros))
 		cache_zero_free(container_of(v->zeros.next, struct cache_zero, link));
+	loop_timer_cancel(&v->slow_timer);
 	cache_index_fini(&v->ix);
 	cache_destage_fini(v);
 	if (v->b.loops != NULL)

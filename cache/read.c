@@ -20,6 +20,13 @@ cache_read_start(struct cache_op *op)
 	v->stats.reads += !(op->io->flags & BLK_QUIET);
 	op->filling = !(op->io->flags & (BLK_QUIET | BLK_NO_FILL)) &&
 	              op->io->len_bytes <= v->c->tuning.fill_cutoff_bytes;
+	bool quiet = op->io->flags & BLK_QUIET;
+	uint64_t blocks = op->last - op->first + 1;
+	v->stats.read_blocks += quiet ? 0 : blocks;
+	if (op->filling && (!v->fill.on_read || cache_tier_scans(v, op->first, blocks))) {
+		op->filling = false;
+		v->stats.scan_blocks += v->fill.on_read ? blocks : 0;
+	}
 	op->pending = 1; /* until the first round was begun */
 	read_more(op);
 	if (--op->pending == 0)
@@ -39,6 +46,9 @@ static void
 store_done(struct cache_io *x, int result)
 {
 	struct cache_op *op = x->ctx;
+	struct destage *d = &op->vol->d;
+	d->store_ops++;
+	d->store_ns += loop_now_ns(x->c->home) - x->io.submit_ns;
 	if (result < 0)
 		op->err = result;
 	if (x->fill != NULL && result == 0)
@@ -138,6 +148,8 @@ blocks_read(struct cache_op *op, uint64_t at, const struct cache_piece *p)
 	struct cache_io *x = cache_io_get(c, blocks_done, op);
 	x->a = at;
 	x->piece = *p;
+	if (!(op->io->flags & BLK_QUIET))
+		cache_tier_hit(c, p->loc, p->count);
 	cache_segment_pin(c, p->loc);
 	cache_io_part(x, op->io->sg, at, p->count << CF_BLOCK_SHIFT);
 	op->pending++;
@@ -250,6 +262,8 @@ read_piece(struct cache_op *op)
 	cache_index_lookup(&v->ix, block, op->last - block + 1, &p);
 	uint64_t to = (p.block + p.count) << CF_BLOCK_SHIFT, at = op->at;
 	to = to < end ? to : end;
+	if (p.kind != CACHE_HOLE && !(io->flags & BLK_QUIET))
+		v->stats.hit_blocks += (to - from + CF_BLOCK_BYTES - 1) >> CF_BLOCK_SHIFT;
 	if (p.kind == CACHE_HOLE) {
 		store_read(op, at, to - from, true);
 	} else if (p.kind == CACHE_ZERO) {

@@ -161,6 +161,7 @@ cache_segment_open(struct cache_log *l)
 	s->foot = foot;
 	l->seg = seg;
 	l->opening = true;
+	cache_tier_opened(c, seg, l == &c->logs[CACHE_LOG_MAIN] || l->stream == CF_G);
 	struct cache_seghead h = {s->generation, s->epoch, l->seq + 1, l->stream};
 	cache_seghead_encode(&c->geo, c->uuid, seg, &h, head);
 	struct cache_io *x = cache_io_get(c, header_done, l);

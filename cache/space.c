@@ -1,11 +1,14 @@
 /*
- * Room in the log. When free segments are few: what is dead is freed by a checkpoint; the oldest clean
- * segment is evicted; when there is none, dirty data is pressed to the stores. Eviction reads what a
- * segment holds from its footer and drops what the index still shows of it [6].
+ * Room in the log. When free segments are few: what is dead is freed by a checkpoint; a clean segment is
+ * evicted, which the policy chooses (tier.c); when there is none, dirty data is pressed to the stores.
+ * Eviction reads what a segment holds from its footer and drops what the index still shows of it, but for
+ * what was hit: that is written again into another segment (copy.c) [6].
  */
 #include "cache/cache_priv.h"
 
 #include <stdlib.h>
+
+#define REWRITES_AT_ONCE 16u /* pieces of up to a record */
 
 static void
 evict_end(struct cache *c)
@@ -13,10 +16,36 @@ evict_end(struct cache *c)
 	struct segment *s = &c->segs[c->space.victim];
 	s->pins--;
 	s->stuck = s->live > 0;
+	cache_tier_emptied(c, c->space.victim);
 	free(c->space.buf);
 	c->space.buf = NULL;
 	c->space.evicting = false;
 	cache_space_kick(c);
+}
+
+/* What the policy judges alike is dropped, or rewritten, in one piece. */
+static void
+evict_piece(struct cache *c, struct cache_volume *v, const struct cache_piece *p)
+{
+	uint32_t most = cache_log_req_max(c);
+	struct cache_piece run = *p;
+	enum policy_verdict is = POLICY_DROP, next;
+	for (uint64_t i = 0, n = 0; i <= p->count; i++) {
+		next = POLICY_DROP;
+		if (i < p->count && !c->index_full) /* [19] */
+			next = cache_tier_judge(c, p->loc + (uint32_t)i, v, p->block + i);
+		if (n > 0 && (i == p->count || next != is || n == most)) {
+			run.count = n;
+			if (is == POLICY_DROP || !cache_copy_hit(v, &run, is == POLICY_REWRITE_HIT))
+				c->stats.evicted_blocks +=
+				    cache_drop(v, run.block, run.count, run.loc);
+			run.block += n;
+			run.loc += (uint32_t)n;
+			n = 0;
+		}
+		is = next;
+		n++;
+	}
 }
 
 static void
@@ -24,38 +53,65 @@ evict_desc(struct cache *c, const struct cache_desc *d)
 {
 	struct cache_volume *v = cache_volume_by_id(c, d->volume);
 	uint32_t loc = loc_of(c, c->space.victim, d->place);
+	struct cache_piece p;
 	if (v == NULL)
 		return;
-	if (!(d->flags & CF_DESC_ZERO))
-		c->stats.evicted_blocks += cache_drop(v, d->block, d->count, loc);
-	if (c->space.moving)
+	if (c->space.moving) {
+		if (!(d->flags & CF_DESC_ZERO))
+			c->stats.evicted_blocks += cache_drop(v, d->block, d->count, loc);
 		cache_copy_desc(v, d, loc);
+		return;
+	}
+	uint64_t at = d->block, end = d->block + d->count;
+	for (; !(d->flags & CF_DESC_ZERO) && cache_index_next(&v->ix, at, end, 0, &p);
+	     at = p.block + p.count)
+		if (p.kind == CACHE_DATA && !(p.flags & (CACHE_EXT_DIRTY | CACHE_EXT_BAD)) &&
+		    p.loc == loc + (uint32_t)(p.block - d->block))
+			evict_piece(c, v, &p);
+}
+
+/* The descriptors of the victim, as many as may be under way at once; to its end. */
+static void
+evict_more(struct cache *c)
+{
+	uint32_t seg = c->space.victim;
+	while (c->space.copying < REWRITES_AT_ONCE || c->space.moving) {
+		struct cache_desc d;
+		if (c->space.desc_at == c->space.record.desc_count) {
+			c->space.desc_at = 0;
+			c->space.record.desc_count = 0;
+			if (!cache_footer_next(&c->geo, c->uuid, seg, c->space.buf,
+			        &c->space.footer, &c->space.footer_at, &c->space.record))
+				break;
+			continue;
+		}
+		cache_desc_get(&c->space.record.descs[c->space.desc_at++], &d);
+		evict_desc(c, &d);
+	}
+	bool all = c->space.desc_at == 0 && c->space.record.desc_count == 0;
+	/* A stranded one is left to its copies, which may be slow; others are waited for. */
+	if (all && (c->space.copying == 0 || c->space.moving))
+		evict_end(c);
 }
 
 static void
 evict_read(struct cache_io *x, int result)
 {
 	struct cache *c = x->c;
-	uint32_t seg = c->space.victim, at = 0;
+	uint32_t seg = c->space.victim;
 	struct segment *s = &c->segs[seg];
-	struct cache_footer f;
-	struct cache_record r;
 	size_t cap = (size_t)c->geo.footer_blocks * CF_BLOCK_BYTES;
-	if (result < 0 || !cache_footer_decode(&c->geo, c->uuid, seg, c->space.buf, cap, &f) ||
-	    f.generation != s->generation) {
+	c->space.reading = false;
+	if (result < 0 ||
+	    !cache_footer_decode(&c->geo, c->uuid, seg, c->space.buf, cap, &c->space.footer) ||
+	    c->space.footer.generation != s->generation) {
 		c->stats.ssd_errors++;
 		cache_set_condition(c, CACHE_COND_SSD_READ, true, "a footer can't be read");
 		evict_end(c);
 		return;
 	}
-	while (cache_footer_next(&c->geo, c->uuid, seg, c->space.buf, &f, &at, &r)) {
-		for (uint32_t i = 0; i < r.desc_count; i++) {
-			struct cache_desc d;
-			cache_desc_get(&r.descs[i], &d);
-			evict_desc(c, &d);
-		}
-	}
-	evict_end(c);
+	c->space.footer_at = c->space.desc_at = c->space.record.desc_count = 0;
+	evict_more(c);
 }
 
 static void
@@ -66,29 +122,16 @@ evict(struct cache *c, uint32_t seg, bool moving)
 	c->space.moved |= moving;
 	uint32_t blocks = c->geo.footer_blocks;
 	c->space.buf = cache_pages_alloc((size_t)blocks * CF_BLOCK_BYTES);
-	if (c->space.buf == NULL)
-		return; /* the tick tries again */
-	c->space.evicting = true;
+	if (c->space.buf == NULL) {
+		cache_tier_emptied(c, seg); /* the tick tries again */
+		return;
+	}
+	c->space.evicting = c->space.reading = true;
 	c->space.victim = seg;
 	s->pins++;
 	struct cache_io *x = cache_io_get(c, evict_read, NULL);
 	cache_io_buf(x, c->space.buf, (uint64_t)blocks * CF_BLOCK_BYTES);
 	cache_ssd_read(x, cache_footer_block(&c->geo, seg), blocks);
-}
-
-/* The oldest sealed segment without dirty data, or LOC_NONE. */
-static uint32_t
-victim(const struct cache *c)
-{
-	uint32_t best = LOC_NONE;
-	for (uint32_t i = 0; i < c->geo.segment_count; i++) {
-		const struct segment *s = &c->segs[i];
-		if (s->state != SEG_SEALED || s->dirty > 0 || s->live == 0 || s->stuck)
-			continue;
-		if (best == LOC_NONE || s->order < c->segs[best].order)
-			best = i;
-	}
-	return best;
 }
 
 /* The sealed segment with the least in it, if stores don't take it and moving it makes room. */
@@ -124,11 +167,11 @@ any_dead(const struct cache *c)
 static void
 close_open(struct cache *c)
 {
-	static const enum cf_stream which[] = {CF_F, CF_W};
+	static const unsigned which[] = {CF_F, CACHE_LOG_MAIN, CF_W};
 	LIST_FOREACH (n, &c->volumes)
 		if (container_of(n, struct cache_volume, link)->ix.dirty_blocks > 0)
 			return;
-	for (unsigned i = 0; i < 2; i++) {
+	for (unsigned i = 0; i < 3; i++) {
 		struct cache_log *l = &c->logs[which[i]];
 		if (l->seg != LOC_NONE && !l->busy && !l->opening && c->segs[l->seg].records > 0)
 			cache_log_close(l);
@@ -163,6 +206,8 @@ index_look(struct cache *c)
 static void
 space_run(struct cache *c)
 {
+	if (c->space.evicting && !c->space.reading)
+		evict_more(c); /* also when the cache ends: what is under way is */
 	if (!c->loaded || c->stopping)
 		return;
 	index_look(c);
@@ -179,7 +224,7 @@ space_run(struct cache *c)
 	if (c->space.evicting ||
 	    (free_count + dead >= c->tuning.free_low_segments && !c->index_full))
 		return;
-	uint32_t v = victim(c);
+	uint32_t v = cache_tier_victim(c);
 	if (v != LOC_NONE)
 		evict(c, v, false);
 	else

@@ -32,11 +32,46 @@ first_of_its_range(const struct cache_volume *v, const struct cache_lock *k)
 	return true;
 }
 
+static bool
+is_wide(uint64_t first, uint64_t last)
+{
+	return (last >> CACHE_LOCK_SHIFT) - (first >> CACHE_LOCK_SHIFT) >= CACHE_LOCK_BUCKETS / 4;
+}
+
+static void
+count_lock(struct cache_volume *v, const struct cache_lock *k, int by)
+{
+	if (is_wide(k->first, k->last)) {
+		v->locked_wide += (uint32_t)by;
+		return;
+	}
+	for (uint64_t b = k->first >> CACHE_LOCK_SHIFT; b <= k->last >> CACHE_LOCK_SHIFT; b++) {
+		uint16_t *n = &v->locked[b % CACHE_LOCK_BUCKETS];
+		*n = (uint16_t)(*n + by);
+	}
+}
+
+/* False: no lock that was counted touches the range. */
+static bool
+may_meet(const struct cache_volume *v, uint64_t first, uint64_t last)
+{
+	if (list_empty(&v->locks))
+		return false;
+	if (v->locked_wide > 0 || is_wide(first, last))
+		return true;
+	for (uint64_t b = first >> CACHE_LOCK_SHIFT; b <= last >> CACHE_LOCK_SHIFT; b++)
+		if (v->locked[b % CACHE_LOCK_BUCKETS] > 0)
+			return true;
+	return false;
+}
+
 void
 cache_lock_take(struct cache_volume *v, struct cache_lock *k)
 {
+	bool alone = !may_meet(v, k->first, k->last);
 	list_push_back(&v->locks, &k->link);
-	if (first_of_its_range(v, k)) {
+	count_lock(v, k, 1);
+	if (alone || first_of_its_range(v, k)) {
 		k->granted = true;
 		k->grant(k);
 	}
@@ -46,6 +81,9 @@ void
 cache_lock_drop(struct cache_volume *v, struct cache_lock *k)
 {
 	list_remove(&k->link);
+	count_lock(v, k, -1);
+	if (!may_meet(v, k->first, k->last))
+		return;
 	/* A grant may end its request at once and change the list: from the start each time. */
 	for (bool again = true; again;) {
 		again = false;
@@ -65,6 +103,8 @@ bool
 cache_lock_overlaps(const struct cache_volume *v, uint64_t first, uint64_t last)
 {
 	const struct cache_lock k = {.first = first, .last = last};
+	if (!may_meet(v, first, last))
+		return false;
 	LIST_FOREACH (n, &v->locks)
 		if (meets(container_of(n, struct cache_lock, link), &k))
 			return true;
@@ -188,6 +228,37 @@ extents(struct cache_op *op)
 	cache_op_end(op, 0);
 }
 
+/* ---- slowing writes --------------------------------------------------------------------------------- */
+
+/* True: it is held until its time has come. Those that come later wait behind it, so order stays [1]. */
+static bool
+is_slowed(const struct cache_volume *v)
+{
+	return v->write_delay_ns > 0 && !v->bypass && v->slow_until_ns > loop_now_ns(v->c->home);
+}
+
+/* A write that begins moves the time of the next one. */
+static void
+slow_next(struct cache_volume *v, uint64_t blocks)
+{
+	uint64_t now = loop_now_ns(v->c->home);
+	if (v->slow_until_ns < now)
+		v->slow_until_ns = now;
+	v->slow_until_ns += blocks * v->write_delay_ns;
+}
+
+static void
+slow_over(struct loop_timer *t)
+{
+	cache_volume_release(container_of(t, struct cache_volume, slow_timer));
+}
+
+void
+cache_volume_slow_init(struct cache_volume *v)
+{
+	loop_timer_init(&v->slow_timer, v->c->home, slow_over);
+}
+
 /* ---- the beginning of a request -------------------------------------------------------------------- */
 
 static bool
@@ -203,6 +274,10 @@ begin(struct cache_volume *v, struct blk_io *io)
 	struct cache *c = v->c;
 	if (changes(io) && v->shut)
 		return false;
+	if (changes(io) && is_slowed(v)) {
+		loop_timer_set(&v->slow_timer, v->slow_until_ns - loop_now_ns(c->home));
+		return false;
+	}
 	struct cache_op *op = pool_get(&c->op_pool);
 	if (op == NULL) {
 		c->ops_short = true;
@@ -219,6 +294,8 @@ begin(struct cache_volume *v, struct blk_io *io)
 	op->last = (io->offset_bytes + io->len_bytes - 1) >> CF_BLOCK_SHIFT;
 	v->running++;
 	v->changes += op->is_change;
+	if (op->is_change && v->write_delay_ns > 0)
+		slow_next(v, io->op == BLK_WRITE ? op->last - op->first + 1 : 1);
 	v->stats.writes += io->op == BLK_WRITE;
 	v->stats.unmaps += op->is_change && io->op != BLK_WRITE;
 	if (v->bypass && op->is_change) {
@@ -249,8 +326,10 @@ start(struct cache_volume *v, struct blk_io *io)
 		reads_wait |= !changes(container_of(n, struct blk_io, link));
 	bool wait = changes(io) ? !list_empty(&v->held) : reads_wait;
 	io->scratch[SINCE] = loop_now_ns(v->c->home);
-	if (wait || !begin(v, io))
+	if (wait || !begin(v, io)) {
+		v->stats.slowed_writes += changes(io) && !v->shut && v->write_delay_ns > 0;
 		list_push_back(&v->held, &io->link);
+	}
 }
 
 /* The first that may begin now, or NULL. */
@@ -263,7 +342,7 @@ next_held(struct cache_volume *v)
 	}
 	LIST_FOREACH (n, &v->held) {
 		struct blk_io *io = container_of(n, struct blk_io, link);
-		if (!changes(io) || !v->shut)
+		if (!changes(io) || !(v->shut || is_slowed(v)))
 			return io;
 	}
 	return NULL;
@@ -283,6 +362,8 @@ cache_volume_release(struct cache_volume *v)
 		ASSERT(begun);
 	}
 	v->releasing = false;
+	if (!list_empty(&v->held) && !v->shut && is_slowed(v))
+		loop_timer_set(&v->slow_timer, v->slow_until_ns - loop_now_ns(v->c->home));
 }
 
 /* A change that has waited too long, and of which nothing has begun; or NULL. */
@@ -367,6 +448,12 @@ cache_volume_blk(struct cache_volume *v)
 }
 
 void
+cache_volume_set_fill(struct cache_volume *v, const struct cache_fill_policy *p)
+{
+	v->fill = *p;
+}
+
+void
 cache_volume_get_stats(const struct cache_volume *v, struct cache_volume_stats *ret)
 {
 	*ret = v->stats;
@@ -376,4 +463,7 @@ cache_volume_get_stats(const struct cache_volume *v, struct cache_volume_stats *
 	ret->size_bytes = v->row.size_bytes;
 	ret->cached_bytes = v->ix.blocks << CF_BLOCK_SHIFT;
 	ret->dirty_bytes = v->ix.dirty_blocks << CF_BLOCK_SHIFT;
+	ret->destage_blocks_per_s = (uint64_t)v->d.policy.destaged_per_s;
+	ret->destage_depth = v->d.depth;
+	ret->write_delay_ns = v->write_delay_ns;
 }

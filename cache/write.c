@@ -214,6 +214,7 @@ write_logged(struct cache_req *r, int result)
 {
 	struct cache_op *op = r->ctx;
 	struct cache *c = op->vol->c;
+	op->vol->d.written += result == 0 ? r->blocks + r->zeros : 0;
 	for (uint32_t i = 0; result == 0 && i < r->ents; i++)
 		cache_apply(op->vol, &r->ent[i], r->ent[i].ver, CACHE_EXT_DIRTY);
 	if (result < 0)

@@ -79,6 +79,22 @@ daemon_lun_front(const struct daemon_lun *l)
 	return l->volume != NULL ? cache_volume_blk(l->volume) : l->blk;
 }
 
+/* What of its reads goes to the SSD: by its profile, and up to which length of a sequential stream. */
+static void
+follow_fill(struct daemon_lun *l)
+{
+	static const struct cache_fill_policy profiles[] = {
+	    [CONF_PROFILE_VMWARE] = {true, 4u << 20},
+	    [CONF_PROFILE_WINDOWS] = {true, 4u << 20},
+	    [CONF_PROFILE_DATABASE] = {true, 0},
+	    [CONF_PROFILE_FILESERVER] = {true, 4u << 20},
+	    [CONF_PROFILE_ARCHIVE] = {false, 0}, /* memory only */
+	    [CONF_PROFILE_UNCACHED] = {false, 0},
+	};
+	ASSERT((unsigned)l->conf->profile < sizeof profiles / sizeof profiles[0]);
+	cache_volume_set_fill(l->volume, &profiles[l->conf->profile]);
+}
+
 static void detach_run(struct lun_detach *x);
 
 /* Something of the volume as a whole has ended. True: the volume goes. */
@@ -129,7 +145,10 @@ daemon_lun_follow_mode(struct daemon_lun *l)
 	enum cache_mode wanted = daemon_cache_mode(conf_lun_mode(l->conf));
 
 	daemon_lun_ram_follow(l);
-	if (l->volume == NULL || l->mode_changes || l->detaching != NULL || l->freeze != NULL)
+	if (l->volume == NULL)
+		return;
+	follow_fill(l);
+	if (l->mode_changes || l->detaching != NULL || l->freeze != NULL)
 		return;
 	cache_volume_get_stats(l->volume, &st);
 	if (st.mode == wanted)

@@ -90,6 +90,15 @@ config(uint64_t seed, bool exhaustive, struct sim_cfg *c)
 		c->ssd_flush_error = 2;
 		c->slow = 6;
 	}
+	/* By a chance of its own: what came before is the same for each seed as it was. */
+	uint64_t own = seed * 131 + 7;
+	c->controller = rng_below(&own, 2) == 0;
+	if (rng_below(&own, 3) == 0) {
+		/* Room for a segment of what is rewritten, and reads of the same again. */
+		c->segments = 9 + (uint32_t)rng_below(&own, 4);
+		c->weight[1] = 16;
+		c->free_more = (uint32_t)rng_below(&own, 4);
+	}
 	if (exhaustive) {
 		c->ops = 3 + (uint32_t)rng_below(&r, 8);
 		c->depth = 1;
@@ -151,6 +160,8 @@ report(void)
 	printf("fills %" PRIu64 ", checkpoints %" PRIu64 ", evicted %" PRIu64 ", copies %" PRIu64
 	       ", SSD errors in %" PRIu64 " lives\n",
 	    t->fills, t->checkpoints, t->evicted, t->copies, t->epochs);
+	printf("rewritten %" PRIu64 ", gaps written %" PRIu64 ", requests slowed %" PRIu64 "\n",
+	    t->rewritten, t->gaps, t->slowed);
 }
 
 static int

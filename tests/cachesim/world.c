@@ -185,7 +185,9 @@ do_attach(void *ctx)
 	a.tuning.destage_blocks = 1 + (uint32_t)rng_below(&w->rng, 16);
 	a.tuning.destage_idle_ms = (uint32_t)rng_below(&w->rng, 60);
 	a.tuning.dirty_low_percent = (uint32_t)rng_below(&w->rng, 60);
-	a.tuning.free_low_segments = 2 + (uint32_t)rng_below(&w->rng, 2);
+	if (w->cfg.controller)
+		a.tuning.dirty_low_percent = 0; /* it decides, and slows writes */
+	a.tuning.free_low_segments = 2 + (uint32_t)rng_below(&w->rng, 2) + w->cfg.free_more;
 	a.tuning.checkpoint_ms = (uint32_t)rng_below(&w->rng, 3) * 15;
 	a.tuning.write_wait_ms = 60000;
 	if (w->cfg.index_cap)
@@ -813,6 +815,10 @@ vol_close(struct world *w, struct vol *v)
 	struct opening o = {.w = w, .v = v};
 	if (v->v == NULL)
 		return;
+	struct cache_volume_stats s;
+	cache_volume_get_stats(v->v, &s);
+	totals.slowed += s.slowed_writes;
+	totals.gaps += s.gap_blocks;
 	world_call(w, do_close, &o);
 	world_until(w, &o.done, "close");
 	v->v = NULL;
@@ -830,6 +836,7 @@ shut_down(struct world *w)
 	totals.checkpoints += s.checkpoints;
 	totals.evicted += s.evicted_blocks;
 	totals.copies += s.copies;
+	totals.rewritten += s.rewritten_blocks;
 	w->detached = false;
 	if (w->cfg.dies && rng_below(&w->rng, 2) == 0) {
 		w->mend_at = UINT64_MAX;

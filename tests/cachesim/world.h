@@ -40,21 +40,24 @@ struct sim_cfg {
 	uint32_t segment_blocks, segments;
 	uint32_t weight[16]; /* of the kinds of operation */
 	uint32_t tasks;
-	uint32_t sectors; /* part of each volume that is used */
-	bool index_cap;   /* a small index */
-	bool few_frames;  /* of memory there is hardly any */
-	bool reopen;      /* volumes are closed and opened again */
-	bool ssd_breaks;  /* for a while */
-	bool dies;        /* the SSD, before the cache is detached: takes nothing any more */
-	bool impatient;   /* changes that wait are soon told BUSY */
-	bool absent;      /* after a crash one volume isn't opened */
+	uint32_t sectors;   /* part of each volume that is used */
+	uint32_t free_more; /* segments that are to be free, beyond the least */
+	bool controller;    /* …of destage decides when */
+	bool index_cap;     /* a small index */
+	bool few_frames;    /* of memory there is hardly any */
+	bool reopen;        /* volumes are closed and opened again */
+	bool ssd_breaks;    /* for a while */
+	bool absent;        /* after a crash one volume isn't opened */
+	bool dies;          /* the SSD, before the cache is detached: takes nothing any more */
+	bool impatient;     /* changes that wait are soon told BUSY */
 	uint32_t
 	    rot; /* in one of so many crashes a bit of the SSD decays, once in a line of them */
 };
 
 struct sim_totals {
 	uint64_t cuts, deep_cuts, ops, reads, verified, attaches, refused, epochs, reuses, copies,
-	    fills, checkpoints, evicted, destaged, events, lied, rotten, rot_refused;
+	    fills, checkpoints, evicted, destaged, events, lied, rotten, rot_refused, rewritten,
+	    slowed, gaps;
 };
 
 extern struct sim_totals totals;

@@ -1,0 +1,123 @@
+/*
+ * How fast dirty data goes to the stores, and how writes are slowed when it comes faster than that: asks
+ * cache/policy every 20 ms, for each store. Nothing here decides about safety.
+ *
+ * Three things let all of it go at full depth: somebody waits for it (flush, modes, removal, writethrough);
+ * free segments are short and nothing clean can be evicted; nobody has written for a while.
+ */
+#include "cache/cache_priv.h"
+
+#define BATCH_BLOCKS 256u          /* a flush of the store for fewer isn't worth it… */
+#define BATCH_WAIT_NS 200000000ull /* …unless it is so long since the last one */
+
+static uint64_t
+log_blocks(const struct cache *c)
+{
+	return (uint64_t)c->geo.segment_count * c->geo.data_blocks;
+}
+
+static uint64_t
+all_dirty(const struct cache *c)
+{
+	uint64_t n = 0;
+	LIST_FOREACH (l, &c->volumes)
+		n += container_of(l, struct cache_volume, link)->ix.dirty_blocks;
+	return n;
+}
+
+bool
+cache_destage_drains(const struct cache_volume *v)
+{
+	const struct cache *c = v->c;
+	if (v->want_clean || !list_empty(&v->clean_waiters) || c->space.pressure || c->is_void)
+		return true;
+	/* Where a limit is set, it decides instead of the controller. */
+	if (c->tuning.dirty_low_percent > 0 &&
+	    all_dirty(c) * 100 > log_blocks(c) * c->tuning.dirty_low_percent)
+		return true;
+	uint64_t idle = (uint64_t)c->tuning.destage_idle_ms * 1000000;
+	return loop_now_ns(c->home) - v->last_write_ns >= idle;
+}
+
+bool
+cache_destage_may(const struct cache_volume *v)
+{
+	const struct destage *d = &v->d;
+	if (v->ix.dirty_blocks == 0 || v->store == NULL)
+		return false;
+	if (cache_destage_drains(v) || d->credit == UINT64_MAX)
+		return true;
+	if (d->credit == 0)
+		return false;
+	return d->credit >= BATCH_BLOCKS ||
+	       loop_now_ns(v->c->home) - d->last_batch_ns >= BATCH_WAIT_NS;
+}
+
+/* The orders of opening of the oldest `n` segments with dirty data end with this one. */
+static uint64_t
+oldest_dirty(const struct cache *c, uint32_t n)
+{
+	uint64_t lo = 0, hi = c->orders;
+	while (lo < hi) {
+		uint64_t mid = lo + (hi - lo) / 2;
+		uint32_t have = 0;
+		for (uint32_t i = 0; i < c->geo.segment_count; i++)
+			have += c->segs[i].dirty > 0 && c->segs[i].order <= mid;
+		if (have >= n)
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	return lo;
+}
+
+static void
+ask(struct cache_volume *v, const struct policy_destage_in *common)
+{
+	struct cache *c = v->c;
+	struct destage *d = &v->d;
+	struct policy_destage_in in = *common;
+	struct policy_destage_out out;
+	uint64_t now = loop_now_ns(c->home);
+	in.elapsed_ns = d->ticked_ns != 0 ? now - d->ticked_ns : POLICY_DESTAGE_TICK_NS;
+	in.dirty_blocks = v->ix.dirty_blocks;
+	in.written_blocks = d->written;
+	in.destaged_blocks = d->destaged;
+	in.store_ops = d->store_ops < UINT32_MAX ? (uint32_t)d->store_ops : UINT32_MAX;
+	in.store_ns = d->store_ns;
+	in.drain = cache_destage_drains(v);
+	in.store_failing = d->failures > 0;
+	d->ticked_ns = now;
+	d->written = d->destaged = d->store_ops = d->store_ns = 0;
+	policy_destage_tick(&d->policy, &in, &out);
+	d->depth = out.depth;
+	v->write_delay_ns = out.delay_ns;
+	if (out.budget_blocks == UINT64_MAX)
+		d->credit = UINT64_MAX;
+	else if (d->credit == UINT64_MAX)
+		d->credit = out.budget_blocks;
+	else if (d->credit < d->blocks)
+		d->credit += out.budget_blocks;
+	if (!d->running && cache_destage_may(v))
+		d->due_order = in.drain ? UINT64_MAX : oldest_dirty(c, out.window_segs);
+}
+
+void
+cache_destage_rate(struct cache *c)
+{
+	struct policy_destage_in in = {.dirty_max_blocks = log_blocks(c)};
+	for (uint32_t i = 0; i < c->geo.segment_count; i++) {
+		const struct segment *s = &c->segs[i];
+		if (s->state == SEG_LOST || s->bad)
+			continue;
+		in.segs++;
+		in.segs_free += s->state == SEG_FREE || (s->state == SEG_SEALED && s->dirty == 0);
+	}
+	LIST_FOREACH (n, &c->volumes) {
+		struct cache_volume *v = container_of(n, struct cache_volume, link);
+		if (v->store != NULL)
+			ask(v, &in);
+		else
+			v->write_delay_ns = 0;
+	}
+}

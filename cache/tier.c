@@ -1,0 +1,184 @@
+/*
+ * Which segments go, and what of them is kept: S3-FIFO by segment, of cache/policy. Nothing here decides about
+ * safety: what may be dropped, and when a copy takes over, is in liveness.c and copy.c.
+ *
+ * The policy learns of hits and of opened segments at once, of all else when a victim is wanted: counts, what
+ * was sealed, what has become free. A segment of which everything is dead is no victim: a checkpoint frees it.
+ */
+#include "cache/cache_priv.h"
+
+#include <stdlib.h>
+
+#ifdef CACHE_SIM
+#define GHOST_SHIFT 0u
+#else
+#define GHOST_SHIFT 4u /* 64 KiB share an entry */
+#endif
+
+int
+cache_tier_init(struct cache *c)
+{
+	struct policy_segs_config cfg = {
+	    .segs = c->geo.segment_count,
+	    .blocks_per_seg = c->geo.data_blocks,
+	    .ghost_shift = GHOST_SHIFT,
+	};
+	int err = policy_segs_create(&cfg, &c->tier);
+	if (err == 0)
+		err = policy_streams_create(&(struct policy_streams_config){0}, &c->streams);
+	return err;
+}
+
+void
+cache_tier_fini(struct cache *c)
+{
+	policy_segs_destroy(c->tier);
+	policy_streams_destroy(c->streams);
+}
+
+/* ---- what the policy knows ------------------------------------------------------------------ */
+
+static void
+count(struct cache *c, uint32_t seg, uint32_t live, uint32_t dirty)
+{
+	int64_t more = (int64_t)live - policy_segs_live(c->tier, seg);
+	int64_t more_dirty = (int64_t)dirty - policy_segs_dirty(c->tier, seg);
+	if (more != 0 || more_dirty != 0)
+		policy_segs_count(c->tier, seg, (int32_t)more, (int32_t)more_dirty);
+}
+
+static void
+forget(struct cache *c, uint32_t seg)
+{
+	struct segment *s = &c->segs[seg];
+	if (s->tier == TIER_FREE)
+		return;
+	count(c, seg, 0, 0);
+	if (s->tier == TIER_OPEN)
+		policy_segs_seal(c->tier, seg);
+	policy_segs_free(c->tier, seg);
+	s->tier = TIER_FREE;
+}
+
+void
+cache_tier_opened(struct cache *c, uint32_t seg, bool main)
+{
+	forget(c, seg); /* it was free meanwhile */
+	policy_segs_open(c->tier, seg, main ? POLICY_MAIN : POLICY_SMALL);
+	c->segs[seg].tier = TIER_OPEN;
+}
+
+static void
+learn(struct cache *c, uint32_t seg)
+{
+	struct segment *s = &c->segs[seg];
+	if (s->state == SEG_FREE || s->state == SEG_LOST) {
+		forget(c, seg);
+		return;
+	}
+	if (s->tier == TIER_FREE)
+		cache_tier_opened(c, seg, s->stream == CF_G); /* found at recovery */
+	count(c, seg, s->live, s->dirty);
+	if (s->tier == TIER_OPEN && s->state == SEG_SEALED) {
+		policy_segs_seal(c->tier, seg);
+		s->tier = TIER_SEALED;
+	}
+}
+
+static int
+by_order(const void *a, const void *b)
+{
+	const struct segment *x = *(struct segment *const *)a, *y = *(struct segment *const *)b;
+	return x->order < y->order ? -1 : x->order > y->order;
+}
+
+/* After recovery: from the oldest to the youngest, so that they stand in the queue as before. */
+void
+cache_tier_recovered(struct cache *c)
+{
+	struct segment **all = calloc(c->geo.segment_count, sizeof *all);
+	for (uint32_t i = 0; i < c->geo.segment_count && all != NULL; i++)
+		all[i] = &c->segs[i];
+	if (all != NULL)
+		qsort(all, c->geo.segment_count, sizeof *all, by_order);
+	for (uint32_t i = 0; i < c->geo.segment_count; i++)
+		learn(c, all != NULL ? (uint32_t)(all[i] - c->segs) : i);
+	free(all);
+}
+
+void
+cache_tier_hit(struct cache *c, uint32_t loc, uint64_t blocks)
+{
+	uint32_t seg = loc / c->geo.segment_blocks;
+	if (c->segs[seg].tier == TIER_FREE)
+		return; /* while it is being recovered */
+	for (uint32_t i = 0; i < blocks; i++)
+		policy_segs_hit(c->tier, seg, unit_of(c, loc) + i);
+}
+
+unsigned
+cache_tier_place(struct cache *c, const struct cache_volume *v, uint64_t block)
+{
+	bool main = policy_segs_place(c->tier, policy_key(v->row.id, block)) == POLICY_MAIN;
+	return main && !c->logs[CACHE_LOG_MAIN].blocked ? CACHE_LOG_MAIN : CF_F;
+}
+
+bool
+cache_tier_scans(struct cache_volume *v, uint64_t block, uint64_t blocks)
+{
+	struct cache *c = v->c;
+	struct policy_stream_answer a;
+	policy_streams_read(
+	    c->streams, loop_now_ns(c->home), v->row.id, block, (uint32_t)blocks, &a);
+	return v->fill.cutoff_bytes > 0 && a.sequential &&
+	       a.run_blocks > v->fill.cutoff_bytes >> CF_BLOCK_SHIFT;
+}
+
+/* ---- the next to go ------------------------------------------------------------------------- */
+
+uint32_t
+cache_tier_victim(struct cache *c)
+{
+	uint32_t found = LOC_NONE, seg, skipped = LOC_NONE;
+	for (uint32_t i = 0; i < c->geo.segment_count; i++)
+		learn(c, i);
+	while (found == LOC_NONE && policy_segs_victim(c->tier, &seg) == 0) {
+		struct segment *s = &c->segs[seg];
+		s->tier = TIER_EMPTYING;
+		if (s->live == 0)
+			continue; /* a checkpoint frees it */
+		if (!s->stuck && s->state == SEG_SEALED) {
+			found = seg;
+			break;
+		}
+		s->skipped = skipped;
+		skipped = seg;
+	}
+	while (skipped != LOC_NONE) {
+		struct segment *s = &c->segs[skipped];
+		uint32_t next = s->skipped;
+		policy_segs_keep(c->tier, skipped);
+		s->tier = TIER_SEALED;
+		skipped = next;
+	}
+	return found;
+}
+
+enum policy_verdict
+cache_tier_judge(struct cache *c, uint32_t loc, const struct cache_volume *v, uint64_t block)
+{
+	uint32_t seg = loc / c->geo.segment_blocks;
+	if (c->segs[seg].tier != TIER_EMPTYING)
+		return POLICY_DROP;
+	return policy_segs_judge(c->tier, seg, unit_of(c, loc), policy_key(v->row.id, block));
+}
+
+void
+cache_tier_emptied(struct cache *c, uint32_t seg)
+{
+	struct segment *s = &c->segs[seg];
+	if (s->tier != TIER_EMPTYING || s->live == 0)
+		return;
+	policy_segs_keep(c->tier, seg);
+	s->tier = TIER_SEALED;
+}
