@@ -113,7 +113,15 @@ daemon_ram_create(struct daemon_cache *c, uint64_t bytes)
 	    .frames_min = FRAMES_MIN,
 	};
 	c->ram_bytes = bytes;
-	return bytes != 0 ? ram_tier_create(&args, &c->ram) : 0;
+	if (bytes == 0)
+		return 0;
+	int rc = ram_tier_create(&args, &c->ram);
+	if (rc == -ENOMEM) {
+		/* Where address space is counted as memory, there is none for larger sizes to come. */
+		args.size_max_bytes = bytes;
+		rc = ram_tier_create(&args, &c->ram);
+	}
+	return rc;
 }
 
 static void
