@@ -24,12 +24,12 @@ static const struct {
 	uint64_t cutoff_bytes;
 	bool ram_only; /* what is read doesn't go to the SSD */
 } profiles[] = {
-    [CONF_PROFILE_VMWARE] = {512u << 10, 4u << 20},
-    [CONF_PROFILE_WINDOWS] = {1u << 20, 4u << 20},
-    [CONF_PROFILE_DATABASE] = {0, 0},
-    [CONF_PROFILE_FILESERVER] = {4u << 20, 4u << 20},
+    [CONF_PROFILE_VMWARE] = {512u << 10, 4u << 20, false},
+    [CONF_PROFILE_WINDOWS] = {1u << 20, 4u << 20, false},
+    [CONF_PROFILE_DATABASE] = {0, 0, false},
+    [CONF_PROFILE_FILESERVER] = {4u << 20, 4u << 20, false},
     [CONF_PROFILE_ARCHIVE] = {8u << 20, 256u << 10, true},
-    [CONF_PROFILE_UNCACHED] = {0, 0},
+    [CONF_PROFILE_UNCACHED] = {0, 0, false},
 };
 
 static struct ram_volume_cfg
