@@ -245,6 +245,18 @@ struct cache_range {
 uint32_t cache_volume_dirty(const struct cache_volume *v, uint64_t from_bytes,
     struct cache_range *ret, uint32_t cap, uint64_t *ret_next);
 
+/* Of a piece of a volume, in blocks of 4 KiB. */
+struct cache_share {
+	uint64_t looked;        /* at so many of its blocks */
+	uint64_t cached, dirty; /* of these: with data on the SSD; that the store lacks */
+};
+/*
+ * How much of a piece is on the SSD: of all its chunks of 1 MiB, or of 64 of them spread over it. Takes
+ * microseconds; for many pieces take several turns. What lies beyond the volume isn't looked at.
+ */
+void cache_volume_share(const struct cache_volume *v, uint64_t from_bytes, uint64_t bytes,
+    struct cache_share *ret);
+
 struct cache_segment_info {
 	uint32_t number;
 	const char *state;  /* static: free opening open closed sealed bad lost */

@@ -602,6 +602,26 @@ cache_index_next(const struct cache_index *ix, uint64_t block, uint64_t end, uin
 }
 
 void
+cache_index_count(
+    const struct cache_index *ix, uint64_t block, uint64_t *data_blocks, uint64_t *dirty_blocks)
+{
+	uint64_t c = chunk_of(block);
+	const struct chunk *k = chunk_get(ix, c);
+	const struct cache_zrange *r = k == NULL ? range_of(ix, c) : NULL;
+
+	if (r != NULL && (r->flags & CACHE_EXT_DIRTY))
+		*dirty_blocks += CACHE_CHUNK_BLOCKS;
+	for (uint16_t i = 0; k != NULL && i < k->count; i++) {
+		const struct cache_ext *e = &k->ext[i];
+		uint64_t blocks = (uint64_t)e->last - e->first + 1;
+		if (!(e->flags & CACHE_EXT_ZERO))
+			*data_blocks += blocks;
+		if (e->flags & CACHE_EXT_DIRTY)
+			*dirty_blocks += blocks;
+	}
+}
+
+void
 cache_index_change(
     struct cache_index *ix, uint64_t block, uint64_t count, cache_index_flags_fn *f, void *ctx)
 {

@@ -57,6 +57,13 @@ void cache_index_lookup(
 bool cache_index_next(const struct cache_index *ix, uint64_t block, uint64_t end, uint8_t flags,
     struct cache_piece *ret);
 
+/*
+ * Adds what the chunk that holds `block` has: blocks with data, and dirty ones, zeros among these. Costs
+ * one pass over its extents.
+ */
+void cache_index_count(
+    const struct cache_index *ix, uint64_t block, uint64_t *data_blocks, uint64_t *dirty_blocks);
+
 /* Called for each piece that leaves the index; it may look, not change. NULL: nobody. */
 typedef void cache_index_gone_fn(void *ctx, const struct cache_piece *old);
 /* Puts `p` (DATA or ZERO) over whatever is there; HOLE: takes it away. Ends the process when memory

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#define SHARE_CHUNKS_MAX 64u
 #define PIECES_MAX 16384u /* of the index that one call looks at: initiators wait for it */
 
 /* ---- dirty ranges -------------------------------------------------------------------------------- */
@@ -53,6 +54,28 @@ cache_volume_dirty(const struct cache_volume *v, uint64_t from_bytes, struct cac
 	}
 	*ret_next = UINT64_MAX;
 	return count;
+}
+
+/* ---- shares --------------------------------------------------------------------------------------- */
+
+void
+cache_volume_share(
+    const struct cache_volume *v, uint64_t from_bytes, uint64_t bytes, struct cache_share *ret)
+{
+	uint64_t first = from_bytes / CF_BLOCK_BYTES / CACHE_CHUNK_BLOCKS;
+	uint64_t end_bytes = bytes < UINT64_MAX - from_bytes ? from_bytes + bytes : UINT64_MAX;
+	uint64_t end_block = end_bytes / CF_BLOCK_BYTES;
+
+	*ret = (struct cache_share){0};
+	if (end_block > v->blocks)
+		end_block = v->blocks;
+	uint64_t end = (end_block + CACHE_CHUNK_BLOCKS - 1) / CACHE_CHUNK_BLOCKS;
+	uint64_t step = end > first ? (end - first + SHARE_CHUNKS_MAX - 1) / SHARE_CHUNKS_MAX : 1;
+	for (uint64_t c = first; c < end; c += step) {
+		uint64_t left = v->blocks - c * CACHE_CHUNK_BLOCKS;
+		ret->looked += left < CACHE_CHUNK_BLOCKS ? left : CACHE_CHUNK_BLOCKS;
+		cache_index_count(&v->ix, c * CACHE_CHUNK_BLOCKS, &ret->cached, &ret->dirty);
+	}
 }
 
 /* ---- segments ------------------------------------------------------------------------------------ */

@@ -128,6 +128,16 @@ extern const struct ctl_param control_reservations_params[];
 /* Adds what is known of its cache to a LUN. Any thread. */
 void control_add_volume(json_t *o, const struct picture_lun *l);
 
+/* ---- control_stats.c, control_heat.c ----------------------------------------------------------------- */
+
+/* The LUN that was asked for, NULL: none; *ret_ok: it is there. A call that isn't ok has failed. */
+const char *control_lun_of(
+    struct daemon *d, struct ctl_call *call, const json_t *params, bool *ret_ok);
+/* Of what is known of a LUN: -ENOENT, -ENOMEM. */
+void control_fail_lun(struct ctl_call *call, const char *lun, int rc);
+extern const struct ctl_param control_heatmap_params[];
+void control_lun_heatmap(void *daemon, struct ctl_call *call, const json_t *params);
+
 /* Answers the calls that wait for an event. */
 void control_end_waiters(struct daemon *d);
 

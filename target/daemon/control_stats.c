@@ -1,4 +1,4 @@
-/* overview, lun.stats, lun.latency, lun.heatmap. What makes JSON: any thread. */
+/* overview, lun.stats, lun.latency. What makes JSON: any thread. */
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -138,9 +138,8 @@ luns_json(const struct picture *p)
 	return list;
 }
 
-/* The LUN that was asked for, NULL: none; *ret_ok: it is there. A call that isn't ok has failed. */
-static const char *
-lun_of(struct daemon *d, struct ctl_call *call, const json_t *params, bool *ret_ok)
+const char *
+control_lun_of(struct daemon *d, struct ctl_call *call, const json_t *params, bool *ret_ok)
 {
 	const char *lun = json_string_value(json_object_get(params, "lun"));
 
@@ -161,7 +160,7 @@ lun_stats(void *ctx, struct ctl_call *call, const json_t *params)
 	struct control_wish wish = {.parts = PICTURE_LUNS | PICTURE_SUMMARIES, .make = luns_json};
 	bool ok;
 
-	wish.lun = lun_of(ctx, call, params, &ok);
+	wish.lun = control_lun_of(ctx, call, params, &ok);
 	if (ok)
 		control_answer_wish(ctx, call, &wish);
 }
@@ -349,8 +348,8 @@ history_json(const struct picture *p)
 	    slots_json(h->minutes, STATS_MINUTES, 60, h->minute_s));
 }
 
-static void
-fail(struct ctl_call *call, const char *lun, int rc)
+void
+control_fail_lun(struct ctl_call *call, const char *lun, int rc)
 {
 	if (rc == -ENOENT)
 		ctl_call_fail(
@@ -372,67 +371,12 @@ lun_latency(void *ctx, struct ctl_call *call, const json_t *params)
 	struct stats_history *h = NULL;
 	bool ok;
 
-	wish.lun = lun_of(d, call, params, &ok);
+	wish.lun = control_lun_of(d, call, params, &ok);
 	if (!ok)
 		return;
 	int rc = d->stats != NULL ? stats_get_history(d->stats, wish.lun, &h) : -ENOENT;
 	if (rc < 0) {
-		fail(call, wish.lun != NULL ? wish.lun : "", rc);
-		return;
-	}
-	wish.extra = h;
-	control_answer_wish(d, call, &wish);
-}
-
-/* ---- lun.heatmap ------------------------------------------------------------------------------------------- */
-
-static json_t *
-heat_json(const float *counts, uint32_t parts)
-{
-	json_t *list = json_array();
-
-	for (uint32_t i = 0; list != NULL && i < parts; i++) {
-		double n = (double)counts[i];
-		json_array_append_new(list,
-		    n < 1e15 ? json_real((double)(uint64_t)(n * 10 + 0.5) / 10) : json_real(n));
-	}
-	return list;
-}
-
-static json_t *
-heatmap_json(const struct picture *p)
-{
-	const struct stats_heat *h = p->extra;
-	const struct picture_lun *l = &p->luns[0];
-
-	if (p->lun_count == 0) /* it ends */
-		return json_object();
-	return json_pack("{s:o, s:I, s:I, s:i, s:o, s:o}", "name", ctl_string(l->conf->name),
-	    "size_bytes", (json_int_t)l->size_bytes, "part_bytes",
-	    (json_int_t)(h->part_blocks * l->conf->block_size), "half_life_s",
-	    (int)STATS_HEAT_HALF_LIFE_S, "reads", heat_json(h->reads, h->parts), "writes",
-	    heat_json(h->writes, h->parts));
-}
-
-static const struct ctl_param lun_heatmap_params[] = {
-    {"lun", CTL_STRING, true, "which"},
-    {.name = NULL},
-};
-
-static void
-lun_heatmap(void *ctx, struct ctl_call *call, const json_t *params)
-{
-	struct daemon *d = ctx;
-	struct control_wish wish = {.parts = PICTURE_LUNS, .make = heatmap_json};
-	struct stats_heat *h = NULL;
-	bool ok;
-
-	wish.lun = lun_of(d, call, params, &ok);
-	if (!ok)
-		return;
-	int rc = d->stats != NULL ? stats_get_heat(d->stats, wish.lun, &h) : -ENOENT;
-	if (rc < 0) {
-		fail(call, wish.lun, rc);
+		control_fail_lun(call, wish.lun != NULL ? wish.lun : "", rc);
 		return;
 	}
 	wish.extra = h;
@@ -453,7 +397,7 @@ const struct ctl_method control_stats_methods[] = {
         .start = lun_latency},
     {.name = "lun.heatmap",
         .help = "where a LUN is read, written, cached and dirty",
-        .params = lun_heatmap_params,
-        .start = lun_heatmap},
+        .params = control_heatmap_params,
+        .start = control_lun_heatmap},
     {.name = NULL},
 };

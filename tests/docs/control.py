@@ -46,7 +46,7 @@ OPTIONAL = {"cache.stats": {"ram_" + k for k in ("bytes", "data_bytes", "used_by
             "stats": LATENCIES,
             "lun.stats": {"time", "in_flight", "windows", "read_latency", "write_latency", "counters",
                           "tiers", "dirty_bytes", "cached_bytes", "destaged_bytes"},
-            "window": {"read_latency", "write_latency"}}
+            "window": {"read_latency", "write_latency"}, "lun.heatmap": {"cached", "dirty"}}
 # Lists that have nothing to tell here: nobody ordered anything.
 EMPTY = {"history"}
 CONFIG = """

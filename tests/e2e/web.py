@@ -20,6 +20,7 @@ sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "lib"), os.path.join(HERE, "../unit/report")]
 from browser import Browser  # noqa: E402
+from control import Control  # noqa: E402
 from iscsi import Session  # noqa: E402
 from openmetrics import parse  # noqa: E402
 from outputs_answers import HOSTILE, history, overview, session  # noqa: E402
@@ -151,6 +152,28 @@ def case_shows_a_target():
         daemon.start()
         wait_until(lambda: web.ask("/healthz")[0] == 200, "it is back")
         daemon.stop()
+
+
+def case_map_of_a_cache():
+    folder = Folder()
+    daemon = Daemon("--lun", folder("a.img") + ":64MiB", "--ssd", folder("ssd") + ":128MiB", "--unsafe-fs").start()
+    path = os.path.join(daemon.state, "control.sock")
+    with Session(daemon.port, TARGET) as s:
+        s.ready()
+        for mib in (0, 63):
+            for i in range(16):
+                s.write10(mib * 2048 + i * 128, bytes([1 + i]) * 65536)
+        with Control(path) as control:
+            heat = control.call("lun.heatmap", lun="lun0")
+        same([heat["part_bytes"], len(heat["cached"]), len(heat["dirty"])], [65536, 1024, 1024], "parts")
+        same(heat["cached"], [1.0] * 16 + [0.0] * 992 + [1.0] * 16, "what is on the SSD")
+        check(all(0 <= d <= c for c, d in zip(heat["cached"], heat["dirty"])), f"dirty: {heat['dirty']}")
+        check(all(w > 0.9 for w in heat["writes"][:16] + heat["writes"][-16:]), f"writes: {heat['writes']}")
+    with Web(path) as web:
+        status, _, body = web.ask("/heatmap.svg?lun=lun0")
+        same(status, 200, "the map")
+        check("On the SSD" in body and "Dirty" in body, "the map has the cache")
+    daemon.stop()
 
 
 # ---- hostile requests --------------------------------------------------------------------------------

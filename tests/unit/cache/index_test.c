@@ -126,6 +126,16 @@ counts_fit(void)
 		found += p.count;
 	}
 	assert_int_equal(found, dirty);
+	for (uint64_t at = 0; at < BLOCKS; at += CACHE_CHUNK_BLOCKS) {
+		uint64_t has_data = 0, has_dirty = 0, data_is = 0, dirty_is = 0;
+		for (uint64_t i = at; i < at + CACHE_CHUNK_BLOCKS && i < BLOCKS; i++) {
+			data_is += model[i].kind == CACHE_DATA;
+			dirty_is += (model[i].flags & CACHE_EXT_DIRTY) != 0;
+		}
+		cache_index_count(&ix, at, &has_data, &has_dirty);
+		assert_int_equal(has_data, data_is);
+		assert_int_equal(has_dirty, dirty_is);
+	}
 }
 
 static void
