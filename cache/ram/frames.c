@@ -311,8 +311,10 @@ shrink_more(struct loop_defer *d)
 	loop_defer_cancel(&s->shrink_defer);
 	for (uint32_t f = s->limit; f < s->shrink_end; f++)
 		s->frames[f].state = RT_FREE;
-	(void)madvise(rt_mem(s, s->limit), (size_t)(s->shrink_end - s->limit) << RT_FRAME_SHIFT,
-	    MADV_DONTNEED);
+	/* A device that knows the pages would go on using them, and the frames have others then. */
+	if (!__atomic_load_n(&s->known_to_device, __ATOMIC_ACQUIRE))
+		(void)madvise(rt_mem(s, s->limit),
+		    (size_t)(s->shrink_end - s->limit) << RT_FRAME_SHIFT, MADV_DONTNEED);
 	s->fresh = s->limit;
 	s->retired = 0;
 	s->is_shrinking = false;

@@ -162,6 +162,7 @@ struct rt_shard {
 	unsigned idx;
 	/* frames, numbered from 0 within the shard */
 	char *arena;
+	bool known_to_device; /* atomic; ram_tier_memory() */
 	struct rt_frame *frames;
 	uint32_t *free;
 	uint32_t free_count, fresh; /* from `fresh` on none was used yet */

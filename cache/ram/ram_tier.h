@@ -60,6 +60,12 @@ void ram_tier_destroy(struct ram_tier *t);
  * some of it. 0, -EINVAL (a size; it is unchanged). One at a time (asserted).
  */
 void ram_tier_resize(struct ram_tier *t, uint64_t size_bytes, ram_done_fn *done, void *ctx);
+/*
+ * The memory of the frames of loop number `loop`, as far as the size of now goes, for whoever tells a
+ * device of it: the region stays as long as the tier. From then on shrinking gives no memory back to
+ * the system. False: no such loop.
+ */
+bool ram_tier_memory(struct ram_tier *t, unsigned loop, void **ret_base, size_t *ret_bytes);
 
 /* ---- volumes -------------------------------------------------------------------------------- */
 

@@ -304,6 +304,19 @@ ram_tier_resize(struct ram_tier *t, uint64_t size_bytes, ram_done_fn *done, void
 	loop_send(t->shards[0].loop, &t->resize_msg);
 }
 
+bool
+ram_tier_memory(struct ram_tier *t, unsigned loop, void **ret_base, size_t *ret_bytes)
+{
+	if (loop >= t->loop_count)
+		return false;
+	struct rt_shard *s = &t->shards[loop];
+	/* First: a shrink that is under way keeps its memory too. */
+	__atomic_store_n(&s->known_to_device, true, __ATOMIC_RELEASE);
+	*ret_base = s->arena;
+	*ret_bytes = (size_t)__atomic_load_n(&s->limit, __ATOMIC_RELAXED) << RT_FRAME_SHIFT;
+	return true;
+}
+
 /* ---- looking -------------------------------------------------------------------------------- */
 
 void

@@ -136,6 +136,7 @@ struct daemon {
 	struct srp_backend *srp_backend; /* these two NULL: built without RDMA */
 	struct srp_server *srp;
 	struct srp_config *srp_config;
+	bool srp_memory_told;
 	struct nbd_server *nbd; /* NULL: off, or no more */
 	char *nbd_path;         /* where it listens; NULL: off */
 	struct loop_timer nbd_writers;

@@ -12,6 +12,8 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "cache/ram/ram_tier.h"
+#include "daemon/caches.h"
 #include "daemon/plan.h"
 
 /* ---- events ------------------------------------------------------------------------------------ */
@@ -150,6 +152,22 @@ daemon_srp_resolve(const char *text, struct sockaddr_storage *ret, socklen_t *re
 	return true;
 }
 
+/* Of the RAM tiers, which are there from the start to the end. Told once, when somebody listens. */
+static void
+tell_memory(struct daemon *d)
+{
+	void *base;
+	size_t len;
+	if (d->srp_memory_told)
+		return;
+	d->srp_memory_told = true;
+	for (unsigned i = 0; i < d->cache_count; i++)
+		for (unsigned k = 0; d->caches[i]->ram != NULL &&
+		                     ram_tier_memory(d->caches[i]->ram, k, &base, &len);
+		     k++)
+			(void)srp_verbs_add_memory(d->srp_backend, base, len);
+}
+
 int
 daemon_srp_listen(struct daemon *d, const struct plan_address *a, struct sockaddr_storage *ret)
 {
@@ -160,6 +178,7 @@ daemon_srp_listen(struct daemon *d, const struct plan_address *a, struct sockadd
 		    text);
 		return 0;
 	}
+	tell_memory(d);
 	int rc =
 	    srp_server_listen(d->srp, (const struct sockaddr *)&a->sa, a->sa_len, a->portal->tag);
 	if (rc == -ENODEV) {

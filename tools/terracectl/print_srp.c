@@ -127,6 +127,9 @@ run_srp_strings(struct tool *t, const struct verb *v, json_t *params)
 	json_t *answer = tool_call(t, v->method, NULL, &status);
 	if (answer == NULL)
 		return status;
+	for (size_t k = json_array_size(answer); only[0] != '\0' && k-- > 0;)
+		if (strcmp(get_text(json_array_get(answer, k), "name"), only) != 0)
+			json_array_remove(answer, k);
 	if (t->json)
 		tool_print_json(answer, false);
 	else if (!systemd && json_array_size(answer) > 0)
@@ -134,9 +137,7 @@ run_srp_strings(struct tool *t, const struct verb *v, json_t *params)
 		     "/sys/class/infiniband_srp` shows its ports:");
 	json_array_foreach(answer, i, target)
 	{
-		if (only[0] != '\0' && strcmp(get_text(target, "name"), only) != 0)
-			continue;
-		if (systemd && shown == 1 && only[0] == '\0') {
+		if (systemd && shown == 1) {
 			status = tool_error(t, TOOL_USAGE, "there are several targets: name one");
 			break;
 		}

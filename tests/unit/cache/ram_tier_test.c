@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "store/fault.h"
 
@@ -600,6 +601,50 @@ a_volume_that_keeps_nothing_passes_all_on(void **state)
 
 /* ---- size and volumes ------------------------------------------------------------------------- */
 
+/* Pages of a region that are in memory. */
+static size_t
+resident(void *base, size_t len)
+{
+	unsigned char pages[2048];
+	size_t count = len / 4096, n = 0;
+	assert_true(count <= sizeof pages);
+	assert_int_equal(mincore(base, len, pages), 0);
+	for (size_t i = 0; i < count; i++)
+		n += pages[i] & 1;
+	return n;
+}
+
+/* A device goes on using the pages that it was told of: none may be changed for another. */
+static void
+what_a_device_knows_stays_where_it_is(void **state)
+{
+	(void)state;
+	for (unsigned told = 0; told < 2; told++) {
+		struct ram_fixture f;
+		size_t len = 2u << 20, bytes = 500 * BLOCK;
+		char *model = malloc(len);
+		void *base;
+		ram_setup(&f, world_sim(1, 1, 32u << 20), 500, NULL);
+		fill_lower(&f, model, len, 1);
+		if (told) {
+			assert_true(ram_tier_memory(f.t, 0, &base, &bytes));
+			assert_int_equal(bytes, 500 * BLOCK);
+		}
+		assert_false(ram_tier_memory(f.t, 1, &base, &bytes));
+		for (size_t at = 0; at < len; at += 16 * BLOCK)
+			expect(&f, 0, at, model + at, 16 * BLOCK);
+		uint64_t used = ram_stats(&f).frames_used;
+		assert_true(used > 100);
+		assert_int_equal(ram_resize(&f, 40), 0);
+		if (told)
+			assert_true(resident(base, bytes) >= used);
+		assert_int_equal(ram_resize(&f, 500), 0);
+		expect(&f, 0, 0, model, len);
+		free(model);
+		ram_teardown(&f);
+	}
+}
+
 static void
 it_is_resized_while_in_use(void **state)
 {
@@ -751,6 +796,7 @@ main(void)
 	    cmocka_unit_test(a_quiet_read_evicts_nothing),
 	    cmocka_unit_test(a_volume_that_keeps_nothing_passes_all_on),
 	    cmocka_unit_test(it_is_resized_while_in_use),
+	    cmocka_unit_test(what_a_device_knows_stays_where_it_is),
 	    cmocka_unit_test(volumes_share_the_arena),
 	    cmocka_unit_test(the_curve_tells_of_other_sizes),
 	};
