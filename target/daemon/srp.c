@@ -179,6 +179,9 @@ daemon_srp_listen(struct daemon *d, const struct plan_address *a, struct sockadd
 		return 0;
 	}
 	tell_memory(d);
+	if (a->sa.ss_family == AF_IB)
+		log_warn(
+		    "srp", "listen=%s logins of the IB CM have never been tried on hardware", text);
 	int rc =
 	    srp_server_listen(d->srp, (const struct sockaddr *)&a->sa, a->sa_len, a->portal->tag);
 	if (rc == -ENODEV) {
