@@ -113,7 +113,7 @@ def example_of(verb):
     for option, value, argument in re.findall(
             r"(?:(--[a-z-]+)(?: ([A-Z=]+))?|([A-Z]+))\]?…?",
             usage.replace("terracectl " + verb, "", 1)):
-        if option in ("--default", "--follow", "--effective", "--diff", "--discovery", "--dry-run"):
+        if option in ("--all", "--default", "--follow", "--effective", "--diff", "--discovery", "--dry-run"):
             continue  # exclude other arguments, or never end
         if argument:
             words.append(VALUES.get(argument, "word"))

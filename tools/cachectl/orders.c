@@ -129,20 +129,45 @@ order(struct tool *t, const struct verb *v, json_t *params, const json_t *luns, 
 	return status;
 }
 
+/* The LUNs of all caches by name; false: there are none. */
+static bool
+name_all(const json_t *luns, json_t *params)
+{
+	json_t *names = json_array();
+	size_t i;
+	const json_t *l;
+
+	json_array_foreach(luns, i, l)
+	{
+		if (get_text(l, "cache")[0] != '\0')
+			json_array_append_new(names, json_string(get_text(l, "name")));
+	}
+	bool any = json_array_size(names) > 0;
+	json_object_set_new(params, "luns", names);
+	return any;
+}
+
 int
 run_cache_order(struct tool *t, const struct verb *v, json_t *params)
 {
 	bool evict = strcmp(v->method, "cache.evict") == 0;
 	int status;
 
-	if (json_array_size(json_object_get(params, "luns")) == 0 &&
+	bool all = get_bool(params, "all");
+
+	json_object_del(params, "all");
+	if (!all && json_array_size(json_object_get(params, "luns")) == 0 &&
 	    json_object_get(params, "cache") == NULL)
-		return tool_error(
-		    t, TOOL_USAGE, "of which LUN? Name some, or --cache CACHE for all of one");
+		return tool_error(t, TOOL_USAGE,
+		    "of which LUN? Name some, or --cache CACHE for all of one, or --all");
 	json_t *luns = list_luns(t, &status);
 	if (luns == NULL)
 		return status;
-	if (t->dry_run && t->json)
+	if (all && !name_all(luns, params)) {
+		/* Nothing has a cache: what was ordered is so. */
+		if (t->json)
+			tool_print_json(json_null(), false);
+	} else if (t->dry_run && t->json)
 		tool_print_json(luns, false);
 	else if (t->dry_run)
 		print_dry(luns, params, evict);

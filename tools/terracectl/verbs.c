@@ -223,7 +223,11 @@ static const struct arg cache_get_args[] = {
 	    "mode|state|profile|dirty_bytes|cached_bytes|hit_percent"},
 	END,
 };
-static const struct arg cache_luns_args[] = {LUNS, OF_CACHE, END};
+static const struct arg cache_luns_args[] = {
+	LUNS, OF_CACHE,
+	{"--all", "all", ARG_FLAG, false, NULL, "all LUNs of all caches", NULL},
+	END,
+};
 static const struct arg cache_freeze_args[] = {
 	LUNS, OF_CACHE,
 	{"--limit", "limit_seconds", ARG_INT, false, "SECONDS", "how long at most (default: 20)", NULL},
