@@ -113,7 +113,8 @@ tick(struct loop_timer *t)
 	cache_voltable_retry(c);
 	uint64_t now = loop_now_ns(c->home), every = (uint64_t)c->tuning.checkpoint_ms * 1000000;
 	bool due = every > 0 && now - c->ck.last_ns >= every && cache_checkpoint_needed(c);
-	if (c->ck.header_only || (due && !c->ck.running))
+	/* A detach writes its own; one that fails would be begun again before it is seen to have ended. */
+	if (c->ck.header_only || (due && !c->ck.running && !c->stopping))
 		cache_checkpoint_start(c);
 	cache_log_expire(c);
 	cache_destage_tick(c);
