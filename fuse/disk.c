@@ -60,7 +60,7 @@ struct disk {
 	struct disks *disks;
 	char *name, *uuid;
 	unsigned users;
-	bool gone, not_served;
+	bool gone, not_served, none_listed;
 	uint64_t retry_ms; /* no connection is made before */
 	uint64_t size;     /* as lun.list says; UINT64_MAX: not yet */
 	struct list conns;
@@ -505,6 +505,10 @@ disk_note(struct disk *k, const json_t *luns)
 	const json_t *row = json_find(luns, "name", k->name);
 	const char *uuid = json_text(row, "uuid");
 
+	/* A daemon that ends has none either, and is perhaps there again soon. */
+	k->none_listed = json_array_size(luns) == 0;
+	if (k->none_listed)
+		return;
 	/* A LUN whose store isn't open has no identity yet. */
 	k->gone = row == NULL || (uuid[0] != '\0' && strcmp(uuid, k->uuid) != 0);
 	k->not_served = json_text(row, "why")[0] != '\0';
@@ -704,7 +708,9 @@ expire(struct disk *k, uint64_t now)
 	LIST_FOREACH_SAFE (n, &k->waiting) {
 		struct disk_io *io = container_of(n, struct disk_io, link);
 		if (io->deadline_ms <= now)
-			io_end(io, k->daemon_err != 0 ? k->daemon_err : -EBUSY);
+			io_end(io, k->daemon_err != 0 ? k->daemon_err
+			           : k->none_listed   ? -ENODEV
+			                              : -EBUSY);
 	}
 	if (k->daemon_err == -EHOSTDOWN || k->daemon_err == -ETIMEDOUT)
 		fail_waiting(k, k->daemon_err);
@@ -862,7 +868,7 @@ disk_submit(struct disk *k, struct disk_io *io)
 {
 	struct disks *d = k->disks;
 
-	ASSERT(io->op > DISK_WRITE || io->len <= DISK_IO_MAX_BYTES);
+	ASSERT(io->op != DISK_READ || io->len <= DISK_IO_MAX_BYTES);
 	io->disk = k;
 	io->err = 0;
 	io->pieces = 0;

@@ -13,6 +13,7 @@
 #include "fuse/ops_priv.h"
 
 #define ROW_TIMEOUT_S 1.0    /* rows of the table don't go */
+#define STATS_MANY 8u        /* in 2 * CACHED_MS */
 #define OBJECT_TIMEOUT_S 0.1 /* objects do: CACHED_MS */
 
 /* ---- requests that wait --------------------------------------------------------------------------------- */
@@ -53,6 +54,22 @@ request_fail(struct request *r, int err)
 }
 
 /* "METHOD KEY": see struct recipe. */
+/*
+ * Somebody reads the statistics of many LUNs one after the other: asking once for all of them costs the
+ * daemon less.
+ */
+static bool
+is_many(struct server *s)
+{
+	if (s->ev.now_ms - s->stats_since_ms > 2 * CACHED_MS) {
+		s->stats_since_ms = s->ev.now_ms;
+		s->stats_many = s->stats_asked > STATS_MANY;
+		s->stats_asked = 0;
+	}
+	s->stats_asked++;
+	return s->stats_many || s->stats_asked > STATS_MANY;
+}
+
 void
 gather_methods(struct request *r, const char *const *methods, void (*done)(struct gather *g))
 {
@@ -62,7 +79,7 @@ gather_methods(struct request *r, const char *const *methods, void (*done)(struc
 	for (; count < GATHER_MAX && methods[count] != NULL; count++) {
 		const char *blank = strchr(methods[count], ' ');
 		needs[count] = (struct gather_need){.method = methods[count]};
-		if (blank == NULL)
+		if (blank == NULL || (strcmp(methods[count], LUN_STATS) == 0 && is_many(r->server)))
 			continue;
 		needs[count].params = strcmp(blank, " -") == 0
 		                          ? json_pack("{s:b}", "stats", 0)
@@ -417,8 +434,8 @@ op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_f
 	else if (f->node->entry->type == NODE_CONTROL)
 		reply_part(req, f, size, offset);
 	else
-		image_transfer(req, f, DISK_READ, NULL,
-		    size < DISK_IO_MAX_BYTES ? size : DISK_IO_MAX_BYTES, offset);
+		image_transfer(
+		    req, f, DISK_READ, size < DISK_IO_MAX_BYTES ? size : DISK_IO_MAX_BYTES, offset);
 }
 
 static void
@@ -431,7 +448,7 @@ op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t of
 	if (f->node->entry->type == NODE_CONTROL)
 		control_write(req, f, data, size);
 	else if (f->node->entry->type == NODE_IMAGE && size <= DISK_IO_MAX_BYTES)
-		image_transfer(req, f, DISK_WRITE, data, size, offset);
+		image_write(req, f, data, size, offset);
 	else
 		fuse_reply_err(req, EINVAL);
 }
@@ -446,7 +463,7 @@ op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_f
 		fuse_reply_err(req, EINVAL);
 	else
 		image_transfer(
-		    req, f, whence == SEEK_DATA ? DISK_SEEK_DATA : DISK_SEEK_HOLE, NULL, 0, offset);
+		    req, f, whence == SEEK_DATA ? DISK_SEEK_DATA : DISK_SEEK_HOLE, 0, offset);
 }
 
 static void
@@ -457,7 +474,7 @@ op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi
 	(void)ino;
 	(void)datasync;
 	if (f->node->entry->type == NODE_IMAGE && (fi->flags & O_ACCMODE) != O_RDONLY)
-		image_transfer(req, f, DISK_FLUSH, NULL, 0, 0);
+		image_transfer(req, f, DISK_FLUSH, 0, 0);
 	else
 		fuse_reply_err(req, 0);
 }

@@ -22,6 +22,7 @@ struct file {
 	bool was_read;
 	uint64_t made_ms;
 	struct disk *disk;
+	size_t block_bytes;     /* of the LUN */
 	struct job *verb;       /* under way */
 	struct listing listing; /* of a folder */
 };
@@ -86,8 +87,8 @@ void text_read(fuse_req_t req, struct file *f, size_t size, off_t offset);
 /* ---- image.c ------------------------------------------------------------------------------------- */
 
 void image_open(struct request *r);
-void image_transfer(
-    fuse_req_t req, struct file *f, enum disk_op op, const char *data, size_t size, off_t offset);
+void image_transfer(fuse_req_t req, struct file *f, enum disk_op op, size_t size, off_t offset);
+void image_write(fuse_req_t req, struct file *f, const char *data, size_t size, off_t offset);
 
 /* ---- control.c ------------------------------------------------------------------------------------- */
 

@@ -25,6 +25,7 @@ struct rpc {
 	struct timer timer;
 	json_int_t id;
 	bool is_down;
+	bool is_silent; /* the last answer didn't come */
 	uint64_t down_since_ms;
 	char *in;
 	size_t in_len, in_cap, looked;
@@ -202,6 +203,7 @@ on_timer(struct timer *t)
 		late |= container_of(n, struct rpc_call, link)->deadline_ms <= r->ev->now_ms;
 	/* Answers come in order: behind one that doesn't come there is none. */
 	if (late && r->watch.fd >= 0) {
+		r->is_silent = true;
 		fail_all(r, false, -ETIMEDOUT);
 		disconnect(r, -ETIMEDOUT);
 		return;
@@ -258,7 +260,7 @@ take_line(struct rpc *r, const char *line, size_t len)
 		disconnect(r, refused ? -EACCES : -EPROTO);
 		return false;
 	}
-	r->is_down = false;
+	r->is_down = r->is_silent = false;
 	if (error != NULL)
 		finish(
 		    c, errno_of(json_number(error, "code", 0)), NULL, json_text(error, "message"));
@@ -406,6 +408,8 @@ rpc_submit(
 	c->sent = 0;
 	c->id = ++r->id;
 	c->line = request_line(c->id, method, params);
+	if (r->is_silent && timeout_ms > SILENT_TIMEOUT_MS)
+		timeout_ms = SILENT_TIMEOUT_MS;
 	/* Never answered before this returns: without memory the timer does it. */
 	c->deadline_ms = timeout_ms > 0 ? r->ev->now_ms + timeout_ms : UINT64_MAX;
 	if (c->line == NULL)

@@ -25,7 +25,8 @@
 enum exit_status { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 #define CACHED_MS 100u          /* an answer is given again for so long */
-#define ANSWER_TIMEOUT_MS 4000u /* for an answer of a daemon that is there */
+#define ANSWER_TIMEOUT_MS 3500u /* for an answer of a daemon that is there */
+#define SILENT_TIMEOUT_MS 500u  /* … when the last one didn't come either */
 #define DOWN_PATIENCE_MS 3000u  /* for one that isn't: a restart goes unnoticed */
 #define RETRY_MS 100u           /* between attempts to connect */
 #define ANSWER_MAX_BYTES ((size_t)256 << 20)
@@ -297,7 +298,7 @@ struct disk_io {
 	/* the caller's */
 	enum disk_op op;
 	uint64_t offset;
-	uint32_t len;  /* READ, WRITE: up to DISK_IO_MAX_BYTES */
+	uint32_t len;  /* READ, WRITE: a READ up to DISK_IO_MAX_BYTES, a WRITE of whole blocks */
 	uint8_t *data; /* WRITE: borrowed until done. READ: the disks', in done */
 	/*
 	 * err: 0 or -errno. -ENODEV: the LUN is no more; -EHOSTDOWN: no daemon; -ETIMEDOUT: it doesn't
@@ -355,6 +356,9 @@ struct server {
 	uid_t uid;
 	gid_t gid;
 	unsigned verbs; /* under way */
+	uint64_t stats_since_ms;
+	unsigned stats_asked; /* lun.stats since then */
+	bool stats_many;      /* … before, more than STATS_MANY */
 	/* struct file, struct request, struct job of ops.c */
 	struct list opens, requests, jobs;
 };
