@@ -6,7 +6,7 @@
 #include <string.h>
 
 #define TICK_NS 20000000ull
-#define SEAL_WAIT_NS 2000000000ull
+#define RETRY_NS 2000000000ull
 #ifdef CACHE_SIM
 #define OPS_MAX 4u
 #else
@@ -101,7 +101,7 @@ tick(struct loop_timer *t)
 	struct cache *c = container_of(t, struct cache, tick);
 	loop_timer_set(t, TICK_NS);
 	for (uint32_t i = 0; i < c->geo.segment_count; i++)
-		if (c->segs[i].state == SEG_CLOSED && !c->seals_given_up)
+		if (c->segs[i].state == SEG_CLOSED && !c->gives_up)
 			cache_segment_close(c, i);
 	for (unsigned s = 0; s < CACHE_LOG_COUNT; s++) {
 		c->logs[s].stalled = false;
@@ -110,11 +110,12 @@ tick(struct loop_timer *t)
 			c->logs[s].blocked = false;
 	}
 	cache_epoch_retry(c);
-	cache_voltable_retry(c);
+	if (!c->gives_up)
+		cache_voltable_retry(c);
 	uint64_t now = loop_now_ns(c->home), every = (uint64_t)c->tuning.checkpoint_ms * 1000000;
 	bool due = every > 0 && now - c->ck.last_ns >= every && cache_checkpoint_needed(c);
 	/* A detach writes its own; one that fails would be begun again before it is seen to have ended. */
-	if (c->ck.header_only || (due && !c->ck.running && !c->stopping))
+	if ((c->ck.header_only && !c->gives_up) || (due && !c->ck.running && !c->stopping))
 		cache_checkpoint_start(c);
 	cache_log_expire(c);
 	cache_destage_tick(c);
@@ -273,12 +274,20 @@ sealing(const struct cache *c)
 
 static void detach_checkpoint(void *ctx, int result);
 
+/* What can't be written is tried again for a while, not for ever. Recovery does without it. */
+static void
+look_at_clock(const struct detach *d)
+{
+	d->c->gives_up |= loop_now_ns(d->c->home) - d->begun_ns > RETRY_NS;
+}
+
 /* All I/O has ended, so that memory may go. */
 static void
 detach_idle(void *ctx, int result)
 {
 	struct detach *d = ctx;
 	struct cache *c = d->c;
+	look_at_clock(d);
 	if (result < 0)
 		d->result = result;
 	if (c->ck.running && !c->ck.header_only) {
@@ -301,13 +310,12 @@ detach_checkpoint(void *ctx, int result)
 	struct detach *d = ctx;
 	struct cache *c = d->c;
 	(void)result;
-	/* A footer that can't be written is tried again for a while. Recovery reads its records instead. */
-	c->seals_given_up |= loop_now_ns(c->home) - d->begun_ns > SEAL_WAIT_NS;
+	look_at_clock(d);
 	if ((sealing(c) || !cache_log_idle(c)) && !c->is_void) {
 		cache_wait(&c->tick_waiters, detach_checkpoint, d);
 		return;
 	}
-	if (c->is_void)
+	if (c->is_void || (c->ck.header_only && c->gives_up))
 		detach_idle(d, -EIO);
 	else
 		cache_checkpoint_wait(c, detach_idle, d);

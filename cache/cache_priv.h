@@ -394,7 +394,7 @@ struct cache_volume {
 	cache_done_fn *removed;
 	void *removed_ctx;
 	bool closing;
-	bool store_fails; /* its last batch did */
+	bool store_fails;             /* its last batch did */
 	struct loop_timer slow_timer; /* the next held change may begin */
 	uint64_t slow_until_ns;       /* virtual clock of writes that are slowed */
 	uint64_t write_delay_ns;      /* for each block; 0: none is */
@@ -420,9 +420,9 @@ struct cache {
 	bool index_full;         /* [19] */
 	bool ops_short;          /* a request is held for want of an op */
 	bool loaded, is_void, epoch_ending, epoch_writing, stopping;
-	bool seals_given_up; /* at the end: footers that couldn't be written aren't tried again */
-	bool epoch_owed;     /* its end isn't durable: what failed in it may still count */
-	bool epoch_begun;    /* …and the new one has no number yet: footers first */
+	bool gives_up;    /* at the end: what couldn't be written isn't tried again */
+	bool epoch_owed;  /* its end isn't durable: what failed in it may still count */
+	bool epoch_begun; /* …and the new one has no number yet: footers first */
 	struct segment *segs;
 	struct cache_log logs[CACHE_LOG_COUNT];
 	struct policy_segs *tier;
