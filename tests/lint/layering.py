@@ -12,7 +12,7 @@ MODULES = {
     # Before "cache", whose folder it is in: the first that fits is taken.
     "cache_policy": ("cache/policy/", {"base"}, {"policy.h"}),
     "cache_ram": ("cache/ram/", {"base", "loop", "store", "cache_policy"}, {"ram_tier.h"}),
-    "cache": ("cache/", {"base", "loop", "store", "cache_policy"}, {"cache.h", "check.h"}),
+    "cache": ("cache/", {"base", "loop", "store", "cache_policy"}, {"cache.h", "check.h", "codec.h"}),
     # What a daemon and cachectl have to know of an SSD before it is one.
     "ssd": ("target/ssd/", {"base"}, {"ssd.h"}),
     "scsi": ("target/scsi/", {"base", "loop", "store"}, {"scsi.h"}),
@@ -33,7 +33,7 @@ MODULES = {
     # cachectl's advice comes from the policy's own code; an SSD that no daemon has it checks and formats by
     # the cache's. What reads and writes configurations without a daemon (import-scst) from conf.
     "tools": ("tools/", {"base", "loop", "store", "ssd", "conf", "health", "cache", "cache_policy"}, set()),
-    "bench": ("bench/", {"base", "cache_policy"}, set()),
+    "bench": ("bench/", {"base", "loop", "store", "cache", "cache_policy"}, set()),
 }
 # Of another module only these headers, where that is narrower than its public ones.
 ONLY = {("scsi", "store"): {"blk.h"}, ("iscsi", "scsi"): {"scsi.h"}, ("srp", "scsi"): {"scsi.h"}, ("srp", "store"): {"blk.h"}, ("nbd", "store"): {"blk.h"},
