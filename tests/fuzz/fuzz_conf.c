@@ -15,7 +15,8 @@
 static void
 check_node(const struct conf_node *n, unsigned depth)
 {
-	ASSERT(depth <= DEPTH_MAX);
+	ASSERT(
+	    depth <= DEPTH_MAX + 1); /* the root is one, and so is what stands in the last block */
 	ASSERT(depth == 0 || n->has_block || n->child_count == 0);
 	for (unsigned i = 0; i < n->word_count; i++) {
 		ASSERT(n->words[i] != NULL);
