@@ -57,9 +57,9 @@ class Control:
             raise peers.Unavailable(f"{method}: {answer['error'].get('message')}")
         return answer["result"]
 
-    def find(self, method, key):
+    def find(self, method, key, **params):
         """The first number of that name anywhere in an answer."""
-        todo = [self.call(method)]
+        todo = [self.call(method, **params)]
         while todo:
             item = todo.pop(0)
             if isinstance(item, dict) and isinstance(item.get(key), (int, float)):
@@ -88,7 +88,7 @@ class Cached(peers.Target):
         with open(config, "w", encoding="utf-8") as f:
             cache = ""
             if self.ssd_mib:
-                f.write(f"cache fast {{\n\tssd {self.ssd}/ssd\n\tsize {self.ssd_mib}MiB\n}}\n")
+                f.write(f"cache fast {{\n\tssd {self.ssd}/ssd\n\tsize {self.ssd_mib}MiB\n\tram none\n}}\n")
                 cache = "\tcache fast\n"
             f.write(f"lun work {{\n\tstore {self.store}\n{self.size}{cache}}}\n")
             f.write(f"portal local {{ listen 127.0.0.1:{self.port} }}\n")
@@ -247,7 +247,7 @@ def destage(bench):
         results = bench.rounds.rounds[-1]
         written = result["writes"]
         results[("zipf", "destage")] = {"written": written, "dirty": control.find("lun.list", "dirty_bytes")}
-        wrote = control.find(bench.opt.stats, "store_writes")
+        wrote = control.find("cache.stats", "store_writes", name="fast")
         results[("zipf", "destage")].update(store_writes=wrote, ratio=written / max(wrote, 1))
         end = time.monotonic() + 60
         while control.find("lun.list", "dirty_bytes") > 0 and time.monotonic() < end:
@@ -350,7 +350,6 @@ def options():
     p.add_argument("--dir", help="a folder on the disk that is the SSD (build/bench)")
     p.add_argument("--bin", default=os.path.join(iscsi.ROOT, "build/release/bin"))
     p.add_argument("--out", default=os.path.join(iscsi.ROOT, "build/bench"))
-    p.add_argument("--stats", default="cache.stats", help=argparse.SUPPRESS)
     p.add_argument("--target-cpu", type=int, default=0)
     p.add_argument("--client-cpu", type=int, default=1)
     opt = p.parse_args()

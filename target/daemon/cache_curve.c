@@ -33,20 +33,36 @@ add_ssd(json_t *o, const struct daemon *d, const struct daemon_cache *c)
 		sum.destaged_blocks += v.destaged_blocks;
 		sum.store_writes += v.store_writes;
 		sum.store_errors += v.store_errors;
+		sum.store_flushes += v.store_flushes;
+		sum.gap_blocks += v.gap_blocks;
+		sum.scan_blocks += v.scan_blocks;
+		sum.slowed_writes += v.slowed_writes;
+		sum.destage_blocks_per_s += v.destage_blocks_per_s;
+		if (v.write_delay_ns > sum.write_delay_ns)
+			sum.write_delay_ns = v.write_delay_ns;
 	}
 	add(o, "size_bytes", st.segment_bytes * st.segments);
 	add(o, "cached_bytes", st.cached_bytes);
 	add(o, "dirty_bytes", st.dirty_bytes);
+	add(o, "dirty_max_bytes", st.dirty_max_bytes);
 	add(o, "index_bytes", st.index_bytes);
 	add(o, "epoch", st.epoch);
 	add(o, "commits", st.commits);
 	add(o, "commit_blocks", st.commit_blocks);
+	add(o, "commit_us", st.commits > 0 ? st.commit_ns / st.commits / 1000 : 0);
 	add(o, "fills", st.fills);
+	add(o, "scan_blocks", sum.scan_blocks);
 	add(o, "evicted_blocks", st.evicted_blocks);
+	add(o, "rewritten_blocks", st.rewritten_blocks);
 	add(o, "copies", st.copies);
 	add(o, "checkpoints", st.checkpoints);
 	add(o, "destaged_blocks", sum.destaged_blocks);
+	add(o, "destage_blocks_per_s", sum.destage_blocks_per_s);
+	add(o, "gap_blocks", sum.gap_blocks);
 	add(o, "store_writes", sum.store_writes);
+	add(o, "store_flushes", sum.store_flushes);
+	add(o, "slowed_writes", sum.slowed_writes);
+	add(o, "write_delay_us", sum.write_delay_ns / 1000);
 	add(o, "store_errors", sum.store_errors);
 	add(o, "ssd_errors", st.ssd_errors);
 	add(o, "bad_blocks", st.ssd_bad_blocks);
