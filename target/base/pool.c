@@ -45,7 +45,8 @@ pool_fini(struct pool *p)
 {
 	ASSERT(p->used == 0);
 	if (p->base) {
-		UNPOISON(p->base, p->map_bytes);
+		/* No more than was ever poisoned: the address space of a pool may be far larger. */
+		UNPOISON(p->base, (size_t)p->fresh * p->obj_bytes);
 		munmap(p->base, p->map_bytes);
 	}
 	*p = (struct pool){.name = NULL};
