@@ -1,6 +1,7 @@
 /* Is this a place to mount at? What a dead process left there is taken away first. */
 #include <errno.h>
 #include <dirent.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
@@ -66,17 +67,19 @@ type_of_mount(const char *path, char *ret, size_t cap)
 		fclose(f);
 }
 
-/* errno of stat(2) in a process of its own, since a file system may hang; -1: it does. */
+/*
+ * errno of open(2), which no kernel answers from what it keeps, in a process of its own, since a file system
+ * may hang; -1: it does.
+ */
 static int
 look(const char *path)
 {
-	struct stat st;
 	pid_t pid = fork();
 
 	if (pid < 0)
 		return errno;
 	if (pid == 0)
-		_exit(stat(path, &st) == 0 ? 0 : errno);
+		_exit(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) >= 0 ? 0 : errno);
 	int fd = pidfd_open(pid, 0), status = 0;
 	struct pollfd p = {.fd = fd, .events = POLLIN};
 	bool ended = fd < 0 || poll(&p, 1, LOOK_TIMEOUT_MS) > 0;

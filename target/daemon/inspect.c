@@ -296,6 +296,7 @@ start_done(struct loop_job *job, int rc)
 		rc = take_over(x);
 	if (ending && rc == 0) {
 		close_sock(x); /* its end comes */
+		loop_timer_set(&x->timer, END_NS);
 	} else if (ending) {
 		end(x);
 	} else if (rc < 0) {

@@ -108,7 +108,7 @@ def case_killed_tree_and_stale_mount():
     t.kill()
     same(error_of(lambda: os.listdir(t.path))[0], errno.ENOTCONN, "a dead mount")
     check(is_mounted(t.path), "it is still mounted")
-    os.close(fd)
+    same(error_of(lambda: os.close(fd))[0], errno.ENOTCONN, "as close says")
     again = Tree(d).start()
     check(again.value("version"), "mounted where the dead one was")
     again.stop()

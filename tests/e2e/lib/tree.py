@@ -1,5 +1,6 @@
 """A terrace-fuse of a test's own, and what is asked of its tree."""
 
+import errno
 import os
 import shutil
 import signal
@@ -25,6 +26,11 @@ def is_mounted(path):
     with open("/proc/self/mounts", encoding="utf-8") as f:
         return any(line.split()[1] == os.path.realpath(os.path.dirname(path)) + "/" +
                    os.path.basename(path) for line in f)
+
+
+def is_dead(path):
+    """A mount whose process is gone."""
+    return error_of(lambda: os.listdir(path))[0] == errno.ENOTCONN
 
 
 def unmount(path):
@@ -57,7 +63,8 @@ class Tree:
 
     def start(self):
         self.launch()
-        wait_until(lambda: self.process.poll() is not None or is_mounted(self.path), "the mount")
+        wait_until(lambda: self.process.poll() is not None or
+                   (is_mounted(self.path) and not is_dead(self.path)), "the mount")
         if self.process.poll() is not None:
             raise Failed(f"terrace-fuse ended with {self.process.returncode}: {self.log()}")
         return self
