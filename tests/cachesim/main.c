@@ -98,6 +98,11 @@ config(uint64_t seed, bool exhaustive, struct sim_cfg *c)
 		c->segments = 9 + (uint32_t)rng_below(&own, 4);
 		c->weight[1] = 16;
 		c->free_more = (uint32_t)rng_below(&own, 4);
+		/* Zeros that stay dirty under what is clean already. */
+		if (rng_below(&own, 2) == 0 && !c->ssd_breaks && c->lie == 0) {
+			c->weight[2] = c->weight[3] = 4;
+			c->store_write_error = 4;
+		}
 	}
 	if (exhaustive) {
 		c->ops = 3 + (uint32_t)rng_below(&r, 8);
