@@ -254,8 +254,8 @@ struct cache_share {
  * How much of a piece is on the SSD: of all its chunks of 1 MiB, or of 64 of them spread over it. Takes
  * microseconds; for many pieces take several turns. What lies beyond the volume isn't looked at.
  */
-void cache_volume_share(const struct cache_volume *v, uint64_t from_bytes, uint64_t bytes,
-    struct cache_share *ret);
+void cache_volume_share(
+    const struct cache_volume *v, uint64_t from_bytes, uint64_t bytes, struct cache_share *ret);
 
 struct cache_segment_info {
 	uint32_t number;

@@ -176,7 +176,9 @@ u32(uint64_t n)
 static uint16_t
 ratio(uint64_t hits, uint64_t all)
 {
-	return all > 0 ? (uint16_t)(hits >= all ? 1000 : hits * 1000 / all) : STATS_NO_RATIO;
+	if (all == 0)
+		return STATS_NO_RATIO;
+	return (uint16_t)(hits >= all ? 1000u : hits * 1000u / all);
 }
 
 static uint64_t
