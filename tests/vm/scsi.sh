@@ -6,7 +6,7 @@ MISCOMPARE=14 CONFLICT=24 INVALID_OPCODE=9 OUT_OF_RANGE=22
 mkdir -p /run/t
 cd /run/t
 
-step "login to the first portal" 40
+step "login to the first portal" 60
 ip addr add 10.0.3.15/24 dev eth1
 ip link set eth1 up
 iscsi_start iqn.2026-11.example.vm:one "node.session.timeo.replacement_timeout = 5" \
@@ -27,7 +27,7 @@ block_is() {
 
 # ---- what it says of itself
 
-step "inquiry, pages, commands" 60
+step "inquiry, pages, commands" 90
 expect_match "sg_inq" "$(sg_inq "$one")" 'Vendor identification: TERRACE'
 pages=$(sg_vpd --raw --page=0 "$one" | od -An -v -tx1 -w1 -j4)
 [ "$(wc -w <<<"$pages")" -ge 8 ] || fail "VPD pages: $pages"
@@ -148,7 +148,7 @@ may_write "$one" || fail "the path isn't free again"
 # paths STATE COUNT: so many paths of the first LUN are in it
 paths() { [ "$(multipath -ll "$map" 2>/dev/null | grep -c "$1")" = "$2" ]; }
 
-step "multipath" 60
+step "multipath" 120
 /lib/systemd/systemd-udevd --daemon
 udevadm trigger --subsystem-match=block --action=add
 udevadm settle
