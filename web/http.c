@@ -107,8 +107,8 @@ page_or_live(struct http *h, const char *lun, struct answer *a, bool whole)
 		a->header = "X-Terrace";
 		a->value = "live";
 	}
-	json_decref(overview);
-	json_decref(targets);
+	source_release(h->source, overview);
+	source_release(h->source, targets);
 }
 
 static void
@@ -165,7 +165,7 @@ rendered(struct http *h, const char *method, const char *lun, struct answer *a,
 		return;
 	}
 	char *text = render(answer, &len);
-	json_decref(answer);
+	source_release(h->source, answer);
 	give(a, MHD_HTTP_OK, type, csp, text, len);
 }
 
@@ -222,7 +222,7 @@ get_healthz(struct http *h, const char *lun, struct answer *a)
 	const char *state = json_string_value(json_object_get(answer, "state"));
 	bool serves = state != NULL && strcmp(state, "failed") != 0;
 	char *text = report_health_text(answer, &len);
-	json_decref(answer);
+	source_release(h->source, answer);
 	give(
 	    a, serves ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, TYPE_TEXT, CSP_NONE, text, len);
 }

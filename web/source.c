@@ -25,6 +25,7 @@ struct kept {
 };
 
 struct source {
+	pthread_mutex_t refs; /* of the reference counts of answers; taken last, for a moment */
 	pthread_mutex_t lock; /* of everything below; held while terraced is asked */
 	char *path;
 	int fd; /* -1: not connected */
@@ -265,11 +266,29 @@ ask(struct source *s, json_t *request, json_t **ret_answer, char *reason, size_t
 
 /* ---- answers that are kept ---------------------------------------------------------------------------------- */
 
+/* jansson's own counting isn't enough: it looks at a count without being atomic about it. */
+static json_t *
+share(struct source *s, json_t *answer)
+{
+	pthread_mutex_lock(&s->refs);
+	json_incref(answer);
+	pthread_mutex_unlock(&s->refs);
+	return answer;
+}
+
+void
+source_release(struct source *s, json_t *answer)
+{
+	pthread_mutex_lock(&s->refs);
+	json_decref(answer);
+	pthread_mutex_unlock(&s->refs);
+}
+
 static void
-forget(struct kept *k)
+forget(struct source *s, struct kept *k)
 {
 	free(k->request);
-	json_decref(k->answer);
+	source_release(s, k->answer);
 	*k = (struct kept){.request = NULL};
 }
 
@@ -279,9 +298,9 @@ find(struct source *s, const char *key)
 	for (unsigned i = 0; i < KEPT_MAX; i++) {
 		struct kept *k = &s->kept[i];
 		if (k->request != NULL && now_ms() - k->ms >= SOURCE_FRESH_MS)
-			forget(k);
+			forget(s, k);
 		else if (k->request != NULL && strcmp(k->request, key) == 0)
-			return json_incref(k->answer);
+			return share(s, k->answer);
 	}
 	return NULL;
 }
@@ -295,8 +314,8 @@ keep(struct source *s, char *key, json_t *answer)
 	for (unsigned i = 0; i < KEPT_MAX; i++)
 		if (s->kept[i].ms < oldest->ms)
 			oldest = &s->kept[i];
-	forget(oldest);
-	*oldest = (struct kept){.request = key, .answer = json_incref(answer), .ms = now_ms()};
+	forget(s, oldest);
+	*oldest = (struct kept){.request = key, .answer = share(s, answer), .ms = now_ms()};
 }
 
 enum source_result
@@ -346,6 +365,7 @@ source_create(const char *path, struct source **ret)
 	}
 	s->fd = -1;
 	pthread_mutex_init(&s->lock, NULL);
+	pthread_mutex_init(&s->refs, NULL);
 	*ret = s;
 	return 0;
 }
@@ -356,9 +376,10 @@ source_destroy(struct source *s)
 	if (s == NULL)
 		return;
 	for (unsigned i = 0; i < KEPT_MAX; i++)
-		forget(&s->kept[i]);
+		forget(s, &s->kept[i]);
 	disconnect(s);
 	pthread_mutex_destroy(&s->lock);
+	pthread_mutex_destroy(&s->refs);
 	free(s->path);
 	free(s);
 }

@@ -50,13 +50,15 @@ enum source_result {
 };
 /*
  * Asks a method that takes no parameter, or only `lun` (NULL: without). Answers are kept for
- * SOURCE_FRESH_MS and shared: a page that a hundred browsers look at asks once. *ret_answer: a new
- * reference, whose contents nobody may change, with SOURCE_OK only. Otherwise `reason` is a sentence.
+ * SOURCE_FRESH_MS and shared: a page that a hundred browsers look at asks once. *ret_answer,
+ * with SOURCE_OK only: for source_release(), and to be looked at only: others do, too. Otherwise `reason` is a sentence.
  * Blocks for at most some seconds.
  */
 #define SOURCE_FRESH_MS 900u
 enum source_result source_ask(struct source *s, const char *method, const char *lun,
     json_t **ret_answer, char *reason, size_t cap);
+/* Gives an answer back. Accepts NULL. */
+void source_release(struct source *s, json_t *answer);
 
 /* ---- http.c ------------------------------------------------------------------------------------------- */
 
