@@ -123,6 +123,27 @@ list_ports(struct plan *p)
 	return 0;
 }
 
+/* SCSI target port names: RFC 7143 §4.2.7.4's form for iSCSI, the identifier for SRP (SPC-4 7.8.6.11). */
+static void
+port_name(const struct plan *p, const struct daemon_port *port, char *buf, size_t cap)
+{
+	const struct conf *conf = p->config.conf;
+	bool srp = false;
+	for (unsigned i = 0; i < p->next.portal_count; i++)
+		srp = srp || (p->next.portals[i]->tag == port->tag &&
+		                 p->next.portals[i]->protocol == CONF_PROTOCOL_SRP);
+	snprintf(buf, cap, "%s,t,0x%04x", port->target, port->tag);
+	for (unsigned i = 0; srp && i < conf->target_count; i++) {
+		uint8_t id[SRP_PORT_ID_BYTES];
+		char hex[2 * SRP_PORT_ID_BYTES + 1];
+		if (strcmp(conf->targets[i].name, port->target) != 0)
+			continue;
+		daemon_srp_ids(&conf->targets[i], id);
+		srp_hex_format(id, sizeof id, hex);
+		snprintf(buf, cap, "eui.%s", hex);
+	}
+}
+
 static int
 make_ports(struct plan *p)
 {
@@ -131,7 +152,7 @@ make_ports(struct plan *p)
 		char name[ISCSI_NAME_MAX + 16];
 		if (has_port(&p->daemon->now, port))
 			continue;
-		snprintf(name, sizeof name, "%s,t,0x%04x", port->target, port->tag);
+		port_name(p, port, name, sizeof name);
 		int rc = scsi_core_add_port(
 		    p->daemon->core, port->rel_id, port->tag, port->target, name);
 		if (rc == 0)
