@@ -1,0 +1,33 @@
+#!/usr/bin/env python3
+"""
+Linux's own SRP initiator, in a VM, over soft-RoCE, against a terraced in the same VM: every variant of
+ib_srp, resets, aborts, kill -9, a link and a device that go; and, with a program for it as the
+argument, an initiator that sends what it likes.
+"""
+
+import os
+import sys
+
+sys.dont_write_bytecode = True
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "lib"))
+from vm import HERE as VM_FOLDER, Vm, run_vms  # noqa: E402
+from terraced import Folder, run  # noqa: E402
+
+
+def image(folder, name, mib):
+    path = folder(name)
+    with open(path, "wb") as f:
+        f.truncate(mib << 20)
+    return path
+
+
+def main():
+    folder = Folder()
+    raw = sys.argv[1] if len(sys.argv) > 1 else ""
+    disks = [image(folder, "a.img", 64), image(folder, "b.img", 64)]
+    run_vms(Vm("bash", os.path.join(VM_FOLDER, "srp.sh"), raw,
+               memory_mib=1280, seconds=900, disks=disks))
+
+
+run(main)
