@@ -120,7 +120,7 @@ order_stats(void *daemon, struct ctl_call *call, const json_t *params)
 	struct daemon_cache *c = daemon_cache_find(daemon, name);
 	struct stats_order *x;
 
-	if (c == NULL) {
+	if (c == NULL || c->leaving) {
 		ctl_call_fail(call, CTL_NO_OBJECT, NULL,
 		    "there is no cache '%s': `cachectl status` shows those there are", name);
 	} else if ((x = calloc(1, sizeof *x)) == NULL) {

@@ -170,6 +170,12 @@ write_marker(const struct daemon_marker *m, const struct cache_marker *v)
 	return sync_path(m->path, 0);
 }
 
+int
+daemon_marker_clear(const struct daemon_marker *m)
+{
+	return write_marker(m, &(struct cache_marker){.present = false});
+}
+
 /* ---- for the cache ------------------------------------------------------------------------------------- */
 
 static int

@@ -28,6 +28,10 @@ void order_evict(void *daemon, struct ctl_call *call, const json_t *params);
 
 void order_stats(void *daemon, struct ctl_call *call, const json_t *params);
 
+/* ---- cache_loss.c ----------------------------------------------------------------------------------- */
+
+void order_accept_loss(void *daemon, struct ctl_call *call, const json_t *params);
+
 /* ---- cache_freeze.c --------------------------------------------------------------------------------- */
 
 #define FREEZE_SECONDS_DEFAULT 20

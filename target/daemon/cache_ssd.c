@@ -18,7 +18,9 @@ daemon_ssd_open(struct daemon_cache *c, char *reason, size_t cap)
 	struct blk_open_args args = {
 	    .spec = c->spec,
 	    .size_bytes = c->size_bytes,
-	    .flags = d->options->unsafe_fs ? BLK_OPEN_UNSAFE_FS : 0u,
+	    .flags =
+	        (d->options->unsafe_fs ? BLK_OPEN_UNSAFE_FS : 0u) |
+	        (d->served ? BLK_OPEN_WATCH_LATER : 0u), /* then it is a worker that opens it */
 	    .loops = d->loops,
 	    .loop_count = d->loop_count,
 	};

@@ -11,6 +11,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "ctl/ctl.h"
 #include "daemon/caches.h"
 #include "daemon/plan.h"
 
@@ -72,10 +73,18 @@ phase_run(struct daemon *d, void (*begin)(struct phase *p))
 /* ---- attach ------------------------------------------------------------------------------------------- */
 
 struct attach {
-	struct phase *phase;
 	struct daemon_cache *cache;
 	struct cache_format_args format;
+	void (*done)(void *ctx, int result);
+	void *ctx;
 };
+
+static void
+attach_end(struct attach *a, int result)
+{
+	a->done(a->ctx, result);
+	free(a);
+}
 
 /* For people; the core says which LUN, or which error. */
 static const char *const meanings[CACHE_COND_COUNT] = {
@@ -113,6 +122,18 @@ fail(struct daemon_cache *c, const char *reason)
 }
 
 static void
+on_lost(void *ctx, const struct cache_loss *l)
+{
+	struct daemon_cache *c = ctx;
+	if (c->losses == NULL)
+		c->losses = json_array();
+	json_array_append_new(
+	    c->losses, json_pack("{s:o, s:I, s:I, s:s}", "lun", ctl_string(l->name), "offset",
+	                   (json_int_t)l->offset_bytes, "bytes", (json_int_t)l->bytes, "why",
+	                   l->why != NULL ? l->why : ""));
+}
+
+static void
 attached(void *ctx, int result, struct cache *cache, const char *reason)
 {
 	struct attach *a = ctx;
@@ -127,6 +148,9 @@ attached(void *ctx, int result, struct cache *cache, const char *reason)
 		fail(c, text);
 		c->lied = result == -EUCLEAN;
 	} else {
+		free(c->why);
+		c->why = NULL;
+		c->lied = c->accept_loss = false;
 		c->cache = cache;
 		cache_get_stats(cache, &st);
 		memcpy(c->identity.uuid, st.uuid, sizeof c->identity.uuid);
@@ -135,9 +159,9 @@ attached(void *ctx, int result, struct cache *cache, const char *reason)
 		text_format_size(st.segment_bytes * st.segments, size, sizeof size);
 		log_info("cache", "%s is cache %s, %s, uuid %s%s", blk_get_name(c->ssd), c->name,
 		    size, uuid, c->is_new ? ", new" : "");
+		c->is_new = false;
 	}
-	release(a->phase);
-	free(a);
+	attach_end(a, result);
 }
 
 /* The machine, for the superblock. */
@@ -161,9 +185,13 @@ attach_start(struct attach *a)
 	    .ssd = a->cache->ssd,
 	    .loops = d->loops,
 	    .loop_count = d->loop_count,
+	    .accept_loss = a->cache->accept_loss,
+	    .lost = on_lost,
 	    .condition = on_condition,
 	    .ctx = a->cache,
 	};
+	json_decref(a->cache->losses);
+	a->cache->losses = NULL;
 	host_id(d, args.host);
 	cache_tuning_default(&args.tuning);
 	cache_attach(&args, attached, a);
@@ -189,8 +217,7 @@ formatted(void *ctx, int result)
 	} else {
 		fail(a->cache, strerror(-result));
 	}
-	release(a->phase);
-	free(a);
+	attach_end(a, result);
 }
 
 static void
@@ -198,13 +225,28 @@ format_start(struct attach *a)
 {
 	if (getrandom(a->format.uuid, sizeof a->format.uuid, 0) != (ssize_t)sizeof a->format.uuid) {
 		fail(a->cache, "the system has no random numbers");
-		release(a->phase);
-		free(a);
+		attach_end(a, -EIO);
 		return;
 	}
 	a->format.uuid[6] = (a->format.uuid[6] & 0x0f) | 0x40;
 	a->format.uuid[8] = (a->format.uuid[8] & 0x3f) | 0x80;
 	cache_format(a->cache->ssd, &a->format, formatted, a);
+}
+
+void
+daemon_cache_attach(struct daemon_cache *c, void (*done)(void *ctx, int result), void *ctx)
+{
+	struct attach *a = calloc(1, sizeof *a);
+	if (a == NULL) {
+		fail(c, "out of memory");
+		done(ctx, -ENOMEM);
+		return;
+	}
+	*a = (struct attach){.cache = c, .done = done, .ctx = ctx};
+	if (c->is_new)
+		format_start(a);
+	else
+		attach_start(a);
 }
 
 struct lun_wait {
@@ -245,6 +287,13 @@ attach_luns(struct phase *p)
 }
 
 static void
+phase_attached(void *ctx, int result)
+{
+	(void)result; /* the cache says why */
+	release(ctx);
+}
+
+static void
 attach_caches(struct phase *p)
 {
 	p->next = attach_luns;
@@ -253,17 +302,8 @@ attach_caches(struct phase *p)
 		struct daemon_cache *c = p->d->caches[i];
 		if (c->ssd == NULL)
 			continue;
-		struct attach *a = calloc(1, sizeof *a);
-		if (a == NULL) {
-			fail(c, "out of memory");
-			continue;
-		}
-		*a = (struct attach){.phase = p, .cache = c};
 		hold(p);
-		if (c->is_new)
-			format_start(a);
-		else
-			attach_start(a);
+		daemon_cache_attach(c, phase_attached, p);
 	}
 	release(p);
 }
@@ -282,6 +322,7 @@ cache_destroy(struct daemon_cache *c)
 	free(c->name);
 	free(c->spec);
 	free(c->why);
+	json_decref(c->losses);
 	free(c);
 }
 
@@ -296,6 +337,49 @@ open_ram(struct daemon_cache *c, uint64_t bytes)
 	snprintf(text, sizeof text, "%s of memory can't be had: give another size", size);
 	fail(c, text);
 	return rc;
+}
+
+int
+daemon_cache_create(struct daemon *d, const struct conf *conf, const struct conf_cache *x,
+    struct daemon_cache **ret)
+{
+	struct daemon_cache **more =
+	    reallocarray(d->caches, d->cache_count + 1u, sizeof(struct daemon_cache *));
+	struct daemon_cache *c = calloc(1, sizeof *c);
+	if (more != NULL)
+		d->caches = more;
+	if (more == NULL || c == NULL) {
+		free(c);
+		return -ENOMEM;
+	}
+	c->daemon = d;
+	c->size_bytes = x->size_bytes;
+	c->name = strdup(x->name);
+	c->spec = x->ssd != NULL ? strdup(x->ssd) : NULL;
+	int rc = c->name == NULL || (x->ssd != NULL && c->spec == NULL) ? -ENOMEM : 0;
+	if (rc == 0)
+		rc = open_ram(c, daemon_ram_bytes(conf, x));
+	if (rc < 0) {
+		cache_destroy(c);
+		return rc;
+	}
+	d->caches[d->cache_count++] = c;
+	*ret = c;
+	return 0;
+}
+
+void
+daemon_cache_remove(struct daemon_cache *c)
+{
+	struct daemon *d = c->daemon;
+	unsigned i = 0;
+	while (d->caches[i] != c)
+		i++;
+	memmove(&d->caches[i], &d->caches[i + 1],
+	    (--d->cache_count - i) * sizeof(struct daemon_cache *));
+	for (unsigned k = HEALTH_CACHE_ABSENT; k <= HEALTH_CACHE_LIED; k++)
+		health_clear(d->health, (enum health_code)k, c->name);
+	cache_destroy(c);
 }
 
 static int

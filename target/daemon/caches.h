@@ -7,6 +7,8 @@
 #ifndef DAEMON_CACHES_H
 #define DAEMON_CACHES_H
 
+#include <jansson.h>
+
 #include "cache/cache.h"
 #include "cache/ram/ram_tier.h"
 #include "daemon/daemon.h"
@@ -25,6 +27,11 @@ struct daemon_cache {
 	uint64_t ram_bytes;   /* as configured, or as it is to become */
 	bool ram_resizes;
 	bool curve_asked; /* of `ram` */
+	bool busy;        /* its SSD is being opened or attached */
+	bool pending;     /* a change makes it, and isn't written yet */
+	bool leaving;     /* it goes */
+	bool accept_loss; /* somebody has accepted what its SSD lost: the next attach goes on */
+	json_t *losses;   /* what the last attach found lost; NULL: nothing */
 	bool lied;        /* recovery found that acknowledged writes may be missing */
 	char *details[CACHE_COND_COUNT]; /* of conditions that hold; else NULL */
 	struct {
@@ -43,6 +50,26 @@ void daemon_close_caches(void *daemon);
 
 /* NULL: there was none of the name at the start. */
 struct daemon_cache *daemon_cache_find(const struct daemon *d, const char *name);
+
+/*
+ * Home loop. One more in the table, with its memory, not attached. 0, -EINVAL (so much memory can't be had),
+ * -ENOMEM.
+ */
+int daemon_cache_create(struct daemon *d, const struct conf *conf, const struct conf_cache *x,
+    struct daemon_cache **ret);
+/* Not attached, used by nobody: it leaves the table. */
+void daemon_cache_remove(struct daemon_cache *c);
+/* Formats the open SSD if it is new, and attaches it. On failure c->why tells. */
+void daemon_cache_attach(struct daemon_cache *c, void (*done)(void *ctx, int result), void *ctx);
+
+/* ---- cache_online.c: caches that come and go --------------------------------------------------- */
+
+/* Opens and attaches one that isn't; `done` may be called at once. With `create` its file may be made. */
+void daemon_cache_start(
+    struct daemon_cache *c, bool create, void (*done)(void *ctx, int result), void *ctx);
+/* Tries those again that couldn't be attached; *waits is raised by one for each `done` to come. */
+void daemon_caches_retry(
+    struct daemon *d, void (*done)(void *ctx, int result), void *ctx, unsigned *waits);
 
 /* ---- cache_ram.c: the memory of caches ----------------------------------------------------------- */
 
@@ -89,6 +116,8 @@ void daemon_marker_destroy(struct daemon_marker *m); /* no call under way; accep
 extern const struct cache_marker_ops daemon_marker_ops;
 /* Blocking. 0 (m->present tells whether there is one), -EINVAL: damaged; -errno. */
 int daemon_marker_read(const struct daemon_marker *m, struct cache_marker *ret);
+/* Blocking. There is none from then on, durably. 0 or -errno. */
+int daemon_marker_clear(const struct daemon_marker *m);
 /* How a person takes it away, giving up what the store lacks. */
 void daemon_marker_describe(const struct daemon_marker *m, char *buf, size_t cap);
 /* True if it isn't with the store but in the state directory: another host doesn't see it. */

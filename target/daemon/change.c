@@ -109,11 +109,10 @@ attached(void *ctx, int result)
 }
 
 static void
-open_done(struct change *c, int rc)
+caches_there(struct change *c)
 {
-	struct plan *p = c->plan;
-	if (rc < 0) {
-		(void)change_fail(c, CTL_FAILED, "%s", p->reason);
+	const struct plan *p = c->plan;
+	if (c->code != 0) {
 		undo(c);
 		return;
 	}
@@ -127,6 +126,17 @@ open_done(struct change *c, int rc)
 		daemon_lun_attach(l, attached, c);
 	}
 	change_release(c);
+}
+
+static void
+open_done(struct change *c, int rc)
+{
+	if (rc < 0) {
+		(void)change_fail(c, CTL_FAILED, "%s", c->plan->reason);
+		undo(c);
+	} else {
+		change_caches_come(c, caches_there);
+	}
 }
 
 static int
@@ -307,6 +317,12 @@ close_done(struct change *c, int rc)
 }
 
 static void
+caches_gone(struct change *c)
+{
+	change_work(c, close_work, close_done);
+}
+
+static void
 volumes_gone(struct change *c)
 {
 	/* A store that was watched has a timer here; files and identities are the worker's. */
@@ -317,7 +333,7 @@ volumes_gone(struct change *c)
 		blk_close(l->blk);
 		l->blk = NULL;
 	}
-	change_work(c, close_work, close_done);
+	change_caches_go(c, caches_gone);
 }
 
 static void

@@ -238,7 +238,7 @@ volumes_closed(struct change *c)
 		if (pl->after == NULL)
 			*pl = (struct plan_lun){0};
 	}
-	late(c);
+	change_caches_go(c, late);
 }
 
 /* Where the store isn't behind this cache any more, all that the cache has goes to it. */
@@ -462,5 +462,6 @@ change_apply(struct change *c, void (*done)(struct change *c))
 {
 	c->done = done;
 	plan_adopt(c->plan);
+	change_caches_stay(c);
 	show(c);
 }

@@ -17,6 +17,8 @@ static const struct change_verb verbs[] = {
     {"lun.delete", edit_lun_delete},
     {"lun.set", edit_lun_set},
     {"lun.resize", edit_lun_resize},
+    {"cache.add", edit_cache_add},
+    {"cache.remove", edit_cache_remove},
     {"portal.create", edit_portal_create},
     {"portal.delete", edit_portal_delete},
     {"portal.set", edit_portal_set},

@@ -60,6 +60,17 @@ is_for_restart(const char *key)
 	return false;
 }
 
+/* A cache comes and goes while initiators work; another SSD under the same name doesn't. */
+static bool
+needs_restart(const struct conf_change *ch)
+{
+	bool other = false;
+	for (unsigned i = 0; ch->what == CONF_CHANGE && i < ch->key_count; i++)
+		other = other || strcmp(ch->keys[i].key, "ssd") == 0 ||
+		        strcmp(ch->keys[i].key, "size") == 0;
+	return other;
+}
+
 int
 change_describe(struct change *c)
 {
@@ -67,7 +78,7 @@ change_describe(struct change *c)
 		const struct conf_change *ch = &c->diff->list[i];
 		if (json_array_append_new(c->changes, describe_one(ch)) < 0)
 			return change_no_memory(c);
-		if (ch->kind == CONF_KIND_CACHE) {
+		if (ch->kind == CONF_KIND_CACHE && needs_restart(ch)) {
 			char text[300];
 			snprintf(text, sizeof text,
 			    "cache %s changes at the next start of terraced", ch->name);

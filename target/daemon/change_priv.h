@@ -146,6 +146,15 @@ int change_impact(struct change *c);        /* c->sessions; after plan_preview()
 /* Written: adopts the plan. `done` runs when nothing of what went is left. */
 void change_apply(struct change *c, void (*done)(struct change *c));
 
+/* ---- cache_online.c --------------------------------------------------------------------------------- */
+
+/* Caches that the plan has and the daemon hasn't; c->code is set if one fails. */
+void change_caches_come(struct change *c, void (*after)(struct change *c));
+/* Those that the running configuration hasn't, and those that this change made and that aren't to stay. */
+void change_caches_go(struct change *c, void (*after)(struct change *c));
+/* Those that this change made are in the files now. */
+void change_caches_stay(struct change *c);
+
 /* ---- reopen.c --------------------------------------------------------------------------------------- */
 
 /* Stores that couldn't be opened are tried again from time to time. */
@@ -204,6 +213,8 @@ int edit_target_set(struct change *c);
 int edit_chap_create(struct change *c);
 int edit_chap_delete(struct change *c);
 int edit_chap_set(struct change *c);
+int edit_cache_add(struct change *c); /* edit_cache.c */
+int edit_cache_remove(struct change *c);
 
 /*
  * Maps a LUN to a group of the configuration, or to one that is to come with this pattern. `number`

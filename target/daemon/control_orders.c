@@ -141,6 +141,11 @@ static const struct ctl_param id_params[] = {
 static const struct ctl_param name_params[] = {
 	{"name", CTL_STRING, true, "of the cache"},
 	END};
+static const struct ctl_param accept_params[] = {
+	{"lun", CTL_STRING, true, "which"},
+	{"cache", CTL_STRING, true, "UUID of the cache"},
+	{"confirm", CTL_STRING, false, "the name of the LUN again: without it nothing is done"},
+	END};
 static const struct ctl_param dirty_params[] = {
 	{"lun", CTL_STRING, true, "which"},
 	{"from", CTL_INT, false, "from this byte on"},
@@ -169,5 +174,7 @@ const struct ctl_method control_order_methods[] = {
 	    .params = segments_params, .call = cache_segments_list},
 	{.name = "cache.stats", .help = "counters of a cache, and its miss-ratio curve",
 	    .params = name_params, .start = order_stats},
+	{.name = "cache.accept-loss", .help = "a LUN goes on without what its cache had",
+	    .changes = true, .params = accept_params, .start = order_accept_loss},
 	{.name = NULL},
 };

@@ -207,6 +207,17 @@ static const struct ctl_param lun_resize_params[] = {
 	NAME,
 	{"size", CTL_ANY, false, "the new size; without: the one that its store has"},
 	CHANGE_PARAMS};
+static const struct ctl_param cache_add_params[] = {
+	NAME,
+	{"ssd", CTL_STRING, false, "of a new cache: block:PATH, file:PATH, lvm:VG/LV"},
+	{"size", CTL_ANY, false, "of a file that is made for it"},
+	{"ram", CTL_ANY, false, "memory of a new cache"},
+	{"luns", CTL_LIST, false, "names of those that get it"},
+	CHANGE_PARAMS};
+static const struct ctl_param cache_remove_params[] = {
+	NAME,
+	{"luns", CTL_LIST, false, "those that lose it; without: all, and the cache goes"},
+	CHANGE_PARAMS};
 static const struct ctl_param portal_create_params[] = {
 	NAME,
 	{"listen", CTL_LIST, true, "addresses, with :PORT if it isn't 3260"},
@@ -266,6 +277,8 @@ const struct ctl_method change_methods[] = {
 	CHANGE("lun.delete", "a LUN goes; its data stays", lun_delete_params),
 	CHANGE("lun.set", "a key of a LUN", set_params),
 	CHANGE("lun.resize", "a LUN grows", lun_resize_params),
+	CHANGE("cache.add", "a cache comes, LUNs get one", cache_add_params),
+	CHANGE("cache.remove", "LUNs lose their cache, or it goes with them", cache_remove_params),
 	CHANGE("portal.create", "addresses to listen on", portal_create_params),
 	CHANGE("portal.delete", "a portal goes", delete_params),
 	CHANGE("portal.set", "a key of a portal", set_params),

@@ -280,6 +280,7 @@ look_at_cache(struct monitor *m, const struct daemon_cache *c)
 		    c->why != NULL ? c->why : "its SSD can't be used");
 		return;
 	}
+	health_clear(h, HEALTH_CACHE_ABSENT, c->name);
 	for (unsigned k = 0; k < CACHE_COND_COUNT; k++) {
 		if (c->details[k] != NULL)
 			health_raise(h, codes[k], c->name, "cache %s: %s", c->name, c->details[k]);

@@ -185,10 +185,8 @@ make_units(struct change_engine *e)
 }
 
 static void
-reopen_done(struct loop_job *j, int result)
+attach_all(struct change_engine *e)
 {
-	struct change_engine *e = container_of(j, struct change_engine, reopen_job);
-	(void)result;
 	e->reopen_next = make_units;
 	e->reopen_waits = 1;
 	for (unsigned i = 0; i < e->reopen_count; i++) {
@@ -199,6 +197,18 @@ reopen_done(struct loop_job *j, int result)
 		e->reopen_waits++;
 		daemon_lun_attach(l, volume_done, e);
 	}
+	released(e);
+}
+
+/* A cache whose SSD is back comes before its LUNs. */
+static void
+reopen_done(struct loop_job *j, int result)
+{
+	struct change_engine *e = container_of(j, struct change_engine, reopen_job);
+	(void)result;
+	e->reopen_next = attach_all;
+	e->reopen_waits = 1;
+	daemon_caches_retry(e->daemon, volume_done, e, &e->reopen_waits);
 	released(e);
 }
 

@@ -29,7 +29,7 @@ from terraced import PROGRAM, ROOT, Failed, check, run, same  # noqa: E402
 from terracectl import DONE, REMARKS, TOOL, environment  # noqa: E402
 
 # Run as they are written. Those that aren't installed are told.
-RUN = {"terracectl", "echo", "cat", "ls", "grep", "socat", "jq", "iscsi-ls", "iscsi-inq", "mke2fs",
+RUN = {"terracectl", "cachectl", "echo", "cat", "ls", "grep", "socat", "jq", "iscsi-ls", "iscsi-inq", "mke2fs",
        "qemu-img", "mkdir", "install", "tee", "truncate", "rm", "sed", "head", "base64", "chmod", "du"}
 NOT_FAILED = (DONE, REMARKS)
 
@@ -163,12 +163,12 @@ class Document:
         for program in called:
             check(program in RUN or (program == "terraced" and "--check" in line),
                   f"{where}: {line}\n  is {program} to be run here? See {__file__}")
-        own = {"terracectl", "terraced", "socat"}
+        own = {"terracectl", "cachectl", "terraced", "socat"}
         missing = [p for p in called if p not in own and
                    shutil.which(p, path=os.environ["PATH"] + ":/usr/sbin:/sbin") is None]
         if missing:
             print(f"  not run, {missing[0]} isn't installed: {line}", flush=True)
-        if "terracectl" in called or "socat" in called:
+        if {"terracectl", "cachectl", "socat"} & set(called):
             self.served()
         return not missing
 
@@ -176,6 +176,7 @@ class Document:
         place = self.place
         if not os.path.lexists(place.folder("bin/terracectl")):
             os.symlink(TOOL, place.folder("bin/terracectl"))
+            os.symlink(TOOL, place.folder("bin/cachectl"))
             os.symlink(PROGRAM, place.folder("bin/terraced"))
             with open(os.open(place.folder("bin/sudo"), os.O_CREAT | os.O_WRONLY, 0o755), "w",
                       encoding="ascii") as f:

@@ -102,7 +102,7 @@ LATER = {"cache.hold", "cache.thaw", "lun.dirty", "cache.segments", "lun.heatmap
          "overview"}
 # What a value looks like, where any word won't do.
 VALUES = {"N": "1", "ID": "1", "COUNT": "1", "SECONDS": "1", "SESSION": "1", "KEY=VALUE": "a=b",
-          "LEVEL": "info", "SYSTEM": "linux"}
+          "LEVEL": "info", "UUID": "00000000-0000-4000-8000-000000000000", "SYSTEM": "linux"}
 
 
 def example_of(verb):

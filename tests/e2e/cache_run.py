@@ -14,6 +14,7 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from control import Control, Error  # noqa: E402
+from terracectl import TOOL  # noqa: E402
 from iscsi import BUSY, CHECK, GOOD, Session  # noqa: E402
 from terraced import TARGET, Daemon, Failed, Folder, check, run, same, wait_until  # noqa: E402
 
@@ -329,22 +330,94 @@ def case_commands():
     stop(d)
 
 
-def case_cache_comes_at_the_next_start():
+def case_cache_comes_and_goes():
+    """While initiators work; what it had is on the stores when it has gone."""
+    folder = Folder()
+    d = start(folder)
+    call = d.control.call
+    with Session(d.port, TARGET) as s:
+        s.ready()
+        write(s, 64)
+        answer = call("cache.add", name="other", ssd=folder("other"), size="32MiB", dry_run=True)
+        same(answer["applied"], False, "a dry run")
+        check(not os.path.exists(folder("other")), "made nothing")
+        try:
+            call("cache.add", name="other", ssd=folder("other"), size="1MiB")
+            raise Failed("a cache of 1 MiB")
+        except Error as e:
+            check("too small" in e.message, e.message)
+        check(not os.path.exists(folder("other")), "what failed left nothing")
+        same([c["name"] for c in call("cache.list")], ["fast"], "caches")
+        answer = call("cache.add", name="other", ssd=folder("other"), size="32MiB")
+        same(answer["restart"], [], "no restart is needed")
+        same([(c["name"], c["state"]) for c in call("cache.list")],
+             [("fast", "ok"), ("other", "ok")], "caches")
+        check("C104" not in d.control.conditions(), "nor asked for")
+        call("lun.create", name="b", store=folder("b.img"), size="16MiB", to="iqn.b:*")
+        with Session(d.port, TARGET, name="iqn.b:one") as b:
+            b.ready()
+            write(b, 64)
+            call("cache.add", name="other", luns=["b"], yes=True)
+            b.ready()
+            read(b, 64)
+            write(b, 128)
+            same(marker(folder("b.img")).split()[2], call("cache.list")[1]["uuid"], "the mark")
+            # One that doesn't come up undoes all of the change, also of its LUNs.
+            with open(folder("junk"), "wb") as f:
+                f.write(os.urandom(32 * MIB))
+            try:
+                call("cache.add", name="third", ssd=folder("junk"), luns=["b"], yes=True)
+                raise Failed("a cache on what is no SSD")
+            except Error as e:
+                check("no cache" in e.message, e.message)
+            b.ready()
+            read(b, 128)
+            for name, word in (("nowhere", "there is no cache"), ("fast", "terrace.conf")):
+                try:
+                    call("cache.remove", name=name, yes=True)
+                    raise Failed("it was removed")
+                except Error as e:
+                    check(word in e.message, e.message)
+            call("cache.remove", name="other", yes=True)
+            b.ready()
+            read(b, 128)
+        same([c["name"] for c in call("cache.list")], ["fast"], "caches")
+        check(marker(folder("b.img")) is None, "the mark is gone")
+        with open(folder("b.img"), "rb") as f:
+            for i in range(128):
+                check(f.read(4096) == pattern(i + 1), f"block {i} of the store")
+        read(s, 64)
+        call("cache.add", name="memory", ram="32MiB", luns=["b"], yes=True)
+        same(call("cache.list")[1]["ram_bytes"], 32 * MIB, "a cache in memory alone")
+        call("cache.remove", name="memory", luns=["b"], yes=True)
+        call("cache.remove", name="memory", yes=True)
+    stop(d)
+    d = start(folder)
+    same([c["name"] for c in cache_list(d)], ["fast"], "caches after a restart")
+    stop(d)
+
+
+def case_cache_by_reload():
     folder = Folder()
     d = start(folder)
     more = config(folder) + f"cache other {{ ssd {folder('other')}; size 64MiB }}\n"
     folder.write("terrace.conf", more.replace("{port}", str(d.port)))
-    answer = d.control.call("reload")
-    check(any("other" in text for text in answer["restart"]), f"restart: {answer['restart']}")
+    same(d.control.call("reload")["restart"], [], "restart")
+    d.control.call("lun.create", name="b", store=folder("b.img"), size="16MiB",
+                   options={"cache": "other"})
+    d.control.call("lun.delete", name="b", yes=True)
+    folder.write("terrace.conf", config(folder).replace("{port}", str(d.port)))
+    d.control.call("reload")
+    same([c["name"] for c in cache_list(d)], ["fast"], "caches")
+    # Another SSD under the same name is a matter of a restart.
+    folder.write("terrace.conf", config(folder, ssd=folder("x")).replace("{port}", str(d.port)))
+    check(any("fast" in text for text in d.control.call("reload")["restart"]), "restart")
     raised(d, "C104")
-    try:
-        d.control.call("lun.create", name="b", store=folder("b.img"), size="16MiB",
-                       options={"cache": "other"})
-        raise Failed("a LUN got a cache that isn't there")
-    except Error as e:
-        check("next start" in e.message, e.message)
-    check(not os.path.exists(folder("b.img")), "nothing is left of it")
     stop(d)
+
+
+def cache_list(d):
+    return d.control.call("cache.list")
 
 
 # ---- what breaks -------------------------------------------------------------------------------------
@@ -366,10 +439,12 @@ def case_ssd_is_not_there():
     same(cache(d)["state"], "absent", "state of the cache")
     same([x["state"] for x in d.control.call("lun.list")], ["store not open", "ok"], "LUNs")
     check("isn't served without its cache 'fast'" in lun(d)["why"], lun(d)["why"])
-    stop(d)
+    # It comes back by itself.
     os.rename(folder("away"), folder("ssd"))
-    d = start(folder, text)
-    same([x["state"] for x in d.control.call("lun.list")], ["ok", "ok"], "LUNs")
+    wait_until(lambda: cache(d)["state"] == "ok", "the cache is back", 20)
+    wait_until(lambda: [x["state"] for x in d.control.call("lun.list")] == ["ok", "ok"],
+               "and so is its LUN", 20)
+    wait_until(lambda: "C601" not in d.control.conditions(), "nothing needs a person", 20)
     stop(d)
 
 
@@ -488,6 +563,15 @@ def case_full():
     stop(d)
 
 
+def lose_a_record(folder):
+    at, data = payload(folder, 60)
+    while data[at:at + 4] != b"TRRC":
+        at -= 4096
+    with open(folder("ssd"), "r+b") as f:
+        f.seek(at)
+        f.write(bytes(8192))
+
+
 def case_drive_that_lied():
     """A write in the middle of the log is missing although later ones are there."""
     folder = Folder()
@@ -498,16 +582,83 @@ def case_drive_that_lied():
         write(s, 64)
     d.control.close()
     d.kill()
-    at, data = payload(folder, 60)
-    while data[at:at + 4] != b"TRRC":
-        at -= 4096
-    with open(folder("ssd"), "r+b") as f:
-        f.seek(at)
-        f.write(bytes(8192))
+    lose_a_record(folder)
     plain = text.replace("target", f"lun plain {{ store {folder('b.img')}; size 1MiB }}\ntarget")
     d = start(folder, plain.replace("lun 0 a", "lun 0 a; lun 1 plain"))
     raised(d, "C608")
     same(lun(d)["state"], "store not open", "state of the LUN")
+    stop(d)
+
+
+def tool(d, *words, status=0):
+    """cachectl of the build."""
+    path = os.path.join(os.path.dirname(TOOL), "cachectl")
+    p = subprocess.run([path, "--control", os.path.join(d.state, "control.sock"), *words],
+                       capture_output=True, text=True, timeout=60, check=False,
+                       stdin=subprocess.DEVNULL)
+    same(p.returncode, status, f"cachectl {' '.join(words)}: {p.stdout}{p.stderr}")
+    return p.stdout + p.stderr
+
+
+def served(d):
+    wait_until(lambda: lun(d)["state"] == "ok", "the LUN is served", 20)
+
+
+def case_accept_loss_of_a_cache_that_is_gone():
+    folder = Folder()
+    plain = f"lun plain {{ store {folder('p.img')}; size 1MiB }}\ntarget"
+    text = config(folder).replace("target", plain).replace("lun 0 a", "lun 0 a; lun 1 plain")
+    d = start(folder, text)
+    uuid = cache(d)["uuid"]
+    fails = "nothing is missing"
+    check(fails in tool(d, "accept-loss", "a", "--cache", uuid, "--confirm", "a", status=1), fails)
+    stop(d)
+    os.unlink(folder("ssd"))
+    d = start(folder, text.replace("cache fast", "cache gone", 1).replace("ssd \"" + folder("ssd"),
+                                                                         "ssd \"" + folder("new"))
+              .replace("; cache fast", ""))
+    raised(d, "C201")
+    other = "00000000-0000-4000-8000-000000000000"
+    check(uuid in tool(d, "accept-loss", "a", "--cache", other, "--confirm", "a", status=2),
+          "it names the right one")
+    tool(d, "accept-loss", "a", "--cache", uuid, status=5)
+    tool(d, "accept-loss", "a", "--cache", uuid, "--yes", status=5)
+    tool(d, "accept-loss", "a", "--cache", uuid, "--confirm", "b", status=2)
+    check("can't be told" in tool(d, "accept-loss", "a", "--cache", uuid, "--dry-run"), "what it is")
+    check(marker(folder("a.img")) is not None, "nothing was done")
+    tool(d, "accept-loss", "a", "--cache", uuid, "--confirm", "a")
+    check(marker(folder("a.img")) is None, "the mark is gone")
+    served(d)
+    check(any("accept-loss a" in h["command"] for h in d.control.call("history")), "the history")
+    stop(d)
+
+
+def case_accept_loss_of_what_a_drive_lost():
+    folder = Folder()
+    text = broken_store(folder)
+    text = text.replace("target", f"lun plain {{ store {folder('b.img')}; size 1MiB }}\ntarget")
+    text = text.replace("lun 0 a", "lun 0 a; lun 1 plain")
+    d = start(folder, text)
+    uuid = cache(d)["uuid"]
+    with Session(d.port, TARGET) as s:
+        s.ready()
+        write(s, 64)
+    d.control.close()
+    d.kill()
+    lose_a_record(folder)
+    d = start(folder, text)
+    raised(d, "C608")
+    print(tool(d, "accept-loss", "a", "--cache", uuid, "--dry-run"))
+    tool(d, "accept-loss", "a", "--cache", uuid, "--confirm", "a")
+    served(d)
+    with Session(d.port, TARGET) as s:
+        s.ready()
+        read(s, 32)
+    wait_until(lambda: "C201" not in d.control.conditions(), "the LUN is served", 20)
+    stop(d)
+    # What was accepted isn't told again.
+    d = start(folder, text)
+    same(lun(d)["state"], "ok", "state of the LUN")
     stop(d)
 
 

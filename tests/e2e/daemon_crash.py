@@ -3,8 +3,9 @@
 kill -9 under load, again and again, with an oracle: what a writethrough LUN acknowledged is there after
 the restart, on the wire and in the file; what was under way is there wholly or not at all, sector by
 sector. With "cache" the LUN is behind one in mode nv, on an SSD so small that its log goes round; every third
-round the catalogue is lost as well, and now and then the kill comes while the cache is being recovered.
-Arguments: the number of rounds (default 6), "cache".
+round the catalogue is lost as well, and now and then the kill comes while the cache is being recovered. With
+"orders" the kills also come while the cache is flushed, evicted or frozen, while its mode changes, and while the
+LUN loses its cache or gets it back. Arguments: the number of rounds (default 6), "cache", "orders".
 """
 
 import os
@@ -17,8 +18,9 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 import iscsi  # noqa: E402
+from control import Control, Error  # noqa: E402
 from iscsi import GOOD, Closed, Session  # noqa: E402
-from terraced import TARGET, Daemon, Folder, check, run, same  # noqa: E402
+from terraced import TARGET, Daemon, Failed, Folder, check, run, same  # noqa: E402
 
 BLOCKS = 8192  # of 512 bytes: small, so that ranges are written again and again
 DEPTH = 24
@@ -65,13 +67,18 @@ class Oracle:
         self.sent[lba] = []
 
 
-def load(s, oracle, rnd, seconds, kill):
-    """Writes until the target is killed, DEPTH at a time and none over another that is under way."""
+def load(s, oracle, rnd, seconds, kill, order=None):
+    """
+    Writes until the target is killed, DEPTH at a time and none over another that is under way. `order` comes
+    a moment before the kill; what fails then may have been written.
+    """
     under_way = {}
     busy = set()
     end = time.monotonic() + seconds
+    order_at = end - rnd.uniform(0, 0.2)
     killed = False
     done = 0
+    tolerant = False
     try:
         while True:
             while len(under_way) < DEPTH and not (s.max_cmd_sn - s.cmd_sn) & 0x80000000:
@@ -85,19 +92,78 @@ def load(s, oracle, rnd, seconds, kill):
                 data = b"".join(stamp(at, number) for at in sectors)
                 cdb = struct.pack(">BBIBHB", 0x2A, 0, lba, 0, count, 0)
                 under_way[s.command(cdb, write=data)] = (lba, count, number)
+            if order is not None and time.monotonic() > order_at:
+                order()
+                order, tolerant = None, True
             if not killed and time.monotonic() > end:
                 kill()
                 killed = True
-            s.pump(10)
+            pump(s, 0.05 if tolerant else 10)
             for itt in [i for i in under_way if i in s.answers]:
                 lba, count, number = under_way.pop(itt)
-                same(s.answers.pop(itt).status, GOOD, "status of a WRITE")
-                oracle.acknowledge(lba, count, number)
+                status = s.answers.pop(itt).status
+                check(status == GOOD or tolerant, f"status {status} of a WRITE")
+                if status == GOOD:
+                    oracle.acknowledge(lba, count, number)
                 busy.difference_update(range(lba, lba + count))
                 done += 1
     except (Closed, OSError):
         check(killed, "the connection ended before the kill")
     return done
+
+
+def pump(s, seconds):
+    """Writes may wait, as those of a LUN that is frozen: the kill comes all the same."""
+    try:
+        s.pump(seconds)
+    except TimeoutError:
+        pass
+
+
+class Orders:
+    """What is ordered just before a kill; nobody waits for the answer."""
+
+    LUN = "lun a {{ store {store}; size {size}; {more} }}\n"
+
+    def __init__(self, folder, store, rnd):
+        self.folder, self.store, self.rnd = folder, store, rnd
+        os.mkdir(folder("conf.d"))
+        self.write("cache fast")
+
+    def write(self, more):
+        self.folder.write("conf.d/lun-a.conf",
+                          self.LUN.format(store=self.store, size=BLOCKS * 512, more=more))
+
+    def config(self):
+        return (f"cache fast {{ ssd {self.folder('ssd')}; size {SSD_BYTES} }}\n"
+                "portal p { listen 127.0.0.1:{port} }\n"
+                f"target {TARGET} {{ portals p; open yes; lun 0 a }}\n")
+
+    def next(self, d, number):
+        orders = [("cache.flush", {"lun": "a"}), ("cache.evict", {"lun": "a"}),
+                  ("lun.set", {"name": "a", "key": "mode", "value": "bypass"}),
+                  ("cache.remove", {"name": "fast", "luns": ["a"], "yes": True}),
+                  ("lun.set", {"name": "a", "key": "mode", "value": "writethrough"}),
+                  ("cache.freeze", {"lun": "a"}),
+                  ("lun.set", {"name": "a", "key": "mode", "value": "nv"})]
+        method, params = orders[number % len(orders)]
+        print(f"  {method} {params.get('value', '')}", flush=True)
+        c = Control(d)
+        return lambda: c.send(method, **params)
+
+    def ready(self, d):
+        """A LUN that was about to leave its cache when the kill came isn't served without it: give it back."""
+        with Control(d) as c:
+            lun = c.call("lun.list")[0]
+            if lun["cache"] == "":
+                print(f"  without its cache, {lun['state']}", flush=True)
+                try:
+                    c.call("cache.add", name="fast", luns=["a"], yes=True)
+                except Error as e:
+                    raise Failed(f"the cache can't be given back: {e.message}") from None
+            end = time.monotonic() + 20
+            while c.call("lun.list")[0]["state"] != "ok" and time.monotonic() < end:
+                time.sleep(0.2)
 
 
 def check_file(store, oracle):
@@ -125,8 +191,12 @@ def main():
     args = ["--lun", f"{store}:{BLOCKS * 512}", "--loops", "2", "--quiet"]
     if cache:
         args += ["--ssd", f"{folder('ssd')}:{SSD_BYTES}"]
-    d = Daemon(*args, folder=folder)
     oracle, rnd = Oracle(), random.Random(SEED)
+    orders = Orders(folder, store, rnd) if "orders" in sys.argv[2:] else None
+    if orders is not None:
+        d = Daemon("--loops", "2", "--quiet", config=orders.config(), folder=folder)
+    else:
+        d = Daemon(*args, folder=folder)
     print(f"seed {SEED}", flush=True)
     for i in range(rounds):
         if cache and i % 3 == 2:
@@ -134,13 +204,16 @@ def main():
         if cache and i > 0 and rnd.random() < 0.5:
             die_early(d, rnd)
         d.start()
+        if orders is not None:
+            orders.ready(d)
         with Session(d.port, TARGET, isid_number=1, keys={"MaxOutstandingR2T": "4"}) as s:
             check(s.ready().status == GOOD, "the initiator port logs in again")
             for lba in range(0, BLOCKS, 1024):
                 data = s.read10(lba, 1024).data
                 for k in range(1024):
                     oracle.check(lba + k, data[k * 512:(k + 1) * 512], f"round {i}")
-            done = load(s, oracle, rnd, rnd.uniform(0.1, 0.6), d.kill)
+            order = orders.next(d, i) if orders is not None else None
+            done = load(s, oracle, rnd, rnd.uniform(0.1, 0.6), d.kill, order)
         print(f"round {i}: {done} writes acknowledged, {oracle.number} sent so far", flush=True)
         check(done > 0, "something was written")
         if not cache:

@@ -266,6 +266,26 @@ static const char import_more[] =
     "the exit status is 3 then. It asks nothing, changes nothing of SCST, and needs no daemon.";
 
 #define SSD {"SSD", "ssd", ARG_TEXT, true, NULL, "block:PATH, file:PATH, lvm:VG/LV, or a path", "file"}
+static const struct arg cache_add_args[] = {
+	{"CACHE", "name", ARG_TEXT, true, NULL, "its name", "cache"},
+	LUNS,
+	{"--ssd", "ssd", ARG_TEXT, false, "SSD", "of a new one: block:PATH, file:PATH, lvm:VG/LV", "store"},
+	{"--size", "size", ARG_TEXT, false, "SIZE", "of a file that is made for it", NULL},
+	{"--ram", "ram", ARG_TEXT, false, "SIZE", "memory of a new one", NULL},
+	END,
+};
+static const struct arg cache_remove_args[] = {
+	{"CACHE", "name", ARG_TEXT, true, NULL, "which", "cache"},
+	{"LUN", "luns", ARG_LIST, false, NULL, "those that lose it; without: all, and the cache goes",
+	    "lun"},
+	END,
+};
+static const struct arg cache_accept_args[] = {
+	{"LUN", "lun", ARG_TEXT, true, NULL, "which", "lun"},
+	{"--cache", "cache", ARG_TEXT, true, "UUID", "of the cache that is given up", NULL},
+	{"--confirm", "confirm", ARG_TEXT, false, "LUN", "its name again", "lun"},
+	END,
+};
 static const struct arg cache_format_args[] = {
 	SSD,
 	{"--size", "size", ARG_TEXT, false, "SIZE", "of a file, which is made and filled with zeros",
@@ -418,6 +438,16 @@ const struct verb verbs[] = {
 	{.words = "cache profile", .help = "what uses a LUN: read-ahead, what is cached",
 	    .args = cache_profile_args, .method = "lun.set", .changes = true,
 	    .print = print_change, .judge = judge_change, .run = run_cache_set},
+	{.words = "cache add", .help = "make a cache, put LUNs behind one", .args = cache_add_args,
+	    .method = "cache.add", .changes = true, .print = print_change, .judge = judge_change},
+	{.words = "cache remove", .help = "take LUNs off a cache, or remove it with them",
+	    .args = cache_remove_args, .method = "cache.remove", .changes = true,
+	    .print = print_change, .judge = judge_change},
+	{.words = "cache accept-loss", .help = "serve a LUN without what its lost cache had",
+	    .args = cache_accept_args, .method = "cache.accept-loss", .changes = true,
+	    .no_runtime = true, .run = run_cache_accept,
+	    .more = "What was acknowledged and is on that cache alone is given up for good. On a terminal\n"
+	            "the name of the LUN is asked for; elsewhere --confirm says it again."},
 	{.words = "cache format", .help = "make an SSD, or a file on one, an empty cache",
 	    .args = cache_format_args, .changes = true, .no_runtime = true, .no_yes = true,
 	    .run = run_cache_format,
