@@ -99,7 +99,7 @@ def methods():
 OFFLINE = {"help", "explain", "import-scst", "cache format", "cache check", "cache dump"}
 # What follows from what others answer: the end of a freeze; pages for programs.
 LATER = {"cache.hold", "cache.thaw", "lun.dirty", "cache.segments", "lun.heatmap", "lun.latency",
-         "overview"}
+         "lun.reservations", "overview"}
 # What a value looks like, where any word won't do.
 VALUES = {"N": "1", "ID": "1", "COUNT": "1", "SECONDS": "1", "SESSION": "1", "KEY=VALUE": "a=b",
           "LEVEL": "info", "UUID": "00000000-0000-4000-8000-000000000000", "SYSTEM": "linux"}
