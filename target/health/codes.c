@@ -195,7 +195,7 @@ static const struct health_condition conditions[HEALTH_CODE_COUNT] = {
     "C601", "cache-absent", HEALTH_FAILED,
     "the SSD of a cache couldn't be opened",
     "LUNs that use it aren't served: it may have their newest data",
-    "bring the SSD of {object} back, then: systemctl restart terraced",
+    "bring the SSD of {object} back: it is opened again by itself",
     "When the target started, the device or file was missing, in use, not accessible, or not "
     "what it was. The sentence says what the system said.\n\nNothing was changed on the stores. "
     "Without the SSD, what was acknowledged and not yet written to them would be missing, so "
@@ -253,8 +253,8 @@ static const struct health_condition conditions[HEALTH_CODE_COUNT] = {
     "don't use the SSD of {object} any more; restore its LUNs from a backup, or take them as their stores are",
     "At the start the log on the SSD had gaps where data had been made durable. A drive whose "
     "write cache isn't protected, or that ignores flushes, does so when the power goes; so does "
-    "a file system that was restored from an old copy.\n\nNothing was changed. The store of a "
-    "LUN that is given up is freed by removing its mark, which the message of the LUN names."},
+    "a file system that was restored from an old copy.\n\nNothing was changed. 'cachectl "
+    "accept-loss' lists what is lost, as far as it can be told, and goes on without it."},
 };
 /* clang-format on */
 
