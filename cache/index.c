@@ -526,6 +526,22 @@ hole(const struct cache_index *ix, uint64_t block, uint64_t end, struct cache_pi
 }
 
 void
+cache_index_prefetch(const struct cache_index *ix, uint64_t block, bool deep)
+{
+	uint64_t c = chunk_of(block), p = c >> PAGE_SHIFT;
+	if (p >= ix->page_count || ix->pages[p] == NULL)
+		return;
+	struct chunk *const *slot = &ix->pages[p]->chunks[c & (PAGE_CHUNKS - 1)];
+	if (!deep) {
+		__builtin_prefetch(slot);
+		return;
+	}
+	const char *ch = (const char *)*slot;
+	for (unsigned i = 0; ch != NULL && i < 4; i++)
+		__builtin_prefetch(ch + (size_t)i * 64, 1);
+}
+
+void
 cache_index_lookup(
     const struct cache_index *ix, uint64_t block, uint64_t count, struct cache_piece *ret)
 {

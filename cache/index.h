@@ -50,6 +50,9 @@ void cache_index_fini(struct cache_index *ix);
 /* The first piece of [block, block + count), cut to it. Holes and zeros may be reported in parts. */
 void cache_index_lookup(
     const struct cache_index *ix, uint64_t block, uint64_t count, struct cache_piece *ret);
+/* The block will be looked up soon: what that reads is fetched; `deep`: what the first call fetched is
+ * there by now. */
+void cache_index_prefetch(const struct cache_index *ix, uint64_t block, bool deep);
 /*
  * The first piece at or after `block` and below `end` that has all of `flags` set; false: none.
  * Chunks without dirty blocks are skipped at once when flags has CACHE_EXT_DIRTY.

@@ -18,6 +18,8 @@
 
 #include "base/crc32c.h"
 
+#define FETCH_AHEAD 8u /* records */
+
 /* ---- segments ----------------------------------------------------------------------------------- */
 
 static int
@@ -281,20 +283,46 @@ recovery_insert(struct recovery *v, uint32_t seg, const struct cache_record *r)
 
 /* ---- footers -------------------------------------------------------------------------------------- */
 
+/* Memory is what this waits for: the index is asked for some records before they go in. */
+static void
+fetch(struct recovery *v, const struct cache_record *r, bool deep)
+{
+	for (uint32_t i = 0; i < r->desc_count; i++) {
+		struct cache_desc d;
+		cache_desc_get(&r->descs[i], &d);
+		const struct cache_volume *vol = cache_volume_by_id(v->c, d.volume);
+		if (vol != NULL)
+			cache_index_prefetch(&vol->ix, d.block, deep);
+	}
+}
+
+static void
+sealed_record(struct recovery *v, uint32_t seg, const struct cache_record *r)
+{
+	recovery_insert(v, seg, r);
+	if (r->stream == CF_F)
+		return;
+	if (r->epoch == v->c->super.epoch && r->durable_seq > v->durable[r->stream])
+		v->durable[r->stream] = r->durable_seq;
+	recovery_add(v, seg, r, true);
+}
+
 void
 recovery_footer(struct recovery *v, uint32_t seg, const void *buf, const struct cache_footer *f)
 {
 	struct cache *c = v->c;
-	uint32_t at = 0;
-	struct cache_record r;
-	while (cache_footer_next(&c->geo, c->uuid, seg, buf, f, &at, &r)) {
-		recovery_insert(v, seg, &r);
-		if (f->stream == CF_F)
-			continue;
-		if (r.epoch == c->super.epoch && r.durable_seq > v->durable[f->stream])
-			v->durable[f->stream] = r.durable_seq;
-		recovery_add(v, seg, &r, true);
+	struct cache_record ring[FETCH_AHEAD];
+	uint32_t at = 0, n = 0, done = 0;
+	while (cache_footer_next(&c->geo, c->uuid, seg, buf, f, &at, &ring[n % FETCH_AHEAD])) {
+		fetch(v, &ring[n % FETCH_AHEAD], false);
+		n++;
+		if (n - done > FETCH_AHEAD / 2)
+			fetch(v, &ring[(n - FETCH_AHEAD / 2) % FETCH_AHEAD], true);
+		if (n - done == FETCH_AHEAD)
+			sealed_record(v, seg, &ring[done++ % FETCH_AHEAD]);
 	}
+	for (; done < n; done++)
+		sealed_record(v, seg, &ring[done % FETCH_AHEAD]);
 	struct segment *s = &c->segs[seg];
 	s->records = f->record_count;
 	if (f->used_blocks > s->unit)

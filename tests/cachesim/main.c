@@ -185,6 +185,10 @@ run_file(const char *path)
 			bad = run_batch(seed, 1, false, 0, false);
 		else if (sscanf(line, "short %" SCNu64, &seed) == 1)
 			bad = run_batch(seed, 1, true, 0, false);
+		rot = sscanf(line, "decay %" SCNu64, &seed) == 1;
+		if (bad == 0 && rot)
+			bad = run_batch(seed, 1, false, 0, false);
+		rot = false;
 	}
 	fclose(f);
 	if (bad != 0)
