@@ -29,7 +29,7 @@ INNER = {("cache.stats", "curve"): "point", ("lun.dirty", "ranges"): "range", ("
          ("changes", "keys"): "keys",
          ("overview", "luns"): "lun.stats", ("overview", "caches"): "cache.list",
          ("overview", "sessions"): "session.list",
-         ("srp.login_strings", "logins"): "srp login", ("overview", "loops"): "loop.list",
+         ("srp.login_strings", "logins"): "srp.login", ("overview", "loops"): "loop.list",
          ("overview", "conditions"): "conditions", ("lun.stats", "windows"): "window",
          ("lun.stats", "counters"): "counters", ("lun.stats", "tiers"): "tier",
          ("lun.stats", "read_latency"): "percentiles",

@@ -223,7 +223,7 @@ def colours():
          "effect": "it waits", "action": "bring it back", "object": "vm1"}], "luns": [],
         "sessions": [], "version": "1.0", "uptime_s": 12 * 86400 + 5}
     answer["host"] = "san1.example"
-    fake = FakeDaemon({"status": answer, "group.list": [], "target.list": [], "health": answer})
+    fake = FakeDaemon({"status": answer, "group.list": [], "target.list": [], "lun.stats": [], "health": answer})
     tool = Tool(fake.path)
     said = Terminal(tool, "status").end()
     check("san1: \033[1;31mFAILED\033[0m, 1 condition" in said, said)
