@@ -21,7 +21,7 @@
 #define DEFAULT_CONTROL "/run/terrace/control.sock"
 #define GROUP "terrace"
 #define REQUESTS_PER_TURN 16
-#define NICE 10 /* initiators come first */
+#define NICE 5 /* initiators come first */
 
 static const char help_text[] =
     "Usage: terrace-fuse [--control SOCKET] [--nbd SOCKET] DIR\n"

@@ -70,7 +70,7 @@ uint16_t nbd_transmission_flags(const struct nbd_chosen *c, uint32_t caps);
 #define NBD_IN_BYTES 8448u                 /* at least what negotiation may leave */
 #define NBD_PIECE_MAX_BYTES (256u * 1024u) /* an I/O; also bounded by the loop's share */
 #define NBD_STATUS_MAX 120u                /* extents told by one BLOCK_STATUS */
-#define NBD_TURN_BYTES (128u * 1024u)      /* moved by a connection in a turn of the loop */
+#define NBD_TURN_BYTES (256u * 1024u)      /* moved by a connection in a turn of the loop */
 #define NBD_TURN_STEPS 64u
 
 struct nbd_conn;
