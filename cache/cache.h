@@ -85,7 +85,7 @@ void cache_tuning_default(struct cache_tuning *t);
 
 /* Where acknowledged data is lost, as far as the SSD still tells. */
 struct cache_loss {
-	char name[64]; /* of the LUN; "": which one isn't known */
+	char name[64];                /* of the LUN; "": which one isn't known */
 	uint64_t offset_bytes, bytes; /* bytes 0: not known */
 	const char *why;              /* static; for people */
 };

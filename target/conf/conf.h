@@ -125,7 +125,8 @@ struct conf_cache {
 	enum conf_owner owner;
 	char *ssd;           /* blk spec of a file or a block device; NULL: memory only */
 	uint64_t size_bytes; /* 0: its own; a file that doesn't exist is created with it */
-	uint64_t ram_bytes;  /* memory for what is read; CONF_RAM_NONE; 0: a share of what there is */
+	uint64_t
+	    ram_bytes; /* memory for what is read; CONF_RAM_NONE; 0: a share of what there is */
 };
 
 struct conf_lun {

@@ -223,12 +223,12 @@ conf_text_fn conf_text_ascii;     /* SPC-4 4.4.1: 0x20..0x7e, 1..k->max */
 conf_text_fn conf_text_printable; /* 1..k->max bytes of UTF-8 */
 conf_text_fn conf_text_path;      /* absolute, < k->max bytes */
 conf_text_fn conf_text_path_or_off;
-conf_text_fn conf_text_name;      /* of a LUN, portal, group, CHAP object */
-conf_text_fn conf_text_iscsi;     /* RFC 7143 §4.2.7: iqn., eui., naa.; lower case */
-conf_text_fn conf_text_pattern;   /* of initiator names */
-conf_text_fn conf_text_listen;    /* "ADDR:PORT", the port always there */
-conf_text_fn conf_text_access;    /* address, range, ALL */
-conf_text_fn conf_text_event;     /* of a hook */
+conf_text_fn conf_text_name;    /* of a LUN, portal, group, CHAP object */
+conf_text_fn conf_text_iscsi;   /* RFC 7143 §4.2.7: iqn., eui., naa.; lower case */
+conf_text_fn conf_text_pattern; /* of initiator names */
+conf_text_fn conf_text_listen;  /* "ADDR:PORT", the port always there */
+conf_text_fn conf_text_access;  /* address, range, ALL */
+conf_text_fn conf_text_event;   /* of a hook */
 
 /* ---- secret.c --------------------------------------------------------------------------------- */
 

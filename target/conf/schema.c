@@ -33,8 +33,8 @@ static const struct conf_choice profiles[] = {{"vmware", CONF_PROFILE_VMWARE},
     {"windows", CONF_PROFILE_WINDOWS}, {"database", CONF_PROFILE_DATABASE},
     {"fileserver", CONF_PROFILE_FILESERVER}, {"archive", CONF_PROFILE_ARCHIVE},
     {"uncached", CONF_PROFILE_UNCACHED}, {NULL, 0}};
-static const struct conf_choice nbd_rights[] = {{"read_only", CONF_NBD_READ_ONLY},
-    {"rw", CONF_NBD_RW}, {"force", CONF_NBD_FORCE}, {NULL, 0}};
+static const struct conf_choice nbd_rights[] = {
+    {"read_only", CONF_NBD_READ_ONLY}, {"rw", CONF_NBD_RW}, {"force", CONF_NBD_FORCE}, {NULL, 0}};
 static const struct conf_choice block_sizes[] = {{"512", 512}, {"4096", 4096}, {NULL, 0}};
 static const struct conf_choice protocols[] = {
     {"iscsi", CONF_PROTOCOL_ISCSI}, {"srp", CONF_PROTOCOL_SRP}, {NULL, 0}};

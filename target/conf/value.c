@@ -91,8 +91,7 @@ conf_text_path(const struct conf_key *k, const char *word, char **ret, struct co
 #define NAME_MAX_BYTES 64u
 
 int
-conf_text_path_or_off(
-    const struct conf_key *k, const char *word, char **ret, struct conf_why *why)
+conf_text_path_or_off(const struct conf_key *k, const char *word, char **ret, struct conf_why *why)
 {
 	if (strcmp(word, "off") != 0)
 		return conf_text_path(k, word, ret, why);

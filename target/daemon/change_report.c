@@ -37,7 +37,8 @@ is_in(const json_t *list, const char *word)
 static void
 tell_restart(struct daemon *d)
 {
-	static const char *const keys[] = {"loops", "buffers", "state_dir", "control", "nbd", "inspect", "cache"};
+	static const char *const keys[] = {
+	    "loops", "buffers", "state_dir", "control", "nbd", "inspect", "cache"};
 	json_t *list = change_restart(d);
 	for (size_t i = 0; list != NULL && i < sizeof keys / sizeof keys[0]; i++) {
 		char text[128];

@@ -253,8 +253,8 @@ static const struct health_condition conditions[HEALTH_CODE_COUNT] = {
     "don't use the SSD of {object} any more; restore its LUNs from a backup, or take them as their stores are",
     "At the start the log on the SSD had gaps where data had been made durable. A drive whose "
     "write cache isn't protected, or that ignores flushes, does so when the power goes; so does "
-    "a file system that was restored from an old copy.\n\nNothing was changed. 'cachectl "
-    "accept-loss' lists what is lost, as far as it can be told, and goes on without it."},
+    "a file system that was restored from an old copy.\n\nNothing was changed. What is "
+    "lost is listed by 'cachectl accept-loss', as far as it can be told; it goes on without it."},
 };
 /* clang-format on */
 

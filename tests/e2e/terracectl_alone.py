@@ -257,7 +257,7 @@ def rubbish():
         for method in ("status", "group.list", "lun.list", "target.list", "portal.list",
                        "chap.list", "session.list", "events", "history", "refused", "connect",
                        "config.effective", "config.diff", "config.check", "log-level.get",
-                       "reload"):
+                       "reload", "cache.list", "lun.stats"):
             fake.answers[method] = said
         for words in (["lun"], ["target"], ["portal"], ["group"], ["chap"], ["session"], ["tree"],
                       ["events"], ["history"], ["refused"], ["connect"], ["config"],
