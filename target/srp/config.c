@@ -54,8 +54,9 @@ srp_hex_parse(const char *s, uint8_t *ret, size_t len)
 		const char *at = strchr(digits, c);
 		if (at == NULL || n == 2 * len)
 			return -EINVAL;
-		uint8_t v = (uint8_t)(at - digits);
-		ret[n / 2] = n % 2 == 0 ? (uint8_t)(v << 4) : (uint8_t)(ret[n / 2] | v);
+		unsigned v = (unsigned)(at - digits);
+		unsigned both = n % 2 == 0 ? v << 4 : ret[n / 2] | v;
+		ret[n / 2] = (uint8_t)(both & 0xff);
 		n++;
 	}
 	return n == 2 * len ? 0 : -EINVAL;
