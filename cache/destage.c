@@ -292,6 +292,8 @@ batch_write(struct cache_volume *v)
 	while (d->next < d->count && d->pending < depth) {
 		struct destage_item *it = &d->items[d->next];
 		if (it->err < 0) {
+			/* Perhaps in the middle of it: the next one's sectors begin at the first. */
+			d->sector = 0;
 			d->next++;
 		} else if (it->piece.kind == CACHE_ZERO && MUTANT(ZERO_NO_DESTAGE)) {
 			d->any = true;
