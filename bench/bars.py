@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-2-Clause
 """What is asked of the target: each bar is a figure computed from the rounds, and a limit."""
 
 from dataclasses import dataclass

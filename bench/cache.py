@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 Measures the cache over iSCSI against fio on the same disk, in alternation in one run: durable writes, hits
 on the SSD, writes over a slow store, destage, removal. Then what a hit in memory costs (cache_ram.py) and,

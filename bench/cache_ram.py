@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 What a hit in memory costs: 4 KiB random reads over iSCSI of a unit in memory, without a cache and with
 the memory of a cache in front of it, in alternation in one run. All that is read was read before, so

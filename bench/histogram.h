@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A latency histogram of fixed size: 64 buckets for each power of two, so that any percentile is at
  * most 1/64 above the exact one, and recording is a shift and an increment. Knows nothing of what

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 Measures the tree of terrace-fuse: reading an image from memory against nbdfuse over nbdkit's memory, nbdcopy
 from the NBD socket against nbdcopy from nbdkit, what an iSCSI client notices of four readers, and of

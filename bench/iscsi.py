@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 Measures terraced against Debian's tgtd and against bare TCP, in alternation in one run, so that what
 the machine does besides hits all alike. Prints tables; writes iscsi.json and iscsi.svg.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * terrace-bench-iscsi, a light iSCSI initiator that makes load: one thread, non-blocking sockets,
  * spinning in user space, data neither copied nor looked at. Shared by the program's own files only.

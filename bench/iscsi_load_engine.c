@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The loop: look at the sockets, take what came, send what is due, again. With few sessions the
  * sockets are tried directly; with many, epoll tells which have something. It never sleeps while

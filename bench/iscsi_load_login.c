@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What happens before and after the load: login (RFC 7143 §6, straight into the operational stage),
  * waiting for the unit, its capacity, logout. Blocking, one PDU at a time, bounded by a deadline.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 #include "bench/iscsi_load.h"
 
 #include "base/assert.h"

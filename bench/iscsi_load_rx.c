@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What a session receives. PDUs are parsed in the receive buffer; the data of reads under load is
  * thrown away, in the kernel (MSG_TRUNC) where it is large. The target's bytes are not trusted: what

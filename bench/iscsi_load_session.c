@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Sessions and the engine around them: made before the load, unmade after it. */
 #include "bench/iscsi_load.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What a session sends: answers to pings, data-out bursts, new commands, in this order, as far as the
  * send queue and the command window have room. Nothing is sent here; the engine flushes.

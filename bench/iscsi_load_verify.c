@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Integrity under load: every block that is written carries a stamp of its address, the write that
  * left it and the run's seed, and is filled from that stamp to its last byte. A table remembers what

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Zipf: a few blocks get most of the writes, as under databases. */
 #include "bench/iscsi_load.h"
 

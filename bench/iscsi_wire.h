@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * iSCSI PDU headers as the load generator sees them (RFC 7143 §11). The generator is a second,
  * independent reading of the standard: it shares no definition with the target that it measures.

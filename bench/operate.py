@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 Measures what an administrator waits for with many LUNs: start, one more LUN, the list, a reload; and what
 initiators wait for meanwhile: the longest turn of the loop that does it, which has their sessions too. The

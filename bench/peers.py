@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-2-Clause
 """Targets to measure: each starts a process of its own, says where its unit is, and ends it."""
 
 import os

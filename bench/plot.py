@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-2-Clause
 """The bars as one SVG: each row's length is how far its figure is from its limit."""
 
 from xml.sax.saxutils import escape

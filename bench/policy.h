@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The comparison of cache policies: traces, the policies they are run through, and what comes out.
  * Deterministic: a trace is made from its name and a seed. One thread.

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 Runs the cache's own policy code over synthetic traces and compares it with LRU, ARC and the offline
 optimum. Prints tables; writes policy.json and policy.svg.

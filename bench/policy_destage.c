@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* A log of segments, clients and a slow store around the product's destage controller and order. */
 #include "bench/policy.h"
 

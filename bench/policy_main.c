@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* terrace-bench-policy: runs every trace through every policy; one JSON object on stdout. */
 #include "bench/policy.h"
 

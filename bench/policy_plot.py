@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-2-Clause
 """Hit ratio over cache size, one panel a trace, one line a policy, as one SVG."""
 
 from plot import text

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The product's own policy code, driven as the cache drives it, without data. */
 #include "bench/policy.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What the product's policies are compared with: LRU, ARC (FAST 2003, fig. 4) and Belady's MIN. */
 #include "bench/policy.h"
 

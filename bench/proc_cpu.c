@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 #include "bench/proc_cpu.h"
 
 #include <dirent.h>

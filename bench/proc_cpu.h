@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * CPU time of another process, thread by thread, from /proc/PID/task/TID/schedstat (nanoseconds on a
  * CPU, kernel work done in its context included), and its resident memory. The tick counts of

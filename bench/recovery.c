@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * How long a cache takes from the start of its attach to its first answer, and how much memory it takes, on
  * a generated SSD (recovery_image.h), with real loops and a real file.

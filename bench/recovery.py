@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 Time from the attach of a cache to its first answer, and memory, on generated SSDs. Prints a table.
 

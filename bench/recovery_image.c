@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* See recovery_image.h. Every segment but a few is full and sealed, all of the running epoch. */
 #include "bench/recovery_image.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A cache's SSD as a crash would leave it after days of work, made at once: only what a recovery reads is
  * written, the rest are holes. Knows no cache that runs.

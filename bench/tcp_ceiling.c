@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * terrace-bench-tcp: what loopback TCP alone can do with the bytes of iSCSI reads and writes. A read
  * is a 48-byte request and an answer of 48 bytes and the data; a write is a request with the data

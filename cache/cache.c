@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The cache as a whole: creation, tick, conditions, detach. Recovery is in recover.c. */
 #include "cache/cache_priv.h"
 

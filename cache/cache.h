@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A tiered cache: an SSD whose log makes writes durable before they are acknowledged and keeps what
  * was read, in front of slow stores. A volume of a cache is a block device over a block device: it is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Shared by the files of cache/. One home loop owns everything here: the log, the index, all state.
  * Other loops reach it by messages from the volumes' block interface only (volume.c).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The chains of records that recovery follows [3][5], by stream and seq.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * An offline look at a cache: superblocks ─▶ volume tables ─▶ checkpoint headers ─▶ slots ─▶ each segment with
  * its header, footer or records, and payload ─▶ the chains of records.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Looking at a cache that nobody has open: are its structures whole, do its records follow each other, is
  * its data what it was? Nothing is written. It reads by a function of its caller's, at once, and needs no

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Checkpoints [6]: what is dead, clean and free, made durable as of one instant.
  *

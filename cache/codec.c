@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* From and to the bytes on the SSD: see format.h and docs/format/cache.md. */
 #include "cache/codec.h"
 

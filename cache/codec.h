@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * From and to the bytes of format.h. Pure: no I/O, no state. Bytes that come in are hostile; what
  * a function here accepted may be relied on.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Data that its store doesn't take is moved together, out of segments that hold little else [18]; so is what
  * is clean and can't be dropped, because something older lies under it [6].

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Destage: dirty blocks go to the store, in batches, one batch of a volume at a time, so that at most one
  * store operation is in flight for a block [8].

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Which dirty blocks go next, in which order: those of the oldest segments, so that whole segments turn
  * clean, with their dirty neighbours, so that the store gets few and long writes; whole stripes first where

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * How fast dirty data goes to the stores, and how writes are slowed when it comes faster than that: asks
  * cache/policy every 20 ms, for each store. Nothing here decides about safety.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The end of an epoch while running [4]: a commit failed, and whether its record lies on the SSD is
  * unknown. It must never count.

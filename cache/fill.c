@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Fills: what a read brought from the store goes to the F stream [10].
  *

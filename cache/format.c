@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * An empty cache. The old superblocks go first, the new ones come last: a crash in between leaves a device
  * without a cache.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The cache's on-disk structures, version 1. docs/format/cache.md says what each means and when it is
  * believed; here are only bytes. Everything is little-endian and in units of 4 KiB blocks; every

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The index of a volume: pages of 512 chunks, chunks with a sorted array of extents, ranges of zeros.
  * A change rebuilds the array of one chunk, at most 4 KiB.

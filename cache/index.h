@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What a cache knows of one volume: for each 4 KiB block, where its newest version lies. Pure memory:
  * no I/O, no loop, no judgement about what may be dropped.

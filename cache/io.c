@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The cache's own I/O, memory and callbacks. */
 #include "cache/cache_priv.h"
 

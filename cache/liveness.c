@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Which units of the log are needed, and when an entry may leave the index [6].
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The log: what waits becomes one record, written at once as one contiguous piece [2]. One record of a
  * stream is in flight; what arrives meanwhile goes into the next one.

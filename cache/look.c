@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What a cache has, for people: where dirty data lies, how its segments are used. Looks only. */
 #include "cache/cache_priv.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What an attach has lost, as far as it can be named, and how it is settled when somebody accepts that: what
  * is lost is told once, then called free, so that the next attach finds nothing amiss.

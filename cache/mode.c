@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Changes of a volume as a whole: mode, eviction, removal, freeze. One at a time; each a sequence of steps
  * that wait for something, looked at again whenever that may have happened.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Reads: from the SSD what the index shows, zeros, and the rest from the store. The pieces of a request
  * are looked up one after the other, a few in flight at a time; a segment isn't reused while a read of it

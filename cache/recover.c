@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Attaching: what a crash left becomes a cache again [5][7].
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Between the files of recovery: recover.c reads, replay.c judges and puts into the index. */
 #ifndef CACHE_RECOVER_H
 #define CACHE_RECOVER_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What counts after a crash. See recover.c for the order of things, and docs/format/cache.md.
  *

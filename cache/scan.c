@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Recovery, step 3: every segment, in order; headers and footers are read ahead, many at a time. Without a
  * footer, the records of a segment are looked at one by one.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Room in the log. When free segments are few: what is dead is freed by a checkpoint; a clean segment is
  * evicted, which the policy chooses (tier.c); when there is none, dirty data is pressed to the stores.

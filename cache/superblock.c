@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The two superblocks: written one after the other, each durable before the next, so that a crash leaves
  * at least one of them whole; the one that isn't in force first. The newest intact one counts. One write at a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Which segments go, and what of them is kept: S3-FIFO by segment, of cache/policy. Nothing here decides about
  * safety: what may be dropped, and when a copy takes over, is in liveness.c and copy.c.

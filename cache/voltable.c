@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The volume table [17]: two copies, written one after the other, each durable before the next: the one
  * that isn't in force first. So a crash leaves at least one of them whole, and one may decay. Volume ids

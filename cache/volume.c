@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A volume as a block device: requests come from any loop, travel to the home loop as a message, and
  * their answers travel back. Changes wait while the volume is shut (a change of mode, a freeze); reads

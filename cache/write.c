@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Changes: WRITE, UNMAP, WRITE_ZEROES.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Control files: a verb a write, on a connection of its own. */
 #include <errno.h>
 #include <stdlib.h>

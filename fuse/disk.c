@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The bytes of LUNs: requests cut into pieces, each a command of a connection to the NBD socket, several
  * under way at once. Connections are made when they are needed, few in all, and closed when nobody has

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The loop: descriptors by epoll, timers in a list by time (there are few). */
 #include <errno.h>
 #include <sys/epoll.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Images: opened by what lun.list says, then bytes of the disk. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Answers whose fields may be missing or of another type, and text that grows. */
 #include <stdarg.h>
 #include <stdio.h>

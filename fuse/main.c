@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* terrace-fuse: command line, mounting, the loop, the end. */
 #define FUSE_USE_VERSION 34
 #include <errno.h>

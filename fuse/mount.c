@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Is this a place to mount at? What a dead process left there is taken away first. */
 #include <errno.h>
 #include <dirent.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The kernel's requests. Those that need the daemon wait in a struct request, and are answered from its
  * callbacks; everything else is answered at once.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Between the kernel's requests (ops.c) and what is done for each kind of file: texts (text.c), images
  * (image.c), control files (control.c). A struct request or transfer holds its node and answers its

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 #include "fuse/terrace_fuse.h"
 
 const char readme_text[] =

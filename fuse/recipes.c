@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What is in the files: made of answers of the daemon. */
 #include <errno.h>
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The control socket from the client's side: lines out, lines in, answered in order. Connects when it
  * is needed and again when the connection ends. What was sent when it ended isn't sent again: it

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Answers of the control socket by what was asked, kept for CACHED_MS from when it was asked. Those who
  * want the same at the same time get the same answer.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * terrace-fuse: what terraced serves, as a tree of files. A process of its own: statistics come from
  * the control socket, terrace-control(7), the bytes of LUNs from the NBD socket. It knows nothing of the

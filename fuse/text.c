@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Texts: made when they are opened, and when they are read again. */
 #include <errno.h>
 #include <stdlib.h>

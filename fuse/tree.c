@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The tree: which files and folders there are. What never changes is a table; objects (LUNs, sessions, …)
  * are what the daemon's lists say at the moment. Nodes are what the kernel has asked for.

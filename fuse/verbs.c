@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What may be written to a control file, and what comes of it. */
 #include <errno.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Where a LUN is hot: a square for each part, the first one at the top left, line by line. */
 #include <math.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * OpenMetrics 1.0 text: families of samples, each family in one piece, "# EOF" at the end. A value that
  * isn't known has no sample; names of families and labels are only ever added.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Text that grows, escaped for where it goes; fields; numbers for people. */
 #include <math.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The page: health with what to do, what goes on, LUNs, caches, targets, sessions. */
 #include <math.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Latency and activity over time. */
 #include "report/report.h"
 #include "report/report_priv.h"

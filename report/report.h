@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What the statistics of terraced look like: text for people, JSON for programs, OpenMetrics for
  * collectors, SVG for browsers. Made from the answers of the control socket, terrace-control(7), and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What the outputs share: text that grows, escaping, fields of answers, SVG. */
 #ifndef REPORT_REPORT_PRIV_H
 #define REPORT_REPORT_PRIV_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Pictures: frames, axes, curves. Colours of both pages are in the style; nothing outside is named. */
 #include <math.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Statistics for people: aligned, with units. */
 #include <math.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The checked wrappers around every driver: what the caller owes is asserted here, what may happen
  * to an honest caller (store gone, shrunk, read-only) is answered here, and each loop counts its own.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The block interface: what a store (file, block device, ram, null, fault) and later the cache
  * offer, and what SCSI and NBD use. Callers go through the checked functions below and never touch

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * For drivers only (and the cache): the operations behind a blk. Every call comes through the
  * checked wrappers of store/blk.c, which have verified range, alignment, flags and loop.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Block devices, LVM volumes among them. O_EXCL keeps out mounts, md, device mapper and other
  * targets; O_DIRECT keeps out the page cache, unless the mode is volatile. UNMAP is fallocate's

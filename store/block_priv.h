@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Parsing of what the kernel says about a block device; apart so that tests can feed it trees. */
 #ifndef STORE_BLOCK_PRIV_H
 #define STORE_BLOCK_PRIV_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The fault store. An operation gets a wrapper from its loop's pool; the wrapper's own io goes to
  * the inner store, so the caller's stays whole. Decisions are drawn at submit, in an order that

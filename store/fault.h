@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The fault store: another store with faults, by chance from a seed or on demand, for tests of what
  * stands above. Spec: "fault:SEED:OPTIONS:SPEC". SEED is a decimal number; OPTIONS are separated by

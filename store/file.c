@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Regular files, raw and sparse. Durable by default: O_DIRECT where the file system and the block
  * size allow it, through the page cache otherwise, each write with RWF_DSYNC either way. A file is

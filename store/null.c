@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The null store: reads are zeros lent from one shared region, writes are discarded. Writes land in
  * the loop's own buffers, not in a shared sink: data that shared its memory with other writes could

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The ram store: the operations. A READ lends the frames themselves; a WRITE of whole frames that
  * landed in frames of ours swaps them into the map; everything else is copied by the owner of the

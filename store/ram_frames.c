@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Frames of the ram store: the arena, the free lists, and frames lent to scatter lists. */
 #include "store/ram_priv.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The ram store's inside. Memory is an arena of 4 KiB frames, numbered from 1; frame 0 stands for
  * zeros. Every 1 MiB extent of the device belongs to one loop (extent index modulo loop count), and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * I/O on a descriptor. READ and WRITE continue after short transfers; UNMAP and WRITE_ZEROES try
  * fallocate and end in writing zeros; what must be durable is written with RWF_DSYNC or followed

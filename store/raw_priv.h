@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What the file and block stores share: I/O on a descriptor from all loops (raw.c) and the watch
  * over the object behind it (raw_watch.c).

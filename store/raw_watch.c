@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The watch over a file or device. Once a second a worker looks whether the object is still there;
  * home decides:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Who holds a file or a device, for the sentence of a refusal. Everything is read below `root` ("" on
  * a live system; a tree of the test's own otherwise). Best effort: not finding anybody is normal.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Scatter lists. Memory of the loop's pool comes in power-of-two runs of at most 1 MiB; a list takes
  * one run per MiB, and smaller ones where the pool is fragmented. Up to four segments live in the

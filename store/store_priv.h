@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Shared by the drivers of this folder: how they are opened, how they explain a refusal. */
 #ifndef STORE_STORE_PRIV_H
 #define STORE_STORE_PRIV_H

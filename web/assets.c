@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Style, script and icon of the page. */
 #include "web/web.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Requests and answers. libmicrohttpd reads HTTP, with limits; here is decided who may ask (Host), how (GET
  * and HEAD, without a body), and what.

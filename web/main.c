@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* terrace-web: opens the socket, becomes its user, serves until told to stop. */
 #include <errno.h>
 #include <grp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The control socket from a reader's side: one connection, a question at a time, answers kept shortly. */
 #include <errno.h>
 #include <poll.h>

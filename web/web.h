@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * terrace-web: a page and metrics of a running terraced, for browsers and collectors. A client of the
  * control socket that asks and never changes; it knows nothing of the target but its answers, which

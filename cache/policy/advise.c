@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What a person wants to know of a curve: would more help, how much, and does the SSD run full? */
 #include "cache/policy/policy.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * How fast dirty data goes to the store. Three curves over the dirty pressure p (0…1):
  *

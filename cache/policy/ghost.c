@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 #include "cache/policy/policy_priv.h"
 
 #include <errno.h>

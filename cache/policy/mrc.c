@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Miss ratios at several sizes from miniature caches (Waldspurger et al., ATC 2017): a cache of a
  * share r of the size that sees the share r of the keys misses as often as the whole. The thresholds

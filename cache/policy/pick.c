@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Destage order: neighbours become one store write, whole stripes go first, the rest as a sweep. */
 #include "cache/policy/policy.h"
 

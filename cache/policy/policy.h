@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What the cache decides, apart from how it does it: which frame or segment goes, what is read
  * ahead, what is filled, what a larger cache would give, how fast and in which order dirty data is

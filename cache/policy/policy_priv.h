@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Shared by the policy's files: hashing and the ghost, the memory of what was evicted. */
 #ifndef CACHE_POLICY_POLICY_PRIV_H
 #define CACHE_POLICY_POLICY_PRIV_H

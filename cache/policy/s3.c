@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * S3-FIFO with one bit. New entries stand in the small queue, which gets a tenth; those that were
  * hit there, and those that come back while the ghost remembers them, stand in main, where a hit

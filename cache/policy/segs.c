@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * S3-FIFO where what is evicted is a segment: small holds what was written or filled, main what was
  * rewritten because it had been hit. Writing the hit blocks of a victim again costs SSD writes and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Sequential streams. A read that nothing precedes leaves a candidate: where the next one would
  * start. A read that starts there makes it a stream. The two tables are apart so that any number of

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Changes, and what else goes down as it is. A change visits the shards of its range twice: before it
  * goes down it is registered and what is kept of its range is dropped; when it came back, what it wrote

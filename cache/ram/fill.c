@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Fills: reads of the lower blk into frames, on the loop that owns the extent. Whoever needs a block
  * that is being read anyway joins: it takes a reference on the frame and waits for the fill.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Frames of a shard: where they come from, which block is in which, and how there get to be more or
  * fewer. The hash grows and shrinks by one bucket at a time (linear hashing), so that a resize of a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Scatter lists that are lent frames. How many frames a loop's lists may hold is settled when a list
  * is got (RT-5); beyond that, and where a volume keeps nothing, the caller gets plain memory.

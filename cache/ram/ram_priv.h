@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The RAM tier's inside. Every 1 MiB extent of every volume belongs to one loop (extent index modulo
  * loop count), and so does a range of frames: a shard. What a loop wants of another's shard it asks by

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The RAM tier: recently used blocks of block devices, in memory. A volume of it is a block device
  * over a block device, a cache's volume or a bare store, which is where every change goes first:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Reads. A list of ours is lent frames, piece after piece, on the loops that own them: those that are
  * cached, and those that are read into now. A list of the caller's own memory is filled from what is

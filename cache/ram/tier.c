@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The tier as a whole: its memory, its size, and what can be seen of it. */
 #include "cache/ram/ram_priv.h"
 

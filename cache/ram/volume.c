@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Volumes: opening, profiles, the lower blk's events, and the end. */
 #include "cache/ram/ram_priv.h"
 

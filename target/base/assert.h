@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Assertions for our own bugs, on in every build. Bytes from outside (network, disk, configuration,
  * sockets) are never asserted: they are parsed.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Buddy allocator. The region is cut into blocks of BUFPOOL_BUF_MAX_BYTES; a block splits into runs
  * of 2^order frames, each aligned to its size within the block. A run's state is kept at its first

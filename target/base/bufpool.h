@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * I/O buffers: a buddy allocator over one reserved region, in units of 4 KiB frames, so that a
  * buffer is contiguous, page-aligned (O_DIRECT) and cheap to get. Memory is touched when first used.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Copies into memory that won't be read soon by this core: past the caches, so that the destination
  * isn't fetched first and doesn't push out what is hot. Worth it from about 2 KiB on (4 KiB writes

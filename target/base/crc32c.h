@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* CRC32C (Castagnoli, RFC 7143 §13.1 and RFC 3385), by isa-l at memory speed. */
 #ifndef BASE_CRC32C_H
 #define BASE_CRC32C_H

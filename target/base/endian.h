@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Integers of a given byte order as structs of bytes: alignment 1, so that wire and disk structs
  * need no `packed`, and arithmetic on them does not compile. get/put become one load and bswap.

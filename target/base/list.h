@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Intrusive doubly linked list with a sentinel head. A node that is in no list points to itself. */
 #ifndef BASE_LIST_H
 #define BASE_LIST_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Log lines for people: "level module: sentence key=value …" to stderr (with sd-daemon priority
  * prefixes when stderr is the journal). Library code logs at debug level only; the daemon logs.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Tells AddressSanitizer which parts of a pool are free, so that use after put is found there as it
  * is with malloc. Nothing without the sanitizer.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A pool of objects of one size. Address space for `count_max` objects is reserved at init and
  * touched only when first used, so an unused pool costs no memory and a used one never calls

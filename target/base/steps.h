@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Long start and stop sequences as a const table of named steps, undone in reverse when one fails.
  * Synchronous; an asynchronous action returns STEPS_PENDING and later calls steps_continue().

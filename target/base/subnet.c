@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Bits behind the prefix must be zero, so that a range is what it looks like. An IPv6 address that
  * maps an IPv4 one (::ffff:192.0.2.1) counts as IPv4, in peers and in ranges.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Address ranges: who may connect. Shared by the frontends; knows neither of them. */
 #ifndef BASE_SUBNET_H
 #define BASE_SUBNET_H

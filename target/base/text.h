@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Small text helpers shared by configuration, command line and iSCSI: sizes, UUIDs, patterns. */
 #ifndef BASE_TEXT_H
 #define BASE_TEXT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Addresses to listen on, and address lists. Syntax only: nothing is looked up. */
 #include "conf/conf_priv.h"
 

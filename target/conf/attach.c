@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Groups and chap objects that are written at the top level, one a file perhaps, find their targets. */
 #include "conf/conf_priv.h"
 

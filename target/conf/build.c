@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Tree → objects: a walk over the schema, one handler a type. */
 #include "conf/conf_priv.h"
 

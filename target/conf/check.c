@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What holds between objects: names, references, stores, identities. */
 #include "conf/conf_priv.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What holds in a target: portals, groups, LUN numbers, users and their secrets. */
 #include "conf/conf_priv.h"
 

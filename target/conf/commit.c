@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Changes of conf.d. One file: written under another name, synced, renamed. Several: the journal is
  * written like that first. What a kill or a power cut leaves:

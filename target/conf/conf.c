@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The objects' end, and what is asked of them. */
 #include "conf/conf_priv.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The configuration: text → tree (with file, line and column on every node) → typed objects, with
  * every error reported at once; and back: objects as text, written atomically into conf.d. It opens

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What the files of conf/ share: sources and their order, the lexer, the schema, value checks. */
 #ifndef CONF_CONF_PRIV_H
 #define CONF_CONF_PRIV_H

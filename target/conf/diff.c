@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What one configuration says otherwise than another: both as sorted lists, merged. */
 #include "conf/conf_priv.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* conf.d: the names in it, and what is to be there instead. */
 #include "conf/conf_priv.h"
 

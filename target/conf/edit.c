@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* An object as statements that can be changed and printed. */
 #include "conf/conf_priv.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Collected errors, and the order in which a reader of the files meets them. */
 #include "conf/conf_priv.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Objects → keys and words, by the schema: for differences, for what holds, and for printing. */
 #include "conf/conf_priv.h"
 

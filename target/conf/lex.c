@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Text → tokens. A word is a run of bytes without blanks, braces, semicolons and quotes, or a
  * "string" on one line with the escapes \" \\ \n. '#' begins a comment where a word would begin; in

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A whole configuration: terrace.conf, what it includes, conf.d. Whilst a command writes into conf.d
  * a reader in another process may see a part of the change: it looks before and after whether

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Text that grows, and words as the lexer reads them. */
 #include "conf/conf_priv.h"
 

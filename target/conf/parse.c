@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Tokens → tree. After a mistake parsing goes on at the next statement, so that all of them are
  * told; what is over a bound ends it.

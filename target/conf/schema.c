@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The one table of what a configuration may say. conf_build() walks it, conf_options() shows it. */
 #include "conf/conf_priv.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Secrets of CHAP. No message shows one. */
 #include "conf/conf_priv.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Sources: reading files, and refusing bytes that no configuration has. */
 #include "conf/conf_priv.h"
 

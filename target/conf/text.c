@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Configurations for people and for programs: each value with where it comes from, and as text. */
 #include "conf/conf_priv.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Values: what a word must look like, and the form in which it is kept. */
 #include "conf/conf_priv.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Single values for command lines, by the rules of the configuration. */
 #include "conf/conf_priv.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The socket: clients, lines, calls under way, bounded output. */
 #include <errno.h>
 #include <signal.h>

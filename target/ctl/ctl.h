@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The control socket: JSON-RPC 2.0, one request a line, on a UNIX stream socket. It knows no method:
  * whoever creates it brings tables of them. It knows who asks (SO_PEERCRED and the groups of that

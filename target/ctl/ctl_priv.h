@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Between the server, the protocol, and what is known of peers. */
 #ifndef CTL_CTL_PRIV_H
 #define CTL_CTL_PRIV_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Who is at the other end. While the server serves only /etc/passwd and /etc/group are read: a
  * directory service could take seconds to answer, and this loop serves initiators. The kernel itself

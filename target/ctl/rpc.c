@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * JSON-RPC 2.0: a line in, a line out. Batches are refused: a line is a request. Here a request is
  * measured against what its sender may and what its method takes.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What is told to the person at the terminal: what is served, how to connect. */
 #include <arpa/inet.h>
 #include <netinet/in.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* cache.stats: counters of a cache, and what other sizes of its memory would have done. */
 #include <stdio.h>
 #include <stdlib.h>

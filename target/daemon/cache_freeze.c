@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * LUNs that are held at a point: writes wait, everything that was acknowledged is on the stores, which
  * were flushed. So a snapshot of the stores is what the LUNs were at one instant, all of them together.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * accept-loss: a LUN that isn't served because acknowledged data of it is on a cache that is gone, or that has
  * lost it, is served without that from then on.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The marker of a store: which cache has its newest data. It is with the store wherever that can hold it, so
  * that the store is recognised on another machine as well:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What is ordered of caches while LUNs are used: flush, evict. An order is for LUNs by name or for all that
  * a cache has; it goes to each at once, and is answered when the last has ended. What ends a LUN's use of its

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Orders to caches by the control socket. Thread rule: home loop. Parameters and answers are described in
  * terrace-control(7).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The memory of a cache, and of the LUNs behind it. It stands in front of everything else a LUN has, from
  * the making of its unit to the end of that, while the loops run: nothing in it is ever missed.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The SSD of a configured cache: what ssd/ says of it, and the block device. */
 #include <stdio.h>
 #include <unistd.h>

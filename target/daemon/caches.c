@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Attaching the caches at the start, before any unit is made, and detaching them at the end, after the
  * last one is gone. Both run on the home loop while nothing else does.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The caches of a configuration: their SSDs, and the volumes of LUNs in them. A cache is attached at the
  * start and detached at the end; LUNs come to it and leave it at any time between.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Saves wait in a queue of the loop; a job takes all that wait into one transaction, so that many
  * changes cost one sync. One job at a time: commits follow each other in the order of the calls.

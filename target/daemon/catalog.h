@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The catalogue in the state directory: which identity each store was given, and the reservations
  * that must survive a power loss. An LMDB environment, DIR/catalog.mdb (docs/format/catalog.md).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Intents: what a change is about to do to files, for the start after a crash. */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The numbers of portals and targets: given once, kept. */
 #include <errno.h>
 #include <stdlib.h>

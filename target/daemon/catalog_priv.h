@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What the files of the catalogue share. */
 #ifndef DAEMON_CATALOG_PRIV_H
 #define DAEMON_CATALOG_PRIV_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A change from request to answer; change.h has the picture. Up to the commit everything can be taken
  * back: sockets, views, units (which takes messages between the loops), then stores and files.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Changes while initiators work: by command, by reload. One at a time; everything that may fail comes
  * before the change is written, everything after that can't fail:

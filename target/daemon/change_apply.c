@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Applying what is written. First what initiators see changes: limits, targets, views. What nobody
  * refers to any more ends then: units, their stores. Then comes what had to wait for that: units on

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* One change at a time: who may begin, who waits, who is told that another one is under way. */
 #include "daemon/change_priv.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The configuration as it would be: the files, what holds at runtime, the edits. On a worker. */
 #include "daemon/change_priv.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What a change would do: the difference as JSON, and to whom it would be done. */
 #include <errno.h>
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* A change as an object: who asked for what, its errors and remarks, what it waits for, its end. */
 #include "daemon/change_priv.h"
 

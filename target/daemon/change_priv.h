@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What the files of the change engine share. */
 #ifndef DAEMON_CHANGE_PRIV_H
 #define DAEMON_CHANGE_PRIV_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What is told of a change that has ended: log, history, an event, conditions. */
 #include <stdlib.h>
 #include <string.h>

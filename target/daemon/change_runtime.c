@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What commands with --runtime have changed, for whoever reads the configuration beside the engine. */
 #include <errno.h>
 #include <stdlib.h>

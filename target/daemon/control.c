@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The control socket: where it is, what can be asked and ordered. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The methods of the control socket, a table for each group of them; control.c puts them together.
  * Answers are described in terrace-control(7). ctx is the daemon.

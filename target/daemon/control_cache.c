@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What there is of caches: their SSDs, how full they are, what holds. */
 #include <stdio.h>
 #include <stdlib.h>

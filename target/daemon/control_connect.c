@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What an initiator needs to log in. */
 #include "daemon/control.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* How it is, and what happened: version, status, health, events, history, refused logins. */
 #include <errno.h>
 #include <limits.h>

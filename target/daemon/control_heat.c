@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* lun.heatmap: where a LUN is read and written, and how much of each part its cache has. */
 #include <errno.h>
 #include <stdlib.h>

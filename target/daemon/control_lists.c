@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What there is: targets, portals, groups, CHAP objects, sessions, loops. What makes JSON: any thread. */
 #include <stdio.h>
 #include <stdlib.h>

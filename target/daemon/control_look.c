@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What is looked at one LUN at a time: reservations. */
 #include <stdlib.h>
 

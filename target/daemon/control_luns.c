@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* lun.list: LUNs with their stores, states, counters. Any thread. */
 #include <stdlib.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Methods about caches beyond the list: orders, and what is in them. */
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* A picture of what is served, taken on the home loop, looked at by a helper thread. */
 #include <netinet/in.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* overview, lun.stats, lun.latency. What makes JSON: any thread. */
 #include <errno.h>
 #include <limits.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The daemon: opens what the configuration names, wires it together, serves until told to stop.
  * The order of starting is a table of steps (base/steps.h), undone in reverse when one fails and at

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Edits of objects of conf.d: whose an object is, values of JSON as words, files of the change. */
 #include <errno.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* cache.add, cache.remove as edits. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Groups: create, delete, set, map, unmap; where a new LUN goes. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* lun.create, delete, set, resize as edits. */
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Portals, targets and chap objects as edits. */
 #include <string.h>
 

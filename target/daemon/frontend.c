@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The iSCSI frontend of the daemon: its server, what it tells. */
 #include <errno.h>
 

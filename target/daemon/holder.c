@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Who has a TCP port: /proc/net/tcp gives the socket's inode, /proc/PID/fd its process. */
 #include <ctype.h>
 #include <dirent.h>

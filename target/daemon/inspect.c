@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * terrace-fuse as a child: the tree of files that shows what is served. It talks to the control socket and
  * to NBD as anybody does; between us there is only a socket, whose end is the child's end too, and on

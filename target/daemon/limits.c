@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* `limits { … }` of the configuration and where its keys go. */
 #include <stddef.h>
 #include <stdint.h>

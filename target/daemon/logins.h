@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Logins as events: who came, went and was turned away, noted at a rate that no peer can raise, and the
  * last that were refused, with what would admit them. Home loop.

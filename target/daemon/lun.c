@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* One LUN: its store, its identity, the reservations from before, its unit. */
 #include <errno.h>
 #include <stdio.h>

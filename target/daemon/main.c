@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* terraced: command line or configuration file, then daemon_run(). */
 #include <stdio.h>
 

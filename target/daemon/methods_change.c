@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The methods that change something, and those about the configuration. */
 #include <errno.h>
 #include <stdio.h>

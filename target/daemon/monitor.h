@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What is looked at every few seconds, so that conditions appear and go by themselves: stores, LUNs and
  * who uses them, the room in the state directory, the configuration on disk. Home loop; what may block

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The part of the monitor that may block: files and file systems. On a worker. */
 #include <dirent.h>
 #include <errno.h>

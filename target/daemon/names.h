@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A table of objects by name: open addressing, grows, never asserts on a name. The names belong to
  * the objects and must outlive their rows. Home loop, or before the loops run.

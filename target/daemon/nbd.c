@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What runs is served over NBD as well, to this machine's tools: LUNs by their names, read-only unless
  * their configuration says otherwise. A unit that ends ends the connections that read it first, a session

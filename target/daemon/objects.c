@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The objects that are served: names, tables, their end. */
 #include <errno.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The daemon's conditions and events: life cycle, and what only the wiring can see. */
 #include <errno.h>
 #include <stdlib.h>

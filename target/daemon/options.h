@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The command line of terraced. */
 #ifndef DAEMON_OPTIONS_H
 #define DAEMON_OPTIONS_H

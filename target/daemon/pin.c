@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The running configuration, kept while others than the home loop look at it. */
 #include "daemon/plan.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What a configuration asks for, compared with what is served. */
 #include "daemon/plan.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The way from what is served to a configuration: what comes, what goes, what changes. A start is the
  * way from nothing. The steps are in the order of the functions; everything that may fail comes

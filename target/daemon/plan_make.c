@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Units, views, SCSI ports, targets and sockets of a plan; and back. */
 #include <errno.h>
 #include <stdio.h>

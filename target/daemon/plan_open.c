@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The part of a plan that blocks: stores, identities, numbers, addresses. */
 #include <errno.h>
 #include <fcntl.h>

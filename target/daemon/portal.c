@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Addresses of portals: from text, and why one can't be listened on. */
 #include <errno.h>
 #include <netdb.h>

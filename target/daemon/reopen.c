@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * LUNs that are configured and not served, because their store couldn't be opened: tried again every
  * few seconds, between changes. One that opens is shown at once to those who are to see it.

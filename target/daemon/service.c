@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The service manager: ready, status, end, and the watchdog that all loops answer for. */
 #include "daemon/service.h"
 

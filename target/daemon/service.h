@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What the service manager is told, by datagrams to $NOTIFY_SOCKET (sd_notify(3)): that portals listen,
  * what is being done, that the end has begun; and, as long as every loop answers, that we are alive

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The SRP frontend of the daemon. There is always a server where terraced was built with RDMA; it opens
  * no device before a portal wants to listen, and waits for one where there is none.

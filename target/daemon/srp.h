@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* SRP in the daemon: its server, portals, targets; and sessions of both frontends as one list. */
 #ifndef DAEMON_SRP_H
 #define DAEMON_SRP_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What Linux's initiator is told so that it logs in: the line for add_target, by portal. */
 #include <ctype.h>
 #include <dirent.h>

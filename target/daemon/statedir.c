@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * DIR/lock    flock()ed while a daemon runs, holds its pid
  * DIR/state   the marker: "terrace-state 1\nmachine-id ID\n", written before anything else is

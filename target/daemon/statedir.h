@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The state directory: what the target itself remembers (identities, reservations), as against what
  * the administrator says. One daemon at a time, on the machine that it was made on.

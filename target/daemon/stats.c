@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Looks at every LUN once a second, a few of them in each turn. */
 #include "daemon/stats.h"
 

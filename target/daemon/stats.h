@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What LUNs did lately: rates and latencies over 1 s, 10 s and 60 s, their history over ten minutes and
  * a day, and where a LUN is hot. Once a second, in turns that hold nobody up for long, the counters of

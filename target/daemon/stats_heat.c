@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Where a LUN is hot: counts that fade. */
 #include <math.h>
 #include <string.h>

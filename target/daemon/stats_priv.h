@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What the parts of stats.c share: entries, snapshots, heat. */
 #ifndef DAEMON_STATS_PRIV_H
 #define DAEMON_STATS_PRIV_H

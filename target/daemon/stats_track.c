@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Samples of counters become rates, percentiles and a history. */
 #include <stdlib.h>
 #include <string.h>

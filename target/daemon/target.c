@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Targets from the configuration: groups, users, access. */
 #include <errno.h>
 #include <stdio.h>

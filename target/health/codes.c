@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The conditions, as text. terrace-messages(7) says the same, which a test compares; so does
  * `terracectl explain`. A code is never given a second meaning.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What is told of health as JSON: put aside on the loop, turned into JSON wherever there is time. */
 #include <stdlib.h>
 #include <string.h>

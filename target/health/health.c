@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Conditions that hold, the last events and orders. What is kept on disk is lines of JSON
  * (docs/format/journal.md); the same lines are in memory, and go to the hooks.

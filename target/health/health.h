@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Health: what needs a person (conditions), what happened (events) and what was ordered (history).
  * Each condition has a code, a sentence, its effect and an action; the table is known without a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Inside health/: the files, the events in memory, the helper process. Same thread rule. */
 #ifndef HEALTH_HEALTH_PRIV_H
 #define HEALTH_HEALTH_PRIV_H

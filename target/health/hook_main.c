@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * terrace-hook: runs event hooks for the daemon, so that no program of the administrator's runs in,
  * or is forked from, the process that has the data in its hands. Lines come over the socket that is

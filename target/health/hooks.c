@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The daemon's side of the hooks. Lines go to the helper over a socket, one JSON object each:
  *

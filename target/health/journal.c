@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Lines that outlive the process, bounded: NAME and NAME.1, each at most max_bytes; a full NAME
  * replaces NAME.1. Lines wait in memory, the loop's worker appends them by batches and syncs.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 #include "health/health_priv.h"
 
 #include <string.h>

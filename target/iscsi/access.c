@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Who may reach what: groups, and sessions under another configuration. */
 #include "iscsi/iscsi_priv.h"
 

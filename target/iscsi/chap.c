@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * CHAP's hash: H(identifier, secret, challenge), RFC 1994 §4.1, with the algorithms of RFC 7143
  * §12.1.3 and the IANA registry (5 MD5, 6 SHA-1, 7 SHA-256, 8 SHA3-256).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * SCSI commands: command window, tasks, data-out (immediate, unsolicited, solicited by R2T), and
  * the core's callbacks. RFC 7143 §4.2.2.1, §4.2.5, §11.3, §11.7, §11.8.

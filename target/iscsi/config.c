@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The configuration: built once, checked while it is built, never changed while a server uses it. */
 #include "iscsi/iscsi_priv.h"
 

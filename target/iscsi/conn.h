@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The connection half: what a session's connection is made of, on its loop. MaxConnections is 1, so
  * the session and its connection are one object.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Text requests in the full feature phase, RFC 7143 §11.10, §11.11, and SendTargets, appendix C.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The full feature phase: which PDU may come, where its data goes, what happens when it is there.
  * RFC 7143 §11; unknown and unwanted PDUs are rejected, framing errors end the connection.

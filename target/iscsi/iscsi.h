@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The iSCSI frontend (RFC 7143, RFC 7144): portals, login, sessions, the full feature phase. It
  * turns PDUs into SCSI tasks and knows no LUN internals, no store, no configuration file.

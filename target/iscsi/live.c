@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Changes while sessions work: configuration, limits, portals, and the end of single sessions.
  *

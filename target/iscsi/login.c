@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The login phase of one connection, RFC 7143 §6.3: requests in, answers and verdicts out. The
  * order of checks is part of the security: first who and where (a target that isn't for this

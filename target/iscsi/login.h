@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Inside the login half: the key table and negotiation (params.c), the login's state table
  * (login_table.c), its keys and checks (login.c) and CHAP (login_chap.c). Nothing here knows a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * CHAP within the login, RFC 7143 §12.1.3, RFC 1994:
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A connection in the login phase, on the home loop: collects Login PDUs, lets login.c judge them,
  * sends the answers. Bounded in time, number, and bytes. Nothing may be pipelined behind a Login

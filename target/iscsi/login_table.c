@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The stages of the login phase, RFC 7143 §6.3 (and the diagram of §8 as far as it is about them):
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The registry of sessions, on the home loop: placement, reinstatement, limits, the end of
  * sessions, and failures of authentication per address.

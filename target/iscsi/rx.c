@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Receiving. Bytes come into the loop's one receive buffer and are consumed before the callback
  * returns; a connection keeps only an unfinished header. The data segment of a PDU goes where it

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The frontend as a whole: creation, portals, per-loop parts, stop. */
 #include "iscsi/conn.h"
 

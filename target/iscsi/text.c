@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 #include "iscsi/iscsi_priv.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Task management, RFC 7143 §11.5, §11.6 and RFC 7144 §4; SAM-5 clause 7. */
 #include "iscsi/conn.h"
 

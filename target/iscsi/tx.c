@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Sending. Answers are queued as tasks (`ready`) and become PDUs (`out`) shortly before they are
  * sent; StatSN, ExpCmdSN and MaxCmdSN are given then, in the order of sending. Data is sent

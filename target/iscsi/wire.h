@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * iSCSI PDUs as on the wire, RFC 7143 §11. No logic. Offsets are within the 48-byte basic header
  * segment; additional header segments, header digest, data, padding and data digest follow it.

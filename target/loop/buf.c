@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The loop's buffers and those who wait for them. */
 #include "loop/loop_priv.h"
 

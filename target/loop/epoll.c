@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The fallback where the kernel refuses io_uring: readiness by edge-triggered epoll, file operations
  * on helper threads.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* File operations: what the backends share. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Time, randomness and messages of the backends that run on a kernel. */
 #include <errno.h>
 #include <sys/random.h>

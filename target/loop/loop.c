@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What all backends share: life cycle, the turn, deferred calls, hooks, messages, watches.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The event loop: one thread, one io_uring, and everything that is not deterministic: time,
  * randomness, sockets, files, other loops. A simulated world (loop_sim_*) implements the same calls

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Inside the loop: what all backends share (struct loop) and what a backend provides (loop_ops for
  * waiting and completions, sock_ops for one socket). Backends: io_uring, epoll, simulation.

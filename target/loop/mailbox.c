@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 #include "loop/mailbox.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The way into a loop from other threads, and the only place with atomics: a stack of messages that
  * the owner takes as a whole and reverses, so that the order of arrival is kept, and a flag by which

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Watches on descriptors: what the backends share. */
 #include <errno.h>
 #include <poll.h>

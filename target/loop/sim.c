@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A world of simulated loops. What happens next is decided by the event queue and the seed alone:
  * either the earliest event, or a turn of a loop that has work left or a timer due. Each step takes

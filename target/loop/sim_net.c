@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Simulated sockets. Bytes of one direction arrive in order, each piece after a delay of its own;
  * what was sent and not yet read is bounded by a window, so senders meet -EAGAIN as with a kernel.

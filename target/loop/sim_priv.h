@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Inside the simulation: the world, its loops and its queue of events. sim.c has time, loops,
  * messages, files and jobs; sim_net.c the sockets.

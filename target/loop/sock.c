@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Sockets and watches: the calls, checked and passed on to the backend. */
 #include <errno.h>
 

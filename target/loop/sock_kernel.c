@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Sockets of the kernel: plain non-blocking calls, readiness from loop_poll.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Timers: a binary heap over (deadline, order of setting), slots numbered from 1. */
 #include <errno.h>
 #include <stdlib.h>

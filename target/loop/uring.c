@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The io_uring backend: readiness by multishot poll, file operations as SQEs, all handed over once
  * a turn. Sockets themselves are read and written directly (sock_kernel.c).

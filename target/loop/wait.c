@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Between turns: the adaptive spin, then sleep. */
 #include "loop/loop_priv.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A few helper threads of the process for calls that block. They start when there is work and end
  * with the last loop. The lock guards the queue and the table of what each helper does; it is never

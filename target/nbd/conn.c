@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* A connection after negotiation: its life on its loop, and what it may hold there. */
 #include <errno.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The socket in the file system: who may use it is its permissions. */
 #include <errno.h>
 #include <grp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A server of the NBD protocol (fixed newstyle, structured replies, base:allocation) on a UNIX
  * socket: what an administrator's tools read LUNs with, through the same block interface as

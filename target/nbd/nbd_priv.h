@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Between negotiation (bytes in, bytes out), connections, and the server. */
 #ifndef NBD_NBD_PRIV_H
 #define NBD_NBD_PRIV_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The handshake phase (doc/proto.md, "Fixed newstyle negotiation"): options in, replies out, until an
  * export is chosen. One option at a time: the next one is looked at when the answer has been taken.

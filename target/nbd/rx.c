@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Requests (doc/proto.md, "Transmission"): read, checked, and cut into pieces, each of which is an I/O
  * of the blk with buffers of its own. One request is cut at a time; while buffers, pieces or requests

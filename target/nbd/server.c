@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The home loop's part: who connects, negotiation, which loop a connection moves to, how all ends. */
 #include <errno.h>
 #include <stdlib.h>

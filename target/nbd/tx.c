@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Answers: a queue of pieces, each a head and bytes of its buffers. Sent together, as much as the
  * socket takes.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Bytes of the NBD protocol: doc/proto.md, sections by name. All integers are big-endian. */
 #ifndef NBD_WIRE_H
 #define NBD_WIRE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Changes of a unit, seen by all loops in the same order (INV-4).
  *

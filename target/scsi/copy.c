@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * EXTENDED COPY(LID1): copies segment by segment, in pieces that go through a buffer of the loop.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * EXTENDED COPY(LID1) and RECEIVE COPY RESULTS(LID1) (SPC-4 5.16, 6.3, 6.20): limits, what was
  * parsed, and what the files of the copy manager share.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The parameter list of EXTENDED COPY(LID1), SPC-4 6.3: header, target descriptors, segment
  * descriptors. Every byte comes from the initiator. A target is only ever looked for among the units

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * RECEIVE COPY RESULTS(LID1), SPC-4 6.20. A nexus remembers its last copies that had a list id, as
  * many as it can have active ones.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* EXTENDED COPY and RECEIVE COPY RESULTS: one row each (SPC-4 6.3, 6.20). */
 #include "scsi/copy.h"
 

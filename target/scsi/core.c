@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The core: its loops, what each loop has for itself, the target ports. */
 #include "scsi/scsi_priv.h"
 

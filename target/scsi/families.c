@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Which opcode tables there are. Alone in its file so that tests can link others. */
 #include "scsi/scsi_priv.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Which parts of a unit are read and written: a count for each part, on each loop. */
 #include "scsi/scsi_priv.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Histograms of how long commands took: four buckets to each doubling of a microsecond. */
 #include "scsi/scsi_priv.h"
 

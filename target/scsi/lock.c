@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Range locks over all loops, for read-modify-write (COMPARE AND WRITE, ORWRITE, WRITE ATOMIC…).
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Logical units: identity, the copies that the loops have, events of the store, the end. */
 #include "scsi/scsi_priv.h"
 

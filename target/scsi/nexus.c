@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* I_T nexuses: their units, their end. */
 #include "scsi/scsi_priv.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The index over the families' tables: all rows sorted by opcode and service action, and where each
  * opcode starts. Built once, before the first loop runs.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Admission: the rules of SAM-5 8.6 within a task set (TST=001b: one per nexus and unit), the order
  * table between the classes of the unit, the range locks.

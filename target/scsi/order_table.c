@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Who waits for whom. Within a task set the task attributes say it (order.c); between all tasks of a
  * unit this table does. Overlapping reads and writes of SIMPLE tasks aren't ordered: the control mode

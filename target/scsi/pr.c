@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Reservation state: copies, who is refused what, restore and description. The rules of the service
  * actions are in pr_rules.c, the way of a change over the loops in pr_out.c.

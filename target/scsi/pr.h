@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Reservations inside the SCSI core: registrations, the persistent reservation, SPC-2's RESERVE.
  *

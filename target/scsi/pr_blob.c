@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The stored form of a unit's reservations: docs/format/reservations.md has every byte. */
 #include "scsi/pr.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* PERSISTENT RESERVE IN: from this loop's copy, which is as new as any answer given here. */
 #include "scsi/pr.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The way of a change of the reservations: request → home loop decides (pr_rules.c), stores it where
  * APTPL asks for that → every loop replaces its copy, tells its nexuses, ends preempted tasks → answer.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The parameter lists of PERSISTENT RESERVE OUT: SPC-4 6.16.3 and, for REGISTER AND MOVE, 6.16.4. */
 #include "scsi/pr.h"
 

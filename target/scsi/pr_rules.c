@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What each service action makes of the reservations: pure functions from (state, request) to a
  * verdict. Tables and subclauses are SPC-4's (5.13) unless said otherwise.

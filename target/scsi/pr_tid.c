@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* TransportIDs: parsed strictly, kept in one form (SPC-4 7.6.4). */
 #include "scsi/pr.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Limits of the block commands: what VPD pages B0h and B2h, READ CAPACITY(16) and the mode
  * parameter header say, and what the handlers enforce, from one place so that they can't differ.

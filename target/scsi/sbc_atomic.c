@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * COMPARE AND WRITE, ORWRITE(16), WRITE ATOMIC(16): nobody else sees, or changes, their range half
  * way. Each gets the buffer it needs first and the range lock last, so that a lock is held only

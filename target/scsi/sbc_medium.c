@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The medium as a whole: TEST UNIT READY, READ CAPACITY, START STOP UNIT, PREVENT ALLOW MEDIUM
  * REMOVAL, READ DEFECT DATA.

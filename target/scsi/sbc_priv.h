@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Inside the block commands (sbc_*.c): what they share, and the handlers that sbc_table.c lists.
  */

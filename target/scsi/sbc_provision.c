@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * WRITE SAME, UNMAP, GET LBA STATUS: logical block provisioning management, SBC-3 4.7.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * SANITIZE and FORMAT UNIT: a job of the unit that erases it from end to end.
  *

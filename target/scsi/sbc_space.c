@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * How much space a thin unit's store has left, and the notice when it gets short (SBC-3 4.7.3.7):
  * available and used space in the log page, one threshold in the mode page, a unit attention when it

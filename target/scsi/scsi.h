@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The SCSI core: logical units over block devices, I_T nexuses with their LUN maps, tasks, task
  * management, persistent reservations. It knows no transport (iSCSI and SRP give it tasks) and no

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Sense data by meaning: one table of key, ASC and ASCQ, one place where a store's error becomes
  * sense, and the two formats (SPC-4 4.5.2 descriptor, 4.5.3 fixed), chosen by D_SENSE.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Between the files of the primary commands: the handlers that spc_table.c lists, and what INQUIRY,
  * the VPD pages and the mode pages share. Nothing outside spc_*.c needs it.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * RESERVE and RELEASE (6 and 10) of SPC-2, for initiators that know nothing newer. Whole units only:
  * extents and third parties were optional there and are refused by the CDB masks. What they do

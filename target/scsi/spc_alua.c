@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Target port groups (SPC-4 5.15, 6.37, 6.45). Every port reaches every unit by the same way: all
  * groups are active/optimized, and nothing else can be set.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* INQUIRY: standard data and the way to the VPD pages (SPC-4 6.6). */
 #include "scsi/spc.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* LOG SENSE (SPC-4 6.8, 7.3). Log parameters can't be saved, changed or cleared. */
 #include "scsi/sbc.h"
 #include "scsi/spc.h"

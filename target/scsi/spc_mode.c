@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Mode pages and MODE SENSE (SPC-4 6.13, 6.14, 7.5; SBC-3 6.5). */
 #include "scsi/sbc.h"
 #include "scsi/spc.h"

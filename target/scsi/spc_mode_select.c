@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * MODE SELECT (SPC-4 6.11, 6.12). The whole list is checked before anything changes; then all
  * changes are made at once, on every loop, and the other nexuses get MODE PARAMETERS CHANGED.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* REQUEST SENSE and SEND DIAGNOSTIC (SPC-4 6.39, 6.42). */
 #include "scsi/spc.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The primary commands: one row each (SPC-4 6). */
 #include "scsi/spc.h"
 

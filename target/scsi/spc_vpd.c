@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Vital product data: one builder per page (SPC-4 7.8, SBC-3 6.6). */
 #include "scsi/copy.h"
 #include "scsi/sbc.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Task management, SAM-5 7. A function that ends tasks is answered when ops->done of each of them
  * ran; it never holds the queue of changes while it waits, since a task that it ends may wait for a

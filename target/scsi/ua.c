@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Unit attentions: one bit per kind, nexus and unit, taken lazily by the next command (SAM-5 5.14).
  * Raising one that is pending changes nothing, so none is reported twice.

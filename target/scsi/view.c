@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Views: which unit has which number. */
 #include "scsi/scsi_priv.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Who may reach what: patterns of initiators, groups, and sessions under another configuration. */
 #include <errno.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What the frontend needs of RDMA: connections with a queue pair each. Implemented with libibverbs and
  * librdmacm (srp_verbs_create()), and by tests. Knows nothing of SRP but how long its units are.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* A channel: its states, credits, messages of our own, its end. */
 #include "srp/chan.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Inside the frontend: channels and sessions on their loop, the server on the home loop.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Connections by librdmacm: listeners on IP addresses and, where there is InfiniBand, for logins of
  * the IB CM (AF_IB in port space RDMA_PS_IB). The event channel is read on the home loop.

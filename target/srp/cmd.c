@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Commands: from the unit to the core, data out by READ, data in by WRITE, the answer.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 #include "srp/iu.h"
 
 #include <errno.h>

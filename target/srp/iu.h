@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The codec: bytes of information units to checked values, and back. No RDMA, no allocation, no
  * clock. What is parsed points into the unit, which the caller keeps.

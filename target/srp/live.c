@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Changes of the configuration while sessions work, and snapshots of them. */
 #include <errno.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What becomes of a login: a table of checks in order, the first that fails is the answer. Names and
  * reasons: SRP r16a table 16, as Linux's initiator prints them.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Inside the frontend: the configuration (config.c), who may log in (access.c) and what becomes of a
  * login (login.c). Pure: no socket, no loop, no clock.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The send queue: operations are cut into requests, posted in chains, and reported in order. */
 #include "srp/chan.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The server: portals, limits, life cycle, what it shows. */
 #include <arpa/inet.h>
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* A session on its loop: the nexus and its channels. */
 #include <errno.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The SRP frontend (SCSI RDMA Protocol r16a, immediate data of SRP-2): logins over the RDMA CM and
  * the IB CM, sessions of one or several channels, commands whose data moves by RDMA. It turns

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Task management, SRP r16a §6.5; SAM-5 clause 7. */
 #include "srp/chan.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Devices and queues. Each connection has a completion queue and an event channel of its own, which
  * its loop watches: completions are polled until there are none, then the next one wakes the loop.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Inside the backend over libibverbs and librdmacm: devices and queues (verbs.c), connections (cm.c). */
 #ifndef SRP_VERBS_H
 #define SRP_VERBS_H

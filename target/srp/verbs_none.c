@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Built without libibverbs and librdmacm: there is no RDMA, and whoever asks is told. */
 #include <errno.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * SRP information units as on the wire (SRP r16a clause 6; immediate data: SRP-2). No logic. All
  * fields are big endian but for tags, which are eight bytes without meaning to us.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The SSD of a cache, before it is one: whether what is there may be used, a new file, its blocks.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The SSD of a cache, before it is one: a path or a device as blk_open() takes it. Is what is there a cache,
  * empty, or somebody's; may a durable write be durable there? A file that isn't there is made, and filled with

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* See drive.h. */
 #include "tests/cachesim/drive.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A simulated drive: a block device in memory with a volatile write cache. What isn't flushed may be lost
  * in any subset of its sectors by a crash; requests take time and end in any order; reads, writes and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What goes wrong beyond single requests and crashes. See world_priv.h. */
 #include <string.h>
 

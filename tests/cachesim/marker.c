@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The markers of the stores: durable when they say so, after a while. See world_priv.h. */
 #include "tests/cachesim/world_priv.h"
 

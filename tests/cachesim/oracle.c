@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What may be read: see struct oracle. */
 #include <string.h>
 

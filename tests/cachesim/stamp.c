@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* See stamp.h. */
 #include "tests/cachesim/stamp.h"
 

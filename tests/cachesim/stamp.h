@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What a sector says of itself: by which request of which volume it was written. */
 #ifndef TESTS_CACHESIM_STAMP_H
 #define TESTS_CACHESIM_STAMP_H

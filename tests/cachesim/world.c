@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* See world.h. */
 #include "tests/cachesim/world_priv.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A simulated world with a cache in it: an SSD, stores, and users of the volumes with an oracle. Its crash
  * is another world, made of what the drives are left with; this one goes on. So every instant of a run can

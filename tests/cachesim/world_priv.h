@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Shared by the files of the simulated world: world.c runs it, faults.c breaks things in it.
  */

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 libiscsi's conformance suite, iscsi-test-cu, against terraced.
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 The options of `terraced --help` and of terraced(8) are the same, and every command line of the manual
 pages that begins with "terraced" serves, as printed but for folders, sizes that no test machine has, and

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 Every condition of the table is raised and cleared by the program, and brought about by a test; every
 command in its action is one that terracectl has.

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 terrace-control(7) and the control socket say the same: methods, fields of every answer and their
 types, error codes, permissions.

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 Every example of README, docs/ and the manual pages is tried in its order, a machine for each document
 (lib/place.py): commands and scripts are run and what they print is compared with what is shown (as

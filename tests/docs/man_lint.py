@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 The manual pages are well-formed, refer to pages that are here or belong to others, are installed, and
 are named by terraced(8).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Every command that is served has a row in docs/spec-coverage.md. */
 #include "tests/cmocka_all.h"
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 docs/spec-coverage.md: every function and test that it names exists; every page of the page tables is
 named in it. (Commands: opcodes_test.c.)

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 terracectl(8) and the program, cachectl(8) and its, say the same: verbs, their arguments and options, exit statuses; and
 each verb stands for a method that the daemon has, with parameters that it takes.

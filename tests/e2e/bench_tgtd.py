@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 The load generator against an independent target: it reads, writes, checks digests and verifies data
 over a tgtd of its own, and reports a target that goes away. Exit 77: no tgtd here.

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 cachectl with an SSD that no terraced has: format, check, dump. What is damaged is found and told apart: what the
 cache can do without, and what loses data. Arguments: names of cases.

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 Orders to caches while initiators work: flush, evict, freeze, and what cachectl makes of them. Arguments: names
 of cases.

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 LUNs behind memory, over iSCSI: what was read once comes from memory, with an SSD behind it and without; what
 was written is on the store; its size changes while initiators work. Arguments: names of cases.

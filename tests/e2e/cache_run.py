@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 LUNs behind a cache, over iSCSI: what was acknowledged is there after restarts and on the store once it has
 gone there; caches and stores that don't fit each other are refused with the cure; commands bring LUNs to a

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 kill -9 at every call of a changing verb that changes files, one after another, until the verb survives:
 after the restart the change is whole or absent, no file is left of one that is absent, the configuration

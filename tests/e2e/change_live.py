@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 Changes while initiators work: what is added, changed and removed is seen by those whom it concerns and
 disturbs nobody else; what would take something from a session is refused and names it. Arguments: names

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 Two initiators fence each other with persistent reservations, as cluster nodes do: registration, type 5,
 preemption of the other, with I/O of a real client (qemu-io) on both sides.

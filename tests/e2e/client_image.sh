@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-2-Clause
 # qemu-img copies a real ext4 image to a LUN and back, for each kind of store: identical, and clean
 # for e2fsck; a file system made through the LUN is found in the backing file.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-2-Clause
 # libiscsi's tools: list, inquiry, capacity, write protection, performance; IPv6, several portals,
 # discovery with masking, CHAP one way and mutual, header digests.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 kill -9 under load, again and again, with an oracle: what a writethrough LUN acknowledged is there after
 the restart, on the wire and in the file; what was under way is there wholly or not at all, sector by

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-2-Clause
 # What terraced refuses to start with: it says the cure, exits with 1 or (usage) 2, and leaves what was
 # there as it was.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

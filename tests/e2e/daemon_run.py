@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 The life of a terraced: the end with sessions logged in, restart and kill -9, what is kept, stores that
 change their size or go away, a start by a plain user. Arguments: names of cases.

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 Conditions: each one is brought about as it comes about in life, is told on the control socket, and goes
 when its cause goes. Events over restarts, and waiting for them. Arguments: names of cases.

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 Hooks of a configuration: what a program gets, and that one that fails, hangs, floods or is in others'
 hands harms nobody; nor does a helper process that is killed. Arguments: names of cases.

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 Who gets in, and what it costs: limits of half-open connections and sessions, time limits, text of
 logins, stages, CHAP, masking, reinstatement. Arguments: names of cases.

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 What no initiator should send in the full feature phase: sequence numbers, data, digests, lengths,
 opcodes, text, cut and random streams. Arguments: names of cases.

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 Task management, floods, peers that don't read, and units that are hidden. Unit 1 takes 0.3 s for each
 operation, so that tasks can be met while they run. Arguments: names of cases.

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 terracectl import-scst: files of SCST in both grammars become what is written beside them; what can't be
 read names file and line and imports nothing; and what was imported is served as SCST served it.

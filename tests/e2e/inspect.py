@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 The tree of terrace-fuse: what is in it, and that images are what initiators read. Arguments: names of
 cases.

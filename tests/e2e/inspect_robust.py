@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 What may go wrong around the tree of terrace-fuse: no /dev/fuse, dead and other mounts, unmounting under use,
 ends of either process, LUNs that come and go under open files, thousands of open files, readers that stop.

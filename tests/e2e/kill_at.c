@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * For tests: preloaded into a program, ends it by SIGKILL just before the n-th of its calls that
  * change files. The file $KILL_AT is shared memory: two numbers, the calls counted so far and the one

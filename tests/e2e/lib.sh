@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-2-Clause
 # For shell tests: source this first. A terraced of the test's own, a temporary folder $T, a free port
 # $PORT; what was started ends with the test, by its pid. Exit status: 0, 1 failed, 77 skipped.
 # shellcheck shell=bash

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 What terraced takes: memory at rest and with 256 sessions under load, no CPU time at rest. The sizes are
 those of a normal build; a sanitized one is skipped.

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 LUNs over NBD, with other people's programs and with hostile bytes: what they read is what initiators
 read, whatever happens to LUNs and clients meanwhile. Arguments: names of cases.

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 What a service manager is told: starting, ready when portals listen, alive as long as every loop is,
 stopping; and that the units are ones that systemd takes. Arguments: names of cases.

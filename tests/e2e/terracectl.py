@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 terracectl and a real terraced: everything that can be looked at, everything that can be ordered, who
 may, what is asked before something is taken from an initiator, and what is left after a restart.

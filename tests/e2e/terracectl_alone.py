@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 terracectl against a daemon that says what the test has written down: exit statuses, questions,
 secrets, colours, rubbish; and without any daemon.

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """Completion in bash and zsh, with the names of a daemon's objects; and what is installed for them."""
 
 import os

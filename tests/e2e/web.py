@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 terrace-web: what it shows of a real target, to tools and to a browser; hostile requests, hostile names,
 and a terraced that is away, silent, or talks rubbish. Arguments: names of cases.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The function that libFuzzer and replay_main.c call. */
 #ifndef TESTS_FUZZ_H
 #define TESTS_FUZZ_H

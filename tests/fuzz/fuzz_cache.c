@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The decoders of the cache's on-disk structures. The first byte says which; what follows are its bytes,
  * whose magic, place and CRC are made right, so that the fuzzer gets behind them.

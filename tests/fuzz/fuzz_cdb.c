@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Commands with any CDB, lengths and data, and task management, against the SCSI core over ram
  * stores, from two nexuses on two simulated loops. Input: records of

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A configuration: text → tree → objects. No file is read but what secret_file names; an include
  * leads into a folder that isn't there.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Text → tree → statements → text → tree: the same words. And configuration → text → configuration:
  * no difference.

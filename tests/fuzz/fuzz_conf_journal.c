@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The journal of conf.d, as a disk may give it back. With an odd first byte the rest gets a right
  * checksum, so that what is behind it is reached as well.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Requests on the control socket: the input is a sequence of lines. Every answer is one line of JSON
  * with the version, an id and either a result or an error.

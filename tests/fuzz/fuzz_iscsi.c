@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 #include "tests/fuzz/fuzz_iscsi.h"
 
 #include <arpa/inet.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* A configuration and an environment for the fuzzers of the iSCSI login half. */
 #ifndef TESTS_FUZZ_ISCSI_H
 #define TESTS_FUZZ_ISCSI_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A login: PDUs of {flags, options, length (2, big-endian), text}. Options: 1: the opcode is the
  * text's first byte; 2: another TSIH; 4: append the right CHAP_R for our challenge, so that the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Bytes of a client against an NBD server on simulated loops, in pieces of chance sizes. Input: a byte
  * of parameters (below), a byte that is the seed, then the stream. At the end everything must be back

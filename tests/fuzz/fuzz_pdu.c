@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Bytes after a successful login, in pieces of chance sizes, against a whole target on a simulated
  * loop. Input: one byte of parameters (below), one that decides the pieces, then the stream. At the

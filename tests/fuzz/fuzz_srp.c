@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The codec of SRP. The first byte says what the rest is: 0 a login of the RDMA CM, 1 of the IB CM,
  * else a command, with the second byte as the offset of immediate data that was granted, in words.

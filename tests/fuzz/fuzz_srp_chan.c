@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Channels of the SRP frontend under initiators that do anything in any order, over the fake backend,
  * which checks what is owed to a queue at every call. The input is a list of actions: {what, which

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Text requests of one session: {flags, options, length (2, big-endian), text}. The first byte of
  * the input: 1: a normal session, 2: as alice, 4: small segments. Options: 1: no target transfer

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Runs a fuzz function over files, and over the files of folders: corpus replay without libFuzzer. */
 #include <dirent.h>
 #include <errno.h>

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-2-Clause
 """What the checks share: which files there are, and how to tell what is wrong."""
 import os
 import subprocess

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """clang-format would change nothing. Exit status 77: it isn't there, or of another version."""
 import re
 import subprocess

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """Each header compiles alone. Arguments: the compiler and its options."""
 import subprocess
 import sys

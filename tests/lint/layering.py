@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """Every #include "module/file.h" points down, and into a module's public headers only."""
 import re
 

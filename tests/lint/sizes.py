@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """Files of at most 1000 lines, functions of at most 100, but for those listed with a reason."""
 import re
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """No leftovers in the sources, and no path of somebody's own checkout."""
 import re
 

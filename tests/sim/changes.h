@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The administrator of a run: changes views, units, groups, configurations, limits, ports and portals
  * and drops sessions, on the target's home loop, while the initiators work. What it leaves at the

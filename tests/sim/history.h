@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What readers may see. Each sector is a register: a write may take effect at any moment between its
  * submission and its end, a read returns the value of some moment between its submission and its

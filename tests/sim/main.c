@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Simulated iSCSI: a whole target and its initiators in one thread, from a seed.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Single operations: their CDBs, and what may come of them. */
 #include <inttypes.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What all parts of the simulation share: failing, telling, chance. */
 #ifndef TESTS_SIM_SIM_H
 #define TESTS_SIM_SIM_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 #include "tests/sim/sim_initiator.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * An initiator on a simulated loop, with an encoder and decoder of its own: one session of one
  * connection. It holds the target to RFC 7143: order of StatSN, DataSN, R2TSN and offsets, lengths

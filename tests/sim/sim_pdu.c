@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The initiator's side of the full feature phase: what the target may send, RFC 7143 §11. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What the initiators do, and what they must find. Unit 0 (over a store that errs and takes its
  * time) takes overlapping reads and writes, counters that COMPARE AND WRITE raises, and resets; unit

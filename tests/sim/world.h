@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The target of a run: loops, units over fault stores, the SCSI core, the iSCSI server. */
 #ifndef TESTS_SIM_WORLD_H
 #define TESTS_SIM_WORLD_H

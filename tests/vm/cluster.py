@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 Two machines and one LUN of a terraced on this one: a node fences the other as fence_scsi does, while
 that writes; then both mount an OCFS2 on it and write the same files.

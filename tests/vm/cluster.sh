@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
 # In both VMs; see cluster.py. Usage: cluster.sh PORT TARGET
 . "$VM_LIB/guest.sh"
 portal=10.0.2.2:$1 target=$2

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 Linux's own initiator, in a VM, against a terraced on this machine: discovery, logins, file systems,
 resets, changes under it, and the daemon killed under load. With the argument "short", for builds with

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
 # In the VM; see iscsi.py. Usage: iscsi.sh PORT TARGET [short]
 . "$VM_LIB/guest.sh"
 port=$1 target=$2 short=${3:-}

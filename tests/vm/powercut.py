@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 Power cuts at every flush. A terraced in the VM serves a LUN behind a cache in mode nv and one without a
 cache, all of it on dm-log-writes: SSD, store, and the other store. The kernel's trace says in which

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
 # In the VM; see powercut.py. Usage: powercut.sh SECONDS POINTS
 . "$VM_LIB/guest.sh"
 step "devices" 30

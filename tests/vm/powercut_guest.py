@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """In the VM; see powercut.py. Usage: powercut_guest.py SECONDS POINTS"""
 
 import os

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 What sg3_utils and dm-multipath in a VM make of a terraced on this machine, over two portals: every page
 and command that the tools know, persistent reservations between two initiator ports, ALUA, and paths

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
 # In the VM; see scsi.py. Usage: scsi.sh FIRST_PORT SECOND_PORT TARGET
 . "$VM_LIB/guest.sh"
 first=10.0.2.2:$1 second=10.0.3.2:$2 target=$3

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 Linux's own SRP initiator, in a VM, over soft-RoCE, against a terraced in the same VM: every variant of
 ib_srp, resets, aborts, kill -9, a link and a device that go; and, with a program for it as the

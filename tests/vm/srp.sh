@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
 # In the VM; see srp.py. Usage: srp.sh RAW
 . "$VM_LIB/guest.sh"
 raw=$1

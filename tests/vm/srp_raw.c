@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * An SRP initiator that sends what it likes, over librdmacm: logins and units that are malformed, that
  * lie, or that want too much. After each the target must have answered as it should, and still serve.

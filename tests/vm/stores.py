@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 Stores that only a kernel has, in the VM together with terraced and the initiator: a logical volume that
 grows, a RAID whose stripes are told to initiators, and device mapper's faults under a store and under

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
 # In the VM; see stores.py.
 . "$VM_LIB/guest.sh"
 MIB=1048576

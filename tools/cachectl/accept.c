@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* accept-loss: shows what is given up, asks for the name of the LUN, and has it done. */
 #include <stdlib.h>
 #include <string.h>

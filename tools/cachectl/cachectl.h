@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * cachectl: the verbs of terracectl's group "cache". They are rows of its table and use what it has; these
  * are those that do more than ask and print. The offline ones (offline.c) open an SSD that no daemon has.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* format: an empty cache on a device or in a file, which may be made for it. */
 #include <errno.h>
 #include <stdlib.h>

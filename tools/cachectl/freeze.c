@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * freeze LUN… -- COMMAND: writes wait while COMMAND runs. One connection keeps the freeze, another one ends it;
  * if this program dies, so do both, and writes go on.

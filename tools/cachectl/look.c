@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What caches have and how much it helps. */
 #include <stdlib.h>
 #include <string.h>

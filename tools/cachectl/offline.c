@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* check, dump and format: of an SSD that no daemon has open. */
 #include <errno.h>
 #include <fcntl.h>

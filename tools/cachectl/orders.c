@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* flush and evict: one connection waits for the answer, another one asks how far it is. */
 #include <stdlib.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What takes its time says how far it is, on stderr. */
 #include <string.h>
 #include <time.h>

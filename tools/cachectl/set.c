@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* mode, profile, add, remove: keys of a LUN under other names. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The import as a whole: files → model → text, which has to be a configuration that terraced takes. */
 #include "tools/import/import.h"
 

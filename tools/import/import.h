@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Configurations of SCST → a configuration of terraced, as text: the present grammar of scst.conf(5)
  * (blocks), the old one (sections), iscsi-scstd.conf, initiators.allow and initiators.deny.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Inside the import: what files of SCST say, and the notes on it. */
 #ifndef TOOLS_IMPORT_PRIV_H
 #define TOOLS_IMPORT_PRIV_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Devices of SCST → LUNs: store, mode, and everything that initiators know the disk by. */
 #include <ctype.h>
 #include <inttypes.h>

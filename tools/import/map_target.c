@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Targets, groups, users and access lists of SCST → those of terrace.conf(5). */
 #include <ctype.h>
 #include <stdlib.h>

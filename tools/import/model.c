@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Memory, notes and small helpers of the import. */
 #include <errno.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* iscsi-scstd.conf: settings of the daemon, then a stanza for each "Target NAME". And the access files. */
 #include <string.h>
 #include <strings.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The old grammar of scst.conf: sections in [ ], a line an object, fields separated by commas.
  *

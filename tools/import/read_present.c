@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The present grammar of scst.conf(5): "name value", blocks in { }. What a block may hold depends on
  * where it stands:

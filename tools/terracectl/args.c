@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Words → a verb and its parameters; what is wrong is said with the nearest that would be right. */
 #include <stdlib.h>
 #include <string.h>

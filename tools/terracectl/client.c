@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The control socket from the client's side: a line out, a line in. */
 #include <errno.h>
 #include <poll.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What can stand where the cursor is: the words of a line, the last one maybe begun, → one candidate a
  * line. Names of objects are asked of the daemon, with little patience and no word about errors.

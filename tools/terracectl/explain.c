@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What a condition means: known without a daemon. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* `import-scst`: files of SCST → a configuration of terraced. It needs no daemon. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* terracectl: the verb, its arguments, the exit status. */
 #include <locale.h>
 #include <stdlib.h>

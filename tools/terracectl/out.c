@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Text, numbers and tables for people. */
 #include <math.h>
 #include <stdarg.h>

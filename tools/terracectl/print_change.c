@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Changes: what was or would be done, to whom, and what is to be known. */
 #include <string.h>
 

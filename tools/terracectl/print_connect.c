@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What to type on an initiator so that it finds, logs in to, and keeps a target. */
 #include <ifaddrs.h>
 #include <net/if.h>

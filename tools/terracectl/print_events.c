@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Events: what happened, and on demand what happens. */
 #include <string.h>
 

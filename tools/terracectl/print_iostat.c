@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What LUNs do: two looks at their counters, and what lies between. */
 #include <string.h>
 #include <time.h>

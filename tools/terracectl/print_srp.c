@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What makes a Linux machine log in to SRP targets: a line for add_target, or a unit of systemd. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* How it is: one screen for people, one line for monitoring. */
 #include <ctype.h>
 #include <stdlib.h>

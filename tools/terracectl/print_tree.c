@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Who sees what: targets, their portals and groups, LUNs and sessions in groups; LUNs nobody sees. */
 #include <string.h>
 

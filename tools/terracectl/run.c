@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* One verb: the request, the answer, and what an error becomes. */
 #include <stdarg.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Secrets come from a terminal or a file, never from the command line; nothing of them is printed. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What the terminal is and can do. */
 #include <stdlib.h>
 #include <string.h>

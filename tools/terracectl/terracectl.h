@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * terracectl: words of a command line → a request on the control socket → an answer for people, or
  * as JSON. Verbs are rows of a table (verbs.c): what they are called, what they take, which method

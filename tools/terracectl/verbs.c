@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What can be asked for and ordered: one row a verb. terracectl(8) is compared with it by a test. */
 #include "tools/cachectl/cachectl.h"
 

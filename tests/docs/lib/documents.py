@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-2-Clause
 """
 What documents show in a display: commands, configurations, programs; and what a test shall do in
 between, which HTML comments say: <!-- test: WORDS -->.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-2-Clause
 """
 A machine for a document: a folder in place of /, loopback addresses in place of those of the
 documentation (192.0.2.0/24, 2001:db8::/32), free ports, files in place of devices, and back in what is

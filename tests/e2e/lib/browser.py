@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-2-Clause
 """A headless Chromium, told what to do over its debugging socket (WebSocket, RFC 6455)."""
 import base64
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-2-Clause
 """For tests of changes while terraced runs: refusals by code, LUNs by name, a target with groups."""
 
 from control import Control, Error

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-2-Clause
 """
 An initiator for tests: it speaks iSCSI (RFC 7143) over a socket with an encoder of its own, and lets
 a test say what no initiator should. Synchronous; one connection a session.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-2-Clause
 """An NBD client of our own, as rude as a test wants it."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-2-Clause
 """
 terracectl of the build: run, run on a terminal, and a daemon that only says what a test has written
 down, for answers that a real one gives rarely.

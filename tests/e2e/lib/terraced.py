@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-2-Clause
 """
 A terraced of a test's own: temporary folder, free port, start, stop, and what the process uses. All
 that a test starts ends with it, by its pid. Exit status of a test: 0, 1 failed, 77 skipped.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-2-Clause
 """A terrace-fuse of a test's own, and what is asked of its tree."""
 
 import errno

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* base/pool.h, base/bufpool.h, base/list.h */
 #include "tests/cmocka_all.h"
 

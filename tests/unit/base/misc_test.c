@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* base/crc32c.h, endian.h, steps.h, log.h, assert.h */
 #include "tests/cmocka_all.h"
 

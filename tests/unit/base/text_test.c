@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* base/text.h */
 #include "tests/cmocka_all.h"
 

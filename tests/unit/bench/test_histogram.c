@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The load generator's histogram against exact percentiles. */
 #include "bench/histogram.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Command line of terrace-bench-iscsi. */
 #include "bench/iscsi_load.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Bytes that the load generator puts on the wire, written out by hand from RFC 7143 §11 and SBC-3.
  * Sent through a socket pair by the program's own engine parts.

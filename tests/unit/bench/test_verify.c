@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Stamps of the verify mode: any change of any byte is found, where it is. */
 #include "bench/iscsi_load.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Zipf in the load generator: shares of the ranks, places. */
 #include "bench/iscsi_load.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* From and to the cache's on-disk bytes: what goes in comes out, what is wrong isn't believed. */
 #include "tests/cmocka_all.h"
 

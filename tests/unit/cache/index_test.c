@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The index against an array of blocks, with random changes; chunks of 1 MiB and of four blocks. */
 #include "tests/cmocka_all.h"
 

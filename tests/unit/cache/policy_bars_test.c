@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The policies as a whole, on small traces of the bench: how far behind LRU and ARC they may be. The
  * full sizes are in bench/policy.py.

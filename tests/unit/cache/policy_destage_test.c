@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* cache/policy/destage.c, cache/policy/pick.c */
 #include "tests/cmocka_all.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* cache/policy/mrc.c, cache/policy/advise.c */
 #include "tests/cmocka_all.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* cache/policy/s3.c */
 #include "tests/cmocka_all.h"
 

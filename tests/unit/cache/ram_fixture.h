@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* A RAM tier over a fault store over a memory store, driven by synchronous calls. */
 #ifndef TESTS_UNIT_CACHE_RAM_FIXTURE_H
 #define TESTS_UNIT_CACHE_RAM_FIXTURE_H

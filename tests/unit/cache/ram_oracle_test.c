@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The RAM tier against an oracle: many requests at once from all loops over a few blocks, with frames
  * for a part of them only, over a store that delays, fails and tears; drops, resizes, changes of profile

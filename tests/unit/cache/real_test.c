@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The cache on real loops over real stores, used from two loops at once: what the simulation, whose drives
  * are its own, doesn't see. Crashes are the simulation's.

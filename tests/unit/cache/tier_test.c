@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What the cache does with the answers of its policy: scans don't wash the SSD, what is hit stays, profiles fill
  * as they say, dirty data waits and goes, writes are slowed. In simulated time, over memory.

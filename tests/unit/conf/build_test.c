@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Values: where each one goes, and what is said of a wrong one. */
 #include "tests/unit/conf/conf_fixture.h"
 

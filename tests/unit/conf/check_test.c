@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What holds between objects, and many mistakes at once. */
 #include "tests/unit/conf/conf_fixture.h"
 

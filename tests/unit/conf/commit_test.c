@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Writing conf.d: a kill after every system call that writes, a failure of each, and the order of
  * syncs that a power cut asks for. The linker sends the calls of conf/ through here.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 #include "tests/unit/conf/conf_fixture.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Differences, what holds, and configurations as text. */
 #include "tests/unit/conf/conf_fixture.h"
 

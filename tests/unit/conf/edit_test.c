@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Objects as text: what is printed is read as the same words, whatever they are. */
 #include "tests/unit/conf/conf_fixture.h"
 

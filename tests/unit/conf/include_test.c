@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Files: what can be read, include, and the order of errors over files. */
 #include "tests/unit/conf/conf_fixture.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* limits { } and the bounds of the iSCSI frontend are one list with one set of defaults. */
 #include "tests/unit/conf/conf_fixture.h"
 

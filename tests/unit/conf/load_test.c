@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Whole configurations: conf.d, overlays, owners, objects of the top level. */
 #include "tests/unit/conf/conf_fixture.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * terrace.conf(5) and the sample say what the program does: every example is read without a
  * mistake, every key is described with its default, and nothing else is.

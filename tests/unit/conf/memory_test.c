@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Memory that fails: the n-th allocation of reading a whole configuration, for every n. Whatever
  * fails, the answer is a result, -ENOMEM or -EINVAL, and nothing leaks (checked by the sanitizer).

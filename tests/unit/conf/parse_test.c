@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Words, strings, blocks and bounds of the parser. Keys are of no matter here. */
 #include "tests/unit/conf/conf_fixture.h"
 

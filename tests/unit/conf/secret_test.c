@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Secrets: where they may come from, what they may be, and that no message shows one. */
 #include "tests/unit/conf/conf_fixture.h"
 

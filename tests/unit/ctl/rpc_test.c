@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Requests as bytes: what is answered, what is refused, and how. */
 #include "tests/cmocka_all.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The server over real sockets. The loop runs on the test's thread, the client is a thread with
  * blocking sockets that plays one scene and then stops the loop.

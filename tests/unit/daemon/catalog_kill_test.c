@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * kill -9 at any instant: a child saves ever new versions of some units' reservations and reports
  * what was acknowledged; it is killed; what the catalogue then holds is whole, and not older than

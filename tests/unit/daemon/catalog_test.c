@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The catalogue: identities are kept, reservations come back, damage is told and not repaired. */
 #include "daemon/catalog.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Logins as events: no peer decides how many are noted, remembered, or what a shell is given. */
 #include "daemon/logins.h"
 #include "tests/cmocka_all.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The table of names against a plain list, through growth and removals from runs of collisions. */
 #include "daemon/names.h"
 

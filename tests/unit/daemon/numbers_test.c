@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Numbers of portals and targets are kept and never given twice; intents outlive the process. */
 #include <errno.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The command line: what each option does, what is refused, and that a refusal says the cure. */
 #include "tests/cmocka_all.h"
 

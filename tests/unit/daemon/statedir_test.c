@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The state directory: who may use it, and what each refusal says. */
 #include "daemon/statedir.h"
 

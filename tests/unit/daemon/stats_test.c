@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Samples of counters become rates, percentiles, a history; counts of parts fade. */
 #include "daemon/stats_priv.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* A directory of one's own under /tmp, and files in it. */
 #ifndef TESTS_DAEMON_TMPDIR_H
 #define TESTS_DAEMON_TMPDIR_H

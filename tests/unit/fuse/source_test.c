@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Answers of a daemon that says what it likes: connection, errors, and what is kept for how long. */
 #include "tests/cmocka_all.h"
 

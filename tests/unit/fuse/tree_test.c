@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Names, what there is, and what may be written to control files. */
 #include "tests/cmocka_all.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The table of conditions: complete, without doubles, and as in terrace-messages(7). */
 #include "health/health.h"
 #include "tests/cmocka_all.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Conditions: raised once, cleared once, counted by the worst. */
 #include "tests/unit/health/fixture.h"
 

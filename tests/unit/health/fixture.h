@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* A health on a simulated loop, with a state directory of its own. */
 #ifndef TESTS_HEALTH_FIXTURE_H
 #define TESTS_HEALTH_FIXTURE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Who could put other words into a program that runs with the target's rights. */
 #include "health/health_priv.h"
 #include "tests/cmocka_all.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Hooks with a real helper process: what a program gets, and that one that fails, hangs, floods or is
  * in the wrong hands, and a helper that dies, cost what they should and no more.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What is kept over restarts: whole, bounded, whatever happened to the files and the disk. */
 #include "tests/unit/health/fixture.h"
 

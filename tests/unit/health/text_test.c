@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Hostile bytes as text. */
 #include "health/health_priv.h"
 #include "tests/cmocka_all.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Real loops on threads: sessions work over loopback sockets while the configuration, views, limits,
  * portals and single sessions change. For the thread and address sanitizers above all; that every

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 #include "tests/unit/iscsi/login_fixture.h"
 
 #include <arpa/inet.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* A target side with known users and targets, and an initiator that talks to it PDU by PDU. */
 #ifndef TESTS_ISCSI_LOGIN_FIXTURE_H
 #define TESTS_ISCSI_LOGIN_FIXTURE_H

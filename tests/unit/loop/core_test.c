@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* loop/loop.h: deferred calls, timers, hooks, buffers, rest. */
 #include "loop_fixture.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* File operations on both backends. */
 #include "loop_fixture.h"
 

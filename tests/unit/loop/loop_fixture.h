@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A loop on the test's own thread, over io_uring or epoll: each test of a group runs on both. A
  * watchdog timer ends a test that hangs.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The simulated world: determinism, order, sockets, time. */
 #include "tests/cmocka_all.h"
 

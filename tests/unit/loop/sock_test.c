@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Sockets over loopback on both backends of the kernel. */
 #include "loop_fixture.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Loops on threads of their own: messages, jobs, stopping, moving sockets. */
 #include "loop_fixture.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* A client of an NBD server in a simulated world: the server on loops 0 and 1, the client on loop 2. */
 #ifndef TESTS_NBD_CLIENT_H
 #define TESTS_NBD_CLIENT_H

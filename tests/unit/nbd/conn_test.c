@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Requests after negotiation, on a simulated loop against memory and a store that fails. */
 #include "client.h"
 

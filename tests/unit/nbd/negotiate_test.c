@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Negotiation as bytes in and bytes out. */
 #include "nbd/nbd_priv.h"
 #include "tests/unit/store/harness.h"

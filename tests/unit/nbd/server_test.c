@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Connections as a whole: limits, clients that don't take their answers, exports that go, the end. */
 #include "client.h"
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-2-Clause
 """A strict reader of OpenMetrics 1.0 text: whatever the specification forbids is an error."""
 import math
 import re

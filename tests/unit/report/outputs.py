@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """
 What report/ makes of answers, looked at by others: a strict reader of OpenMetrics, an XML parser. Also of
 answers with hostile names, with fields missing and of wrong types. Argument: the program report_render.

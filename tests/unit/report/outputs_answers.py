@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-2-Clause
 """Answers of the control socket as terrace-control(7) describes them, with any names in them."""
 
 # What a name may be, and what else comes where a name is expected.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Renders an answer on standard input as its argument says; for tests that look at the outputs. */
 #include <stdio.h>
 #include <stdlib.h>

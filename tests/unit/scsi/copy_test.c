@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* EXTENDED COPY(LID1) and RECEIVE COPY RESULTS. */
 #include "tests/unit/scsi/scsi_fixture.h"
 

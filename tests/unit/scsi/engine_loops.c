@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Several loops: changes that all see in one order, fences that drain, resets, and range locks under
  * which no read-modify-write loses an update, whatever order messages and completions come in.

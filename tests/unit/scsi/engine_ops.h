@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* A small command set for tests of the engine alone, in place of the real tables. */
 #ifndef TESTS_SCSI_ENGINE_OPS_H
 #define TESTS_SCSI_ENGINE_OPS_H

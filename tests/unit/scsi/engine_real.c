@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The engine with the real opcode tables: the paths that every initiator takes first. */
 #include "tests/unit/scsi/scsi_fixture.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The pipeline: checks, lengths, buffers, order, aborts, ends. */
 #include "tests/unit/scsi/engine_ops.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Two real loops on two threads: increments under range locks from both, with reads, changes and
  * resets between them. For the thread sanitizer above all; the sum is checked as well.

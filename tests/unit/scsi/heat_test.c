@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Where a unit is read and written, as it is counted on each loop. */
 #include "tests/unit/scsi/scsi_fixture.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What of a unit and of the ports changes while nexuses work, and how long commands take. */
 #include "tests/unit/scsi/scsi_fixture.h"
 

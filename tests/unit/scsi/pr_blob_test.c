@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What is stored with APTPL, and what comes back: bytes, order of things, damage. */
 #include "tests/unit/scsi/pr_util.h"
 

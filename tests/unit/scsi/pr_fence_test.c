@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Fencing with writes in flight (INV-2), from seeds: when the command that takes access away returns
  * GOOD, no write of the victim is in the store, and none gets there any more. The victim writes all

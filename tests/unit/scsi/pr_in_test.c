@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* PERSISTENT RESERVE IN: the bytes (SPC-4 6.15), and what a short allocation length leaves of them. */
 #include "tests/unit/scsi/pr_util.h"
 

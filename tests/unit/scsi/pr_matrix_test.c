@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Who may do what: every reservation type, every role, every class of commands. */
 #include "tests/unit/scsi/pr_util.h"
 

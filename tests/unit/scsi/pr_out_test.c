@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* PERSISTENT RESERVE OUT: every service action, taken and refused (SPC-4 5.13.7 to 5.13.11). */
 #include "tests/unit/scsi/pr_util.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The rules as functions: long random histories against what must hold after each step, TransportIDs
  * in every spelling, and parameter lists of random bytes.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 #include "tests/unit/scsi/pr_util.h"
 
 #include <stdio.h>

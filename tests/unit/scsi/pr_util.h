@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Reservations over the fixture: logins with iSCSI port names, the commands, what to expect. */
 #ifndef TESTS_SCSI_PR_UTIL_H
 #define TESTS_SCSI_PR_UTIL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What a VMware ESXi host sends, in its order: discovery of a unit, the tests for the offloads (ATS,
  * clone, zero, delete), then the offloads themselves and the heartbeat of VMFS. Each answer is checked

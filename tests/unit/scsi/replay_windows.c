@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What Windows Server sends: the disk and MPIO drivers at arrival of a disk, then what the cluster
  * disk driver and cluster validation do with persistent reservations (two nodes with two paths each,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* COMPARE AND WRITE, ORWRITE(16), WRITE ATOMIC(16) */
 #include <stdio.h>
 

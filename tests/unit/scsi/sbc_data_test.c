@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Data-out that comes with its command, in memory that is gone when the submit returns. */
 #include <string.h>
 

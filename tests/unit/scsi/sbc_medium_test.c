@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* TEST UNIT READY, READ CAPACITY, START STOP UNIT, PREVENT ALLOW MEDIUM REMOVAL, READ DEFECT DATA */
 #include "scsi/sbc.h"
 #include "scsi/scsi_priv.h"

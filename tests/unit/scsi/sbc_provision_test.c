@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* WRITE SAME, UNMAP, GET LBA STATUS */
 #include <errno.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* SANITIZE and FORMAT UNIT */
 #include <errno.h>
 

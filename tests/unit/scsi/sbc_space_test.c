@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What a thin unit says about the space that is left: VPD B2h, mode page 1Ch/02h, log page 0Ch, 38h/07h. */
 #include <errno.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What the tests of the block commands share: CDBs, and a world with one nexus on LUN 0. */
 #ifndef TESTS_SBC_TEST_H
 #define TESTS_SBC_TEST_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A world for tests of the SCSI core: simulated loops, a core over them, logical units over ram or
  * fault stores, nexuses with a transport that gives and takes data at once. Everything runs in one

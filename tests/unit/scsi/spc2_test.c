@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* RESERVE and RELEASE of SPC-2, alone and beside persistent reservations (SPC-4 5.13.3). */
 #include "tests/unit/scsi/pr_util.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* INQUIRY and the VPD pages, byte by byte. */
 #include "tests/unit/scsi/scsi_fixture.h"
 

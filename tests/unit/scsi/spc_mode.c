@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* MODE SENSE and MODE SELECT. */
 #include "tests/unit/scsi/scsi_fixture.h"
 

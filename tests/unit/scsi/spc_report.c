@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The REPORT commands, target port groups, LOG SENSE, REQUEST SENSE, SEND DIAGNOSTIC. */
 #include "tests/unit/scsi/scsi_fixture.h"
 

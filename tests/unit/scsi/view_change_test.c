@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Views that change while nexuses work. */
 #include "tests/unit/scsi/scsi_fixture.h"
 

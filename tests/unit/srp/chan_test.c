@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Channels over the fake backend: data in every format, credits, task management, ends. */
 #include <errno.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What the fuzzer of channels does, from seeds: any action at any time. */
 #include <stdlib.h>
 

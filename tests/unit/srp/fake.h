@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A backend of the SRP frontend without RDMA: initiators with memory of their own, whose queues
  * complete when the test says so or, with `automatic`, by themselves. What the frontend owes to a real

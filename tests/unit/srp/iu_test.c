@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Units as Linux's ib_srp sends them, byte by byte, and everything that is nearly one. */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Who may log in, with which answer, and what a login becomes. */
 #include <arpa/inet.h>
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Tests of stores: a world of loops, simulated from a seed or real threads, driven from the test's
  * own thread by synchronous calls.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What every store has to do, whatever is behind it. The store starts out reading as zeros. */
 #ifndef TESTS_STORE_SUITE_H
 #define TESTS_STORE_SUITE_H

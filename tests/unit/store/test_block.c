@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Block devices, on loop devices over files; skipped where those can't be had. */
 #include "suite.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Who holds what, read from trees made for the test. */
 #include "harness.h"
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-2-Clause
 """
 What the VM boots from, made once and kept in ~/.cache/terrace-vm: Debian's kernel package, unpacked
 and not installed, and from it an uncompressed kernel (unpacking it in an emulated guest costs

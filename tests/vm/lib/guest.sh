@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-2-Clause
 # For scripts in the VM: source "$VM_LIB/guest.sh" first. Ends the script, naming the line, when a
 # command fails.
 # shellcheck shell=bash

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-2-Clause
 """
 What dm-log-writes has recorded of a block device: writes in the order in which they became durable.
 A write is in the log once a flush that came after its completion has completed, or at once if it was

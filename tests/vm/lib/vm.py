@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-2-Clause
 """
 A throw-away machine: boots in about five seconds with the host's root as its own (read-only, with
 memory for what is written), runs one program as root and ends with its exit status. README.md tells

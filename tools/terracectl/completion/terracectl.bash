@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-2-Clause
 # bash completion for terracectl(8) and cachectl(8). The program itself says what can follow.
 
 _terracectl()
