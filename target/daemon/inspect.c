@@ -9,30 +9,22 @@
  *          RUNNING ─▶ ENDING: the daemon ends, the child is awaited for a while
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <libgen.h>
 #include <limits.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "base/child.h"
 #include "base/log.h"
 #include "daemon/daemon.h"
 
 #define PROGRAM "terrace-fuse"
-#define CHILD_FD 3
 #define BACKOFF_MS 500u
 #define BACKOFF_MAX_MS 60000u
 #define END_NS 3000000000ull /* for the child to unmount */
-
-extern char **environ;
 
 enum state { NONE, STARTING, RUNNING, PAUSED, UNMOUNTED, ENDING };
 
@@ -48,9 +40,8 @@ struct inspect {
 	struct loop_job job;
 	char control[PATH_MAX];
 	char *nbd; /* NULL: there is none */
-	int fd, pidfd;
-	pid_t pid;
 	/* the child */
+	struct child child;
 	struct loop_watch process;
 	struct sock *sock; /* NULL: it has closed it */
 	bool is_ready;
@@ -62,97 +53,22 @@ struct inspect {
 
 /* ---- start: on the worker ------------------------------------------------------------------------ */
 
-/* Beside our own program, else as the shell finds it. */
-static void
-find_program(char *buf, size_t cap)
-{
-	char self[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-
-	if (n > 0) {
-		self[n] = '\0';
-		snprintf(buf, cap, "%s/" PROGRAM, dirname(self));
-		if (access(buf, X_OK) == 0)
-			return;
-	}
-	snprintf(buf, cap, PROGRAM);
-}
-
-/* No signal blocked or ignored, a process group of its own, of our descriptors only `fd`. */
-static int
-spawn(const struct inspect *x, int fd, pid_t *ret)
-{
-	posix_spawn_file_actions_t files;
-	posix_spawnattr_t attr;
-	sigset_t none, defaults;
-	char program[PATH_MAX + sizeof PROGRAM], name[] = PROGRAM, parent_fd[] = "--parent-fd",
-	                                         number[] = "3", control[] = "--control",
-	                                         nbd[] = "--nbd", off[] = "off", end[] = "--";
-	char *const argv[] = {name, parent_fd, number, control, (char *)(uintptr_t)x->control, nbd,
-	    x->nbd != NULL ? x->nbd : off, end, x->dir, NULL};
-
-	find_program(program, sizeof program);
-	int rc = posix_spawn_file_actions_init(&files);
-	if (rc != 0)
-		return -rc;
-	rc = posix_spawnattr_init(&attr);
-	if (rc != 0) {
-		posix_spawn_file_actions_destroy(&files);
-		return -rc;
-	}
-	sigemptyset(&none);
-	sigemptyset(&defaults);
-	sigaddset(&defaults, SIGPIPE);
-	sigaddset(&defaults, SIGXFSZ);
-	posix_spawnattr_setflags(
-	    &attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-	posix_spawnattr_setsigmask(&attr, &none);
-	posix_spawnattr_setsigdefault(&attr, &defaults);
-	posix_spawnattr_setpgroup(&attr, 0);
-	rc = posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
-	if (rc == 0)
-		rc = posix_spawn_file_actions_addopen(&files, 1, "/dev/null", O_WRONLY, 0);
-	if (rc == 0) /* its one sentence comes over the socket */
-		rc = posix_spawn_file_actions_addopen(&files, 2, "/dev/null", O_WRONLY, 0);
-	if (rc == 0)
-		rc = posix_spawn_file_actions_adddup2(&files, fd, CHILD_FD);
-	if (rc == 0)
-		rc = posix_spawn_file_actions_addclosefrom_np(&files, CHILD_FD + 1);
-	if (rc == 0)
-		rc = posix_spawnp(ret, program, &files, &attr, argv, environ);
-	posix_spawnattr_destroy(&attr);
-	posix_spawn_file_actions_destroy(&files);
-	return -rc;
-}
-
 static int
 start_work(struct loop_job *job)
 {
 	struct inspect *x = container_of(job, struct inspect, job);
-	int pair[2];
+	char beside[PATH_MAX], name[] = PROGRAM, parent_fd[] = "--parent-fd", number[8],
+	                       control[] = "--control", nbd[] = "--nbd", off[] = "off",
+	                       end[] = "--";
+	char *const argv[] = {name, parent_fd, number, control, x->control, nbd,
+	    x->nbd != NULL ? x->nbd : off, end, x->dir, NULL};
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-		return -errno;
-	/* dup2() of a descriptor onto itself would leave it close-on-exec */
-	int theirs = fcntl(pair[1], F_DUPFD_CLOEXEC, CHILD_FD + 1);
-	int rc = theirs < 0 ? -errno : spawn(x, theirs, &x->pid);
-	close(pair[1]);
-	if (theirs >= 0)
-		close(theirs);
-	if (rc == 0) {
-		x->pidfd = pidfd_open(x->pid, 0);
-		if (x->pidfd < 0) {
-			rc = -errno;
-			kill(x->pid, SIGKILL);
-			waitpid(x->pid, NULL, 0);
-		}
-	}
-	if (rc == 0 && fcntl(pair[0], F_SETFL, O_NONBLOCK) < 0)
-		rc = -errno;
-	if (rc < 0)
-		close(pair[0]);
-	x->fd = pair[0];
-	return rc;
+	snprintf(number, sizeof number, "%d", CHILD_FD);
+	/* Beside our own program, else as the shell finds it. Its one sentence comes over the socket. */
+	bool found = child_find_beside(PROGRAM, beside, sizeof beside);
+	const struct child_args args = {
+	    .program = found ? beside : PROGRAM, .argv = argv, .mute = true};
+	return child_start(&args, &x->child);
 }
 
 /* ---- the child ------------------------------------------------------------------------------------- */
@@ -241,7 +157,7 @@ on_process_end(struct loop_watch *w)
 	char why[700];
 	int status = 0;
 
-	if (waitpid(x->pid, &status, WNOHANG) != x->pid)
+	if (waitpid(x->child.pid, &status, WNOHANG) != x->child.pid)
 		return;
 	if (x->sock != NULL)
 		on_sock(x, 0); /* what it said last */
@@ -271,17 +187,14 @@ on_process_end(struct loop_watch *w)
 static int
 take_over(struct inspect *x)
 {
-	int rc = loop_watch_start(x->loop, &x->process, x->pidfd, on_process_end);
+	int rc = loop_watch_start(x->loop, &x->process, x->child.pidfd, on_process_end);
 	if (rc == 0) {
-		rc = sock_from_fd(x->loop, x->fd, &x->sock);
+		rc = sock_from_fd(x->loop, x->child.fd, &x->sock);
 		if (rc == 0)
 			return 0;
 		loop_watch_stop(&x->process);
 	}
-	close(x->fd); /* it ends */
-	close(x->pidfd);
-	kill(x->pid, SIGKILL);
-	waitpid(x->pid, NULL, 0); /* it has hardly begun */
+	child_abandon(&x->child);
 	return rc;
 }
 
@@ -326,8 +239,8 @@ on_timer(struct loop_timer *t)
 		return;
 	}
 	ASSERT(x->state == ENDING);
-	log_warn("daemon", PROGRAM " (pid %d) doesn't end; not waiting for it", (int)x->pid);
-	if (x->sock == NULL && x->pid > 0) {
+	log_warn("daemon", PROGRAM " (pid %d) doesn't end; not waiting for it", (int)x->child.pid);
+	if (x->sock == NULL && x->child.pid > 0) {
 		loop_watch_stop(&x->process);
 		close(x->process.fd);
 	}

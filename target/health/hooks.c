@@ -17,22 +17,19 @@
  * States:  NONE ─▶ STARTING ─▶ RUNNING ─▶ ENDING ─▶ PAUSED ─▶ STARTING …
  *          STARTING fails ─▶ PAUSED. ENDING: the socket is closed, the process is awaited.
  */
+#include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <libgen.h>
 #include <limits.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "base/child.h"
 #include "health/health_priv.h"
 
 #define HELPER_NAME "terrace-hook"
@@ -49,8 +46,7 @@ struct item {
 struct start_job {
 	struct loop_job job;
 	char *helper; /* path; NULL: to be looked for */
-	pid_t pid;
-	int fd, pidfd;
+	struct child child;
 };
 
 struct hooks {
@@ -155,97 +151,25 @@ push_checks(struct hooks *k)
 
 /* ---- start: on the worker --------------------------------------------------------------------------- */
 
-/* Beside our own program (a build folder), else where it is installed. */
-static void
-find_helper(char *buf, size_t cap)
-{
-	char self[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-
-	if (n > 0) {
-		self[n] = '\0';
-		snprintf(buf, cap, "%s/" HELPER_NAME, dirname(self));
-		if (access(buf, X_OK) == 0)
-			return;
-	}
-	snprintf(buf, cap, "%s", TERRACE_LIBEXEC "/" HELPER_NAME);
-}
-
-/* The attributes of the helper: no signal blocked or ignored, a process group of its own. */
 static int
-spawn(const char *path, int fd, pid_t *ret)
+start_work(struct loop_job *job)
 {
-	posix_spawn_file_actions_t files;
-	posix_spawnattr_t attr;
-	sigset_t none, defaults;
+	static_assert(HOOK_FD == CHILD_FD, "where the helper looks for its socket");
+	struct start_job *s = container_of(job, struct start_job, job);
+	char found[PATH_MAX];
+	const char *program = s->helper;
 	char *const argv[] = {(char *)(uintptr_t)HELPER_NAME, NULL};
 	char *const env[] = {(char *)(uintptr_t) "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:"
 	                                         "/usr/bin:/sbin:/bin",
 	    (char *)(uintptr_t) "LANG=C.UTF-8", NULL};
 
-	int rc = posix_spawn_file_actions_init(&files);
-	if (rc != 0)
-		return -rc;
-	rc = posix_spawnattr_init(&attr);
-	if (rc != 0) {
-		posix_spawn_file_actions_destroy(&files);
-		return -rc;
-	}
-	sigemptyset(&none);
-	sigemptyset(&defaults);
-	sigaddset(&defaults, SIGPIPE);
-	sigaddset(&defaults, SIGXFSZ);
-	posix_spawnattr_setflags(
-	    &attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-	posix_spawnattr_setsigmask(&attr, &none);
-	posix_spawnattr_setsigdefault(&attr, &defaults);
-	posix_spawnattr_setpgroup(&attr, 0);
-	rc = posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
-	if (rc == 0)
-		rc = posix_spawn_file_actions_addopen(&files, 1, "/dev/null", O_WRONLY, 0);
-	if (rc == 0)
-		rc = posix_spawn_file_actions_adddup2(&files, fd, HOOK_FD);
-	if (rc == 0) /* stores, sockets: nothing of ours is in its hands */
-		rc = posix_spawn_file_actions_addclosefrom_np(&files, HOOK_FD + 1);
-	if (rc == 0)
-		rc = posix_spawn(ret, path, &files, &attr, argv, env);
-	posix_spawnattr_destroy(&attr);
-	posix_spawn_file_actions_destroy(&files);
-	return -rc;
-}
-
-static int
-start_work(struct loop_job *job)
-{
-	struct start_job *s = container_of(job, struct start_job, job);
-	char found[PATH_MAX];
-	int pair[2];
-
-	if (s->helper == NULL)
-		find_helper(found, sizeof found);
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-		return -errno;
-	/* dup2() of a descriptor onto itself would leave it close-on-exec */
-	int theirs = fcntl(pair[1], F_DUPFD_CLOEXEC, HOOK_FD + 1);
-	int rc =
-	    theirs < 0 ? -errno : spawn(s->helper != NULL ? s->helper : found, theirs, &s->pid);
-	close(pair[1]);
-	if (theirs >= 0)
-		close(theirs);
-	if (rc == 0) {
-		s->pidfd = pidfd_open(s->pid, 0);
-		if (s->pidfd < 0) {
-			rc = -errno;
-			kill(s->pid, SIGKILL);
-			waitpid(s->pid, NULL, 0);
-		}
-	}
-	if (rc == 0 && fcntl(pair[0], F_SETFL, O_NONBLOCK) < 0)
-		rc = -errno;
-	if (rc < 0)
-		close(pair[0]);
-	s->fd = pair[0];
-	return rc;
+	/* Beside our own program (a build folder), else where it is installed. */
+	if (program == NULL)
+		program = child_find_beside(HELPER_NAME, found, sizeof found) ? found
+		                                                              : TERRACE_LIBEXEC
+		              "/" HELPER_NAME;
+	const struct child_args args = {.program = program, .argv = argv, .env = env};
+	return child_start(&args, &s->child);
 }
 
 /* ---- start and end ------------------------------------------------------------------------------------ */
@@ -331,19 +255,17 @@ leave(struct hooks *k)
 static int
 take_over(struct hooks *k)
 {
-	int rc = loop_watch_start(k->loop, &k->watch, k->start.pidfd, on_process_end);
+	const struct child *c = &k->start.child;
+	int rc = loop_watch_start(k->loop, &k->watch, c->pidfd, on_process_end);
 	if (rc < 0) {
-		kill(k->start.pid, SIGKILL);
-		waitpid(k->start.pid, NULL, 0); /* it has hardly begun */
-		close(k->start.pidfd);
-		close(k->start.fd);
+		child_abandon(c);
 		return rc;
 	}
-	k->pid = k->start.pid;
+	k->pid = c->pid;
 	k->started_ns = loop_now_ns(k->loop);
 	k->state = RUNNING;
-	if (sock_from_fd(k->loop, k->start.fd, &k->sock) < 0) {
-		close(k->start.fd);
+	if (sock_from_fd(k->loop, c->fd, &k->sock) < 0) {
+		close(c->fd);
 		kill(k->pid, SIGKILL);
 		k->state = ENDING;
 	}
