@@ -220,7 +220,7 @@ examine(const struct blk_open_args *args, const char *path, dev_t rdev, struct r
 	if (unmap)
 		su->info.caps |= BLK_CAP_UNMAP | BLK_CAP_UNMAP_ZEROES;
 	if (q.rotational)
-		su->info.caps |= BLK_CAP_ROTATIONAL;
+		su->info.caps |= BLK_CAP_ROTATIONAL | BLK_CAP_SANITIZE;
 	if (args->flags & BLK_OPEN_READ_ONLY)
 		su->info.caps |= BLK_CAP_READ_ONLY;
 	if (su->is_volatile)

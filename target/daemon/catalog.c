@@ -49,6 +49,7 @@ _Static_assert(sizeof(struct identity_record) == 48, "format");
 
 struct save {
 	struct list link;
+	enum scsi_persist what;
 	uint8_t uuid[16];
 	const void *blob;
 	void *copy; /* ours, or NULL: borrowed */
@@ -175,7 +176,9 @@ open_tables(struct catalog *c, MDB_txn *txn)
 	if (rc == 0)
 		rc = mdb_dbi_open(txn, "identity", MDB_CREATE, &c->identity);
 	if (rc == 0)
-		rc = mdb_dbi_open(txn, "reservations", MDB_CREATE, &c->reservations);
+		rc = mdb_dbi_open(txn, "reservations", MDB_CREATE, &c->lu[SCSI_PERSIST_PR]);
+	if (rc == 0)
+		rc = mdb_dbi_open(txn, "sanitize", MDB_CREATE, &c->lu[SCSI_PERSIST_SANITIZE]);
 	if (rc == 0)
 		rc = mdb_dbi_open(txn, "numbers", MDB_CREATE, &c->numbers);
 	if (rc == 0)
@@ -559,8 +562,10 @@ catalog_lu_forget(struct catalog *c, const char *key)
 	err = catalog_errno(mdb_get(txn, c->identity, &mk, &val));
 	if (err == 0 && decode_identity(&val, key, &id) == 0) {
 		MDB_val uuid = {.mv_size = sizeof(id.uuid), .mv_data = id.uuid};
-		int rc = mdb_del(txn, c->reservations, &uuid, NULL);
-		err = rc == MDB_NOTFOUND ? 0 : catalog_errno(rc);
+		for (unsigned i = 0; i < SCSI_PERSIST_COUNT && err == 0; i++) {
+			int rc = mdb_del(txn, c->lu[i], &uuid, NULL);
+			err = rc == MDB_NOTFOUND ? 0 : catalog_errno(rc);
+		}
 	}
 	if (err == 0)
 		err = catalog_errno(mdb_del(txn, c->identity, &mk, NULL));
@@ -570,10 +575,11 @@ catalog_lu_forget(struct catalog *c, const char *key)
 	return err;
 }
 
-/* ---- reservations ------------------------------------------------------------------------------------- */
+/* ---- what units remember ------------------------------------------------------------------------------ */
 
 int
-catalog_pr_load(struct catalog *c, const uint8_t lu_uuid[16], void **ret, size_t *ret_len)
+catalog_lu_load(struct catalog *c, enum scsi_persist what, const uint8_t lu_uuid[16], void **ret,
+    size_t *ret_len)
 {
 	MDB_val key = {.mv_size = 16, .mv_data = (void *)(uintptr_t)lu_uuid}, val;
 	MDB_txn *txn;
@@ -581,7 +587,7 @@ catalog_pr_load(struct catalog *c, const uint8_t lu_uuid[16], void **ret, size_t
 	int err = catalog_errno(mdb_txn_begin(c->env, NULL, MDB_RDONLY, &txn));
 	if (err < 0)
 		return err;
-	err = catalog_errno(mdb_get(txn, c->reservations, &key, &val));
+	err = catalog_errno(mdb_get(txn, c->lu[what], &key, &val));
 	if (err == 0) {
 		void *copy = malloc(val.mv_size ? val.mv_size : 1);
 		if (copy) {
@@ -603,8 +609,8 @@ put_save(struct catalog *c, MDB_txn *txn, const struct save *s)
 	MDB_val val = {.mv_size = s->len, .mv_data = (void *)(uintptr_t)s->blob};
 
 	if (s->len > 0)
-		return catalog_errno(mdb_put(txn, c->reservations, &key, &val, 0));
-	int rc = mdb_del(txn, c->reservations, &key, NULL);
+		return catalog_errno(mdb_put(txn, c->lu[s->what], &key, &val, 0));
+	int rc = mdb_del(txn, c->lu[s->what], &key, NULL);
 	return rc == MDB_NOTFOUND ? 0 : catalog_errno(rc);
 }
 
@@ -679,10 +685,11 @@ save_submit(struct catalog *c, struct loop *loop, const struct save *request)
 }
 
 int
-catalog_pr_save_async(struct catalog *c, struct loop *loop, const uint8_t lu_uuid[16],
-    const void *blob, size_t len, void (*done)(void *ctx, int result), void *ctx)
+catalog_lu_save_async(struct catalog *c, struct loop *loop, enum scsi_persist what,
+    const uint8_t lu_uuid[16], const void *blob, size_t len, void (*done)(void *ctx, int result),
+    void *ctx)
 {
-	struct save s = {.len = len, .done = done, .ctx = ctx};
+	struct save s = {.what = what, .len = len, .done = done, .ctx = ctx};
 
 	memcpy(s.uuid, lu_uuid, sizeof(s.uuid));
 	if (pool_free_count(&c->saves) == 0)
@@ -700,11 +707,11 @@ catalog_pr_save_async(struct catalog *c, struct loop *loop, const uint8_t lu_uui
 
 /* The core keeps the blob until done: nothing to copy, nothing that can fail here. */
 static void
-persist_save(void *ctx, const uint8_t lu_uuid[16], const void *blob, size_t len,
-    void (*done)(void *done_ctx, int result), void *done_ctx)
+persist_save(void *ctx, enum scsi_persist what, const uint8_t lu_uuid[16], const void *blob,
+    size_t len, void (*done)(void *done_ctx, int result), void *done_ctx)
 {
 	struct catalog *c = ctx;
-	struct save s = {.blob = blob, .len = len, .done = done, .ctx = done_ctx};
+	struct save s = {.what = what, .blob = blob, .len = len, .done = done, .ctx = done_ctx};
 
 	memcpy(s.uuid, lu_uuid, sizeof(s.uuid));
 	save_submit(c, c->loop, &s);

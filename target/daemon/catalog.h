@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The catalogue in the state directory: which identity each store was given, and the reservations
- * that must survive a power loss. An LMDB environment, DIR/catalog.mdb (docs/format/catalog.md).
+ * The catalogue in the state directory: which identity each store was given, and what of its unit must
+ * survive a power loss (reservations, a SANITIZE that isn't done). An LMDB environment, DIR/catalog.mdb (docs/format/catalog.md).
  * What was committed survives kill -9 and power loss at any instant, whole.
  *
  * Blocking calls: before the loops run, after they ended, or in a loop_job's work(). The
@@ -68,7 +68,7 @@ int catalog_lu_find(struct catalog *c, const char *key, struct catalog_identity 
  */
 int catalog_lu_adopt(
     struct catalog *c, const char *key, const uint8_t uuid[16], uint64_t size_bytes, int64_t now_s);
-/* Forgets identity and reservations of a store that is served no more. Blocking. 0, -ENOENT, … */
+/* Forgets identity, and all that its unit remembers, of a store that is served no more. Blocking. 0, -ENOENT, … */
 int catalog_lu_forget(struct catalog *c, const char *key);
 
 /* ---- numbers of ports ---------------------------------------------------------------------- */
@@ -113,18 +113,20 @@ int catalog_intent_clear(struct catalog *c, const char *path);
 /* All of them; *ret is the caller's to free. 0, -EINVAL (damaged), -ENOMEM, … */
 int catalog_intent_list(struct catalog *c, struct catalog_intent **ret, unsigned *ret_count);
 
-/* ---- reservations ------------------------------------------------------------------------------ */
+/* ---- what units remember -------------------------------------------------------------------- */
 
 /* What was saved last; *ret is the caller's to free. Blocking. 0, -ENOENT, -ENOMEM, -EIO. */
-int catalog_pr_load(struct catalog *c, const uint8_t lu_uuid[16], void **ret, size_t *ret_len);
+int catalog_lu_load(struct catalog *c, enum scsi_persist what, const uint8_t lu_uuid[16],
+    void **ret, size_t *ret_len);
 
 /*
  * Saves a copy of the blob (len 0: forgets). `done` runs on `loop` (the current one, always the
  * same), exactly once, when it is committed and synced, in the order of the calls. 0, or -ENOMEM:
  * `done` won't run.
  */
-int catalog_pr_save_async(struct catalog *c, struct loop *loop, const uint8_t lu_uuid[16],
-    const void *blob, size_t len, void (*done)(void *ctx, int result), void *ctx);
+int catalog_lu_save_async(struct catalog *c, struct loop *loop, enum scsi_persist what,
+    const uint8_t lu_uuid[16], const void *blob, size_t len, void (*done)(void *ctx, int result),
+    void *ctx);
 
 /* The same for the SCSI core, whose home loop is `loop`; valid until catalog_close(). */
 struct scsi_persist_ops catalog_persist_ops(struct catalog *c, struct loop *loop);

@@ -13,8 +13,9 @@
 struct catalog {
 	char path[PATH_MAX];
 	MDB_env *env;
-	MDB_dbi meta, identity, reservations, numbers, intents;
-	struct loop *loop; /* of the asynchronous calls */
+	MDB_dbi meta, identity, numbers, intents;
+	MDB_dbi lu[SCSI_PERSIST_COUNT]; /* by enum scsi_persist */
+	struct loop *loop;              /* of the asynchronous calls */
 	struct pool saves;
 	struct list queue; /* struct save, waiting */
 	struct list batch; /* in the job */

@@ -66,9 +66,11 @@ struct daemon_lun {
 	char *why;                    /* it isn't served: one sentence, else NULL */
 	bool created;                 /* its file was made by this start or change */
 	struct catalog_identity id;
-	void *reservations; /* from before, until the unit has them */
-	size_t reservations_len;
-	struct nbd_release nbd_release; /* daemon_lun_end_unit() */
+	struct {
+		void *blob;
+		size_t len;
+	} remembered[SCSI_PERSIST_COUNT]; /* from before, until the unit has it */
+	struct nbd_release nbd_release;   /* daemon_lun_end_unit() */
 	struct scsi_lu *ending;
 	void (*ended)(void *ctx);
 	void *ended_ctx;

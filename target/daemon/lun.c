@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* One LUN: its store, its identity, the reservations from before, its unit. */
+/* One LUN: its store, its identity, what it remembers from before, its unit. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,6 +53,14 @@ daemon_lun_create(struct daemon *d, const struct conf_lun *conf, struct daemon_l
 	return 0;
 }
 
+static void
+forget(struct daemon_lun *l)
+{
+	for (unsigned i = 0; i < SCSI_PERSIST_COUNT; i++)
+		free(l->remembered[i].blob);
+	memset(l->remembered, 0, sizeof l->remembered);
+}
+
 void
 daemon_lun_destroy(struct daemon_lun *l)
 {
@@ -63,7 +71,7 @@ daemon_lun_destroy(struct daemon_lun *l)
 		blk_set_events(l->blk, NULL, NULL);
 	blk_close(l->blk);
 	daemon_marker_destroy(l->marker);
-	free(l->reservations);
+	forget(l);
 	free(l->canonical);
 	free(l->why);
 	free(l->name);
@@ -243,7 +251,7 @@ daemon_lun_take(struct daemon_lun *l, struct daemon_lun *trial)
 	daemon_marker_destroy(l->marker);
 	free(l->canonical);
 	free(l->why);
-	free(l->reservations);
+	forget(l);
 	l->blk = trial->blk;
 	l->marker = trial->marker;
 	trial->marker = NULL;
@@ -251,11 +259,10 @@ daemon_lun_take(struct daemon_lun *l, struct daemon_lun *trial)
 	l->why = trial->why;
 	l->created = trial->created;
 	l->id = trial->id;
-	l->reservations = trial->reservations;
-	l->reservations_len = trial->reservations_len;
+	memcpy(l->remembered, trial->remembered, sizeof l->remembered);
+	memset(trial->remembered, 0, sizeof trial->remembered);
 	trial->blk = NULL;
 	trial->canonical = trial->why = NULL;
-	trial->reservations = NULL;
 }
 
 void
@@ -282,20 +289,27 @@ daemon_lun_undo(struct daemon_lun *l)
 /* ---- what is remembered ------------------------------------------------------------------------------ */
 
 static int
-load_reservations(struct daemon *d, struct daemon_lun *l, char *reason, size_t cap)
+recall(struct daemon *d, struct daemon_lun *l, char *reason, size_t cap)
 {
+	static const char *const what[SCSI_PERSIST_COUNT] = {
+	    [SCSI_PERSIST_PR] = "persistent reservations",
+	    [SCSI_PERSIST_SANITIZE] = "unfinished SANITIZE",
+	};
 	uint8_t uuid[16];
 	memcpy(uuid, l->id.uuid, sizeof uuid);
 	if (l->conf->uuid != NULL)
 		(void)text_parse_uuid(l->conf->uuid, uuid);
-	free(l->reservations);
-	l->reservations = NULL;
-	int rc = catalog_pr_load(d->catalog, uuid, &l->reservations, &l->reservations_len);
-	if (rc == 0 || rc == -ENOENT)
-		return 0;
-	snprintf(reason, cap, "LUN %s: its persistent reservations can't be read from %s: %s",
-	    l->name, statedir_path(d->statedir), strerror(-rc));
-	return rc;
+	forget(l);
+	for (unsigned i = 0; i < SCSI_PERSIST_COUNT; i++) {
+		int rc = catalog_lu_load(d->catalog, (enum scsi_persist)i, uuid,
+		    &l->remembered[i].blob, &l->remembered[i].len);
+		if (rc == 0 || rc == -ENOENT)
+			continue;
+		snprintf(reason, cap, "LUN %s: its %s can't be read from %s: %s", l->name, what[i],
+		    statedir_path(d->statedir), strerror(-rc));
+		return rc;
+	}
+	return 0;
 }
 
 int
@@ -318,7 +332,7 @@ daemon_luns_remember(
 		    count > 0 ? luns[failed]->name : "", statedir_path(d->statedir), strerror(-rc));
 	for (unsigned i = 0; rc == 0 && i < count; i++) {
 		luns[i]->id = r[i].identity;
-		rc = load_reservations(d, luns[i], reason, cap);
+		rc = recall(d, luns[i], reason, cap);
 	}
 	free(r);
 	return rc;
@@ -343,21 +357,26 @@ parse_hex(const char *s, uint8_t *buf, size_t len)
 }
 
 static int
-restore_reservations(struct daemon_lun *l, char *reason, size_t cap)
+restore(struct daemon_lun *l, char *reason, size_t cap)
 {
-	if (l->reservations == NULL)
-		return 0;
-	int rc = scsi_lu_restore_pr(l->lu, l->reservations, l->reservations_len);
-	if (rc == 0) {
-		free(l->reservations);
-		l->reservations = NULL;
-		return 0;
+	int rc = scsi_lu_restore_pr(
+	    l->lu, l->remembered[SCSI_PERSIST_PR].blob, l->remembered[SCSI_PERSIST_PR].len);
+	if (rc < 0) {
+		snprintf(reason, cap,
+		    "LUN %s: its persistent reservations in %s can't be read (%s); serving it "
+		    "without "
+		    "them could let a fenced node write: restore the state directory from a backup",
+		    l->name, statedir_path(l->daemon->statedir), strerror(-rc));
+		return rc;
 	}
-	snprintf(reason, cap,
-	    "LUN %s: its persistent reservations in %s can't be read (%s); serving it without "
-	    "them could let a fenced node write: restore the state directory from a backup",
-	    l->name, statedir_path(l->daemon->statedir), strerror(-rc));
-	return rc;
+	/* A damaged record locks the unit as a sound one does. */
+	(void)scsi_lu_restore_sanitize(l->lu, l->remembered[SCSI_PERSIST_SANITIZE].blob,
+	    l->remembered[SCSI_PERSIST_SANITIZE].len);
+	if (scsi_lu_sanitize_failed(l->lu))
+		log_warn("store", "SANITIZE of %s wasn't finished: it shows nothing lun=%s",
+		    l->canonical, l->name);
+	forget(l);
+	return 0;
 }
 
 static int
@@ -428,7 +447,7 @@ daemon_lun_create_unit(struct daemon_lun *l, char *reason, size_t cap)
 		daemon_lun_ram_undo(l);
 		return rc;
 	}
-	rc = restore_reservations(l, reason, cap);
+	rc = restore(l, reason, cap);
 	if (rc < 0)
 		return rc;
 	free(l->why);

@@ -34,6 +34,7 @@ struct seen {
 	struct monitor_rates rates;
 	const char *vmware;                                     /* while users are looked at */
 	bool vmware_told, unopened_told, gone_told, space_told; /* conditions that hold */
+	bool sanitize_told;
 };
 
 struct monitor {
@@ -206,6 +207,19 @@ look_at_space(struct monitor *m, struct seen *s, const struct daemon_lun *l)
 }
 
 static void
+look_at_sanitize(struct monitor *m, struct seen *s, const struct daemon_lun *l)
+{
+	if (!scsi_lu_sanitize_failed(l->lu)) {
+		clear_told(m->d->health, HEALTH_SANITIZE_FAILED, l->name, &s->sanitize_told);
+		return;
+	}
+	health_raise(m->d->health, HEALTH_SANITIZE_FAILED, l->name,
+	    "a SANITIZE of %s didn't come to its end: it shows nothing (%s)", l->name,
+	    l->canonical);
+	s->sanitize_told = true;
+}
+
+static void
 look_at_lun(struct monitor *m, const struct daemon_lun *l)
 {
 	struct health *h = m->d->health;
@@ -236,6 +250,7 @@ look_at_lun(struct monitor *m, const struct daemon_lun *l)
 		look_at_size(m, s, l);
 	if (l->lu != NULL) {
 		look_at_space(m, s, l);
+		look_at_sanitize(m, s, l);
 		look_at_rates(m, s, l);
 	}
 }
@@ -245,7 +260,7 @@ static void
 forget_gone(struct monitor *m)
 {
 	static const enum health_code codes[] = {HEALTH_STORE_UNOPENED, HEALTH_STORE_GONE,
-	    HEALTH_STORE_ERRORS, HEALTH_STORE_VOLATILE, HEALTH_STORE_SPACE};
+	    HEALTH_STORE_ERRORS, HEALTH_STORE_VOLATILE, HEALTH_STORE_SPACE, HEALTH_SANITIZE_FAILED};
 
 	for (unsigned i = 0; i < m->seen_count;) {
 		if (m->seen[i]->there) {

@@ -105,14 +105,14 @@ saved(void *ctx, int result)
 	free(ctx);
 	if (result < 0)
 		health_raise(s.d->health, HEALTH_CATALOG_FAILING, dir,
-		    "reservations can't be kept in %s: %s", dir, strerror(-result));
+		    "reservations and SANITIZE can't be kept in %s: %s", dir, strerror(-result));
 	else
 		health_clear(s.d->health, HEALTH_CATALOG_FAILING, dir);
 	s.done(s.ctx, result);
 }
 
 static void
-save(void *ctx, const uint8_t lu_uuid[16], const void *blob, size_t len,
+save(void *ctx, enum scsi_persist what, const uint8_t lu_uuid[16], const void *blob, size_t len,
     void (*done)(void *done_ctx, int result), void *done_ctx)
 {
 	struct daemon *d = ctx;
@@ -120,11 +120,11 @@ save(void *ctx, const uint8_t lu_uuid[16], const void *blob, size_t len,
 	struct save *s = malloc(sizeof *s);
 
 	if (s == NULL) { /* it is saved all the same, only not looked at */
-		ops.save(ops.ctx, lu_uuid, blob, len, done, done_ctx);
+		ops.save(ops.ctx, what, lu_uuid, blob, len, done, done_ctx);
 		return;
 	}
 	*s = (struct save){.d = d, .done = done, .ctx = done_ctx};
-	ops.save(ops.ctx, lu_uuid, blob, len, saved, s);
+	ops.save(ops.ctx, what, lu_uuid, blob, len, saved, s);
 }
 
 struct scsi_persist_ops

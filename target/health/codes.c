@@ -107,6 +107,17 @@ static const struct health_condition conditions[HEALTH_CODE_COUNT] = {
     "the datastore. Once nothing is left, such writes end with SPACE ALLOCATION FAILED, on which ESXi "
     "pauses the guests concerned rather than failing their I/O. Deleting in the guests (UNMAP) gives "
     "space back."},
+[HEALTH_SANITIZE_FAILED] = {
+    "C207", "sanitize-failed", HEALTH_DEGRADED,
+    "a LUN is locked since a SANITIZE of it didn't succeed",
+    "reads and writes end with SANITIZE COMMAND FAILED, so that nothing of the old data is seen",
+    "on an initiator: sg_sanitize --block DEVICE, or --fail to give up where the first one allowed it",
+    "An initiator began to erase {object}, and the store failed, or the target was stopped meanwhile. What "
+    "the LUN holds is partly erased. It isn't taken up again by itself: an order from before could "
+    "otherwise erase what was put there since, for instance when a state directory comes back from a "
+    "backup.\n\n"
+    "The condition ends with a SANITIZE that succeeds. EXIT FAILURE MODE ends it too, if the command that "
+    "failed had AUSE set (sg_sanitize --ause)."},
 [HEALTH_LOGINS_REFUSED] = {
     "C301", "logins-refused", HEALTH_DEGRADED,
     "many logins are being refused",
@@ -130,7 +141,7 @@ static const struct health_condition conditions[HEALTH_CODE_COUNT] = {
     "the catalogue can't be written",
     "persistent reservations that must survive a power cut are refused: clusters can't fail over",
     "make room and look at the disk of {object}",
-    "A reservation (APTPL) was to be saved in the state directory, and that failed. The initiator "
+    "A reservation (APTPL), or that a SANITIZE began, was to be saved in the state directory, and that failed. The initiator "
     "got an error; nothing was acknowledged.\n\n"
     "The condition ends when something was saved again."},
 [HEALTH_LOG_FAILING] = {

@@ -146,7 +146,7 @@ save(struct pr_change *pc)
 			return refuse(pc, SENSE_INSUFFICIENT_RESOURCES);
 		pr_blob_encode(next, lu->id.uuid, pc->blob);
 	}
-	persist->save(persist->ctx, lu->id.uuid, pc->blob, len, on_saved, pc);
+	persist->save(persist->ctx, SCSI_PERSIST_PR, lu->id.uuid, pc->blob, len, on_saved, pc);
 	return CHANGE_PENDING;
 }
 

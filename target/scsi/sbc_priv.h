@@ -90,4 +90,18 @@ void sbc_erase_cleanup(struct scsi_task *t);
 bool sbc_sanitize_supported(const struct scsi_lu *lu);
 bool sbc_block_erase_supported(const struct scsi_lu *lu);
 
+/* ---- sbc_sanitize_keep.c: what a restart mustn't forget ----------------------------------------- */
+
+/* One save or removal under way; the caller's, until `done`. */
+struct sanitize_keep {
+	uint8_t record[16];
+	void (*done)(struct sanitize_keep *k, int result);
+};
+/*
+ * Home loop. Keeps that the unit isn't sanitized yet (`ause` as in the command), or forgets it. False:
+ * nothing is kept here, `done` doesn't run; else it runs later with 0 or -errno.
+ */
+bool sbc_sanitize_keep(const struct scsi_lu *lu, bool ause, struct sanitize_keep *k);
+bool sbc_sanitize_forget(const struct scsi_lu *lu, struct sanitize_keep *k);
+
 #endif

@@ -5,6 +5,10 @@
  *	origin: execute ─▶ change "begin" (all loops refuse others, older tasks drained)
  *	home:   pass after pass, piece after piece ─▶ change "end" ─▶ origin: the task's answer
  *
+ * A SANITIZE is kept from before "begin" to the "end" of one that succeeded: after a restart the unit says
+ * that it failed and shows nothing. It isn't taken up again by itself as SBC-4 4.11.2 has it, since a state
+ * directory put back from a backup would then erase a unit that is in use again.
+ *
  * The job belongs to the unit, not to the task: aborts, resets and the loss of the nexus end the
  * task only (SBC-3 4.11), as the poll of a waiting task finds out. `task`, `answered` and `finished`
  * are touched on the origin loop alone; the memory is freed there by whoever comes last, the job's
@@ -34,6 +38,8 @@ struct erase_job {
 	bool invert; /* every second pass */
 	bool immed;
 	bool ause;
+	bool refused; /* nothing was begun */
+	struct sanitize_keep keep;
 	uint32_t pattern_bytes;
 	uint8_t pattern[4096];
 	struct scsi_change change; /* begin on the origin, then progress and end on the home loop */
@@ -57,6 +63,8 @@ struct erase_job {
 	int result;
 };
 
+static void begin_kept(struct sanitize_keep *k, int result);
+static void exit_kept(struct sanitize_keep *k, int result);
 static void begin_done(struct scsi_change *c);
 static void poll_abort(struct loop_timer *timer);
 static void job_start(struct loop_msg *m);
@@ -66,6 +74,7 @@ static void job_step(struct erase_job *j);
 static void job_step_done(struct blk_io *io);
 static void job_flushed(struct blk_io *io);
 static void job_end(struct erase_job *j, int result);
+static void end_kept(struct sanitize_keep *k, int result);
 static void end_done(struct scsi_change *c);
 static void job_finished(struct loop_msg *m);
 
@@ -117,7 +126,22 @@ begin_decide(struct scsi_change *c)
 	if (j->lu->sanitize_job != NULL || j->lu->destroying)
 		return CHANGE_REFUSED;
 	j->lu->sanitize_job = j;
+	j->keep.done = begin_kept;
+	if (j->kind != ERASE_FORMAT && sbc_sanitize_keep(j->lu, j->ause, &j->keep))
+		return CHANGE_PENDING;
 	return CHANGE_GO;
+}
+
+static void
+begin_kept(struct sanitize_keep *k, int result)
+{
+	struct erase_job *j = container_of(k, struct erase_job, keep);
+	j->result = result;
+	if (result < 0)
+		j->lu->sanitize_job = NULL;
+	scsi_change_decided(&j->change, result < 0 ? CHANGE_REFUSED : CHANGE_GO);
+	if (result < 0)
+		scsi_lu_job_ended(j->lu);
 }
 
 static void
@@ -133,6 +157,22 @@ begin_apply(struct scsi_change *c, struct scsi_lu_loop *ll)
 	}
 }
 
+static enum scsi_decision
+exit_decide(struct scsi_change *c)
+{
+	struct erase_job *j = container_of(c, struct erase_job, change);
+	j->keep.done = exit_kept;
+	return sbc_sanitize_forget(j->lu, &j->keep) ? CHANGE_PENDING : CHANGE_GO;
+}
+
+static void
+exit_kept(struct sanitize_keep *k, int result)
+{
+	struct erase_job *j = container_of(k, struct erase_job, keep);
+	j->result = result;
+	scsi_change_decided(&j->change, result < 0 ? CHANGE_REFUSED : CHANGE_GO);
+}
+
 static void
 exit_apply(struct scsi_change *c, struct scsi_lu_loop *ll)
 {
@@ -144,6 +184,7 @@ static void
 exit_done(struct scsi_change *c)
 {
 	struct erase_job *j = container_of(c, struct erase_job, change);
+	j->refused = c->refused;
 	job_finished(&j->msg);
 }
 
@@ -184,8 +225,10 @@ static void
 begin_done(struct scsi_change *c)
 {
 	struct erase_job *j = container_of(c, struct erase_job, change);
+	j->refused = c->refused;
 	if (c->refused) {
-		j->result = -EBUSY;
+		if (j->result == 0)
+			j->result = -EBUSY;
 		job_finished(&j->msg);
 		return;
 	}
@@ -223,6 +266,8 @@ task_failed(struct scsi_task *t, const struct erase_job *j)
 		scsi_sense_progress(t,
 		    t->nlu->ll->st.formatting ? SENSE_NOT_READY_FORMAT : SENSE_NOT_READY_SANITIZE,
 		    t->nlu->ll->st.progress);
+	else if (j->refused)
+		scsi_sense(t, SENSE_INTERNAL_FAILURE);
 	else if (j->kind == ERASE_FORMAT)
 		scsi_sense_errno(t, j->result, BLK_WRITE, 0);
 	else
@@ -411,6 +456,25 @@ job_flushed(struct blk_io *io)
 
 /* ---- the end -------------------------------------------------------------------------------------- */
 
+/* What a restart would take for unfinished is forgotten before anybody is let in. */
+static enum scsi_decision
+end_decide(struct scsi_change *c)
+{
+	struct erase_job *j = container_of(c, struct erase_job, change);
+	j->keep.done = end_kept;
+	if (j->kind != ERASE_FORMAT && j->result == 0 && sbc_sanitize_forget(j->lu, &j->keep))
+		return CHANGE_PENDING;
+	return CHANGE_GO;
+}
+
+static void
+end_kept(struct sanitize_keep *k, int result)
+{
+	struct erase_job *j = container_of(k, struct erase_job, keep);
+	j->result = result;
+	scsi_change_decided(&j->change, CHANGE_GO);
+}
+
 static void
 end_apply(struct scsi_change *c, struct scsi_lu_loop *ll)
 {
@@ -432,7 +496,8 @@ job_end(struct erase_job *j, int result)
 	if (j->telling)
 		return; /* its done comes back here */
 	blk_sg_put(&j->sg);
-	j->change = (struct scsi_change){.lu = j->lu, .apply = end_apply, .done = end_done};
+	j->change = (struct scsi_change){
+	    .lu = j->lu, .decide = end_decide, .apply = end_apply, .done = end_done};
 	scsi_change_submit(&j->change);
 }
 
@@ -535,7 +600,8 @@ sbc_exit_failure_mode(struct scsi_task *t)
 	struct erase_job *j = job_create(t, ERASE_EXIT);
 	if (j == NULL)
 		return;
-	j->change = (struct scsi_change){.lu = j->lu, .apply = exit_apply, .done = exit_done};
+	j->change = (struct scsi_change){
+	    .lu = j->lu, .decide = exit_decide, .apply = exit_apply, .done = exit_done};
 	scsi_task_suspend(t);
 	scsi_change_submit(&j->change);
 }

@@ -51,14 +51,22 @@ enum scsi_attr { SCSI_SIMPLE, SCSI_ORDERED, SCSI_HEAD_OF_QUEUE, SCSI_ACA };
 
 /* ---- core -------------------------------------------------------------------------------- */
 
-/* Where reservations that must survive a power loss are kept; implemented by the daemon. */
+/* What a unit remembers over a restart. */
+enum scsi_persist {
+	SCSI_PERSIST_PR,       /* reservations with APTPL (docs/format/reservations.md) */
+	SCSI_PERSIST_SANITIZE, /* a SANITIZE that hasn't succeeded (docs/format/catalog.md) */
+	SCSI_PERSIST_COUNT,
+};
+
+/* Where what must survive a power loss is kept; implemented by the daemon. */
 struct scsi_persist_ops {
 	/*
 	 * Stores `len` bytes for the unit durably (len 0: forgets). Called on the home loop; `done`
-	 * runs there later, exactly once, with 0 or -errno. `blob` is borrowed until done.
+	 * runs there later, exactly once, with 0 or -errno. `blob` is borrowed until done. At most one
+	 * of each kind is under way for a unit.
 	 */
-	void (*save)(void *ctx, const uint8_t lu_uuid[16], const void *blob, size_t len,
-	    void (*done)(void *done_ctx, int result), void *done_ctx);
+	void (*save)(void *ctx, enum scsi_persist what, const uint8_t lu_uuid[16], const void *blob,
+	    size_t len, void (*done)(void *done_ctx, int result), void *done_ctx);
 	void *ctx;
 };
 
@@ -66,8 +74,9 @@ struct scsi_core_args {
 	struct loop *const *loops; /* loops[0] is the home loop */
 	unsigned loop_count;
 	uint32_t tasks_per_loop; /* for the core's own pools; transports embed their tasks */
-	struct scsi_persist_ops persist; /* save may be NULL: APTPL is refused */
-	const char *vendor;              /* T10 vendor id, ≤ 8 characters; NULL: "TERRACE" */
+	struct scsi_persist_ops
+	    persist;        /* save may be NULL: APTPL is refused, no restart survived */
+	const char *vendor; /* T10 vendor id, ≤ 8 characters; NULL: "TERRACE" */
 };
 int scsi_core_create(const struct scsi_core_args *args, struct scsi_core **ret);
 /* No LU, nexus or view left. Accepts NULL. */
@@ -114,6 +123,12 @@ struct scsi_lu_args {
 int scsi_lu_create(struct scsi_core *c, const struct scsi_lu_args *args, struct scsi_lu **ret);
 /* Restores what `save` stored, before the LU is mapped. 0, -EINVAL: damaged (nothing restored). */
 int scsi_lu_restore_pr(struct scsi_lu *lu, const void *blob, size_t len);
+/*
+ * The same of a SANITIZE that a restart interrupted, or that had failed before: the unit answers SANITIZE
+ * COMMAND FAILED until another succeeds (SBC-4 4.11). 0, -EINVAL: damaged; then, too, and EXIT FAILURE
+ * MODE doesn't help.
+ */
+int scsi_lu_restore_sanitize(struct scsi_lu *lu, const void *blob, size_t len);
 /* Must not be in any view. Tasks end first; `done` runs on the home loop. */
 void scsi_lu_destroy(struct scsi_lu *lu, void (*done)(void *ctx), void *ctx);
 const char *scsi_lu_name(const struct scsi_lu *lu); /* any loop */
@@ -142,6 +157,8 @@ bool scsi_lu_read_only(const struct scsi_lu *lu); /* home loop: as last set */
  */
 int scsi_lu_set_space(struct scsi_lu *lu, uint64_t used_bytes, uint64_t free_bytes);
 bool scsi_lu_space_low(const struct scsi_lu *lu);
+/* A SANITIZE failed, or a restart interrupted it: nothing can be read or written. Home loop. */
+bool scsi_lu_sanitize_failed(const struct scsi_lu *lu);
 
 /*
  * How long commands took, from arrival to the answer's being handed to the transport, in the time of

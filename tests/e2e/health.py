@@ -194,6 +194,33 @@ def case_store_runs_out_of_space():
 
 # ---- logins -----------------------------------------------------------------------------------------
 
+def case_sanitize():
+    """kill -9 in the middle of a SANITIZE: the LUN shows nothing until one has succeeded."""
+    config = CONFIG.replace("16MiB }\nlun v", "64MiB ; sanitize yes ;\n"
+                            "  uuid 6f1d3c52-8a44-4d1e-9b1f-0a7d53c2e901 }\nlun v")
+    config = config.replace("file:{dir}/a.img", "ram:")
+    folder = Folder()
+    d = start(config.replace('"ram:"', '"fault:1:delay_us=200000:ram:"', 1), folder=folder)
+    with Session(d.port, TARGET) as s:
+        s.ready()
+        same(s.write10(0, b"x" * 65536).status, GOOD, "a write")
+        same(s.execute(b"\x48\x82\0\0\0\0\0\0\0\0").status, GOOD, "SANITIZE, IMMED")
+        d.kill()
+    d.control.close()
+    d = start(config, folder=folder)
+    c = raised(d, "C207")
+    same((c["object"], c["severity"]), ("a", "degraded"), "the condition")
+    with Session(d.port, TARGET) as s:
+        s.ready()
+        same(s.read10(0, 1).code(), (3, 0x31, 0x03), "a read")
+        same(s.write10(0, b"y" * 512).code(), (3, 0x31, 0x03), "a write")
+        same(s.execute(b"\x48\x1f\0\0\0\0\0\0\0\0").code(), (3, 0x31, 0x03), "EXIT FAILURE MODE")
+        same(s.execute(b"\x48\x02\0\0\0\0\0\0\0\0").status, GOOD, "another SANITIZE")
+        same(s.read10(0, 1).data, bytes(512), "what was erased")
+    cleared(d, "C207")
+    stop(d)
+
+
 def case_refused_logins_say_what_admits_them():
     d = start()
     stranger = "iqn.2026-11.example.stranger:host-1"

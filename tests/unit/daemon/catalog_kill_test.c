@@ -70,7 +70,8 @@ save_next(struct unit *u)
 	uint8_t uuid[16] = {(uint8_t)u->unit};
 
 	size_t len = make_blob(u->version, buf);
-	if (catalog_pr_save_async(u->w->c, u->w->loop, uuid, buf, len, on_saved, u) != 0)
+	if (catalog_lu_save_async(
+	        u->w->c, u->w->loop, SCSI_PERSIST_PR, uuid, buf, len, on_saved, u) != 0)
 		_exit(4);
 }
 
@@ -113,7 +114,7 @@ stored_version(struct catalog *c, uint32_t unit)
 	void *got;
 	size_t len;
 
-	int err = catalog_pr_load(c, uuid, &got, &len);
+	int err = catalog_lu_load(c, SCSI_PERSIST_PR, uuid, &got, &len);
 	if (err == -ENOENT)
 		return 0;
 	assert_int_equal(err, 0);

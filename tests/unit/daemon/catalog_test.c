@@ -196,10 +196,10 @@ start_saves(struct loop_msg *m)
 		uint8_t uuid[16] = {step->unit};
 		size_t len = step->blob ? strlen(step->blob) : 0;
 		if (s->borrowed)
-			ops.save(ops.ctx, uuid, step->blob, len, on_saved, sc);
+			ops.save(ops.ctx, SCSI_PERSIST_PR, uuid, step->blob, len, on_saved, sc);
 		else
-			assert_int_equal(catalog_pr_save_async(
-			                     s->c, s->loop, uuid, step->blob, len, on_saved, sc),
+			assert_int_equal(catalog_lu_save_async(s->c, s->loop, SCSI_PERSIST_PR, uuid,
+			                     step->blob, len, on_saved, sc),
 			    0);
 	}
 	assert_int_equal(s->done, 0); /* never inside the call */
@@ -229,7 +229,7 @@ assert_stored(struct world *w, uint8_t unit, const char *blob)
 	void *got;
 	size_t len;
 
-	int err = catalog_pr_load(w->c, uuid, &got, &len);
+	int err = catalog_lu_load(w->c, SCSI_PERSIST_PR, uuid, &got, &len);
 	if (!blob) {
 		assert_int_equal(err, -ENOENT);
 		return;
@@ -293,10 +293,10 @@ forgetting_a_store_forgets_its_reservations(void **state)
 	reopen(w);
 	void *got;
 	size_t len;
-	assert_int_equal(catalog_pr_load(w->c, a.uuid, &got, &len), 0);
+	assert_int_equal(catalog_lu_load(w->c, SCSI_PERSIST_PR, a.uuid, &got, &len), 0);
 	free(got);
 	assert_int_equal(catalog_lu_forget(w->c, "file:/srv/a.img"), 0);
-	assert_int_equal(catalog_pr_load(w->c, a.uuid, &got, &len), -ENOENT);
+	assert_int_equal(catalog_lu_load(w->c, SCSI_PERSIST_PR, a.uuid, &got, &len), -ENOENT);
 }
 
 /* ---- damage ------------------------------------------------------------------------------------------ */

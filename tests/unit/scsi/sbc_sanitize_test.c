@@ -393,6 +393,141 @@ a_running_job_ends_with_its_unit(void **state)
 	assert_int_equal(fx_sense(soon(n, tur, 0)), FX_SENSE(2, 0x04, 0x1b));
 }
 
+/* ---- over a restart ---- */
+
+static struct scsi_lu *lu0;
+
+static void
+restore(void *ctx)
+{
+	*(int *)ctx = scsi_lu_restore_sanitize(lu0, f.saved, f.saved_len);
+}
+
+/* The same store under a unit that was made anew, as after a restart; 0 or -errno of the restoring. */
+static int
+restart(size_t saved_len)
+{
+	uint8_t saved[64];
+	int rc;
+	assert_true(saved_len <= sizeof saved);
+	memcpy(saved, f.saved, saved_len);
+	fx_down(&f);
+	fx_up(&f, 2, 41);
+	memcpy(f.saved, saved, saved_len);
+	f.saved_len = saved_len;
+	fx_add_lu(&f, "fault:1::ram:", &(struct scsi_lu_args){.thin = true, .sanitize = true});
+	lu0 = f.lus[0];
+	fx_on_loop(&f, 0, restore, &rc);
+	n = fx_login(&f, 0, "iqn.a");
+	other = fx_login(&f, 1, "iqn.b");
+	return rc;
+}
+
+static void
+one_that_succeeds_is_kept_until_its_end(void **state)
+{
+	(void)state;
+	struct fx_cmd *s = start(n, cdb_sanitize(BLOCK_ERASE | IMMED, 0), NULL, 0);
+	pass_ms(120);
+	assert_true(s->done);
+	assert_int_equal(f.save_count, 1);
+	assert_int_equal(f.saved_what, SCSI_PERSIST_SANITIZE);
+	assert_int_equal(f.saved_len, 16);
+	fx_run(&f);
+	assert_int_equal(f.save_count, 2);
+	assert_int_equal(f.saved_len, 0);
+	fx_assert_good(fx_tur(other, 0));
+	assert_int_equal(restart(0), 0);
+	fx_assert_good(fx_tur(n, 0));
+}
+
+static void
+an_interrupted_one_has_failed(void **state)
+{
+	(void)state;
+	struct fx_cmd *s = start(n, cdb_sanitize(BLOCK_ERASE | IMMED, 0), NULL, 0);
+	pass_ms(120);
+	assert_true(s->done);
+	assert_int_equal(restart(f.saved_len), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		struct fx_nexus *from = i == 0 ? n : other;
+		assert_sense(fx_tur(from, 0), 3, 0x31, 0x03);
+		assert_sense(fx_read16(from, 0, 0, 1), 3, 0x31, 0x03);
+		assert_sense(
+		    run(from, cdb_sanitize(EXIT_FAILURE_MODE, 0), NULL, 0, 0), 3, 0x31, 0x03);
+	}
+	fx_assert_good(run(other, cdb_sanitize(BLOCK_ERASE, 0), NULL, 0, 0));
+	assert_int_equal(f.saved_len, 0);
+	fx_assert_good(fx_tur(n, 0));
+	assert_filled(n, 0, 4096, 0);
+}
+
+static void
+a_failed_one_is_kept_and_forgotten_on_exit(void **state)
+{
+	(void)state;
+	fault_fail(f.blks[0], BLK_WRITE, 3, 1, -EIO);
+	assert_sense(run(n, cdb_sanitize(BLOCK_ERASE | AUSE, 0), NULL, 0, 0), 3, 0x31, 0x03);
+	assert_int_equal(restart(f.saved_len), 0);
+	assert_sense(fx_tur(other, 0), 3, 0x31, 0x03);
+	/* What can't be forgotten isn't over: after a restart it would be there again. */
+	f.save_result = -EIO;
+	assert_sense(run(n, cdb_sanitize(EXIT_FAILURE_MODE, 0), NULL, 0, 0), 4, 0x44, 0x00);
+	assert_sense(fx_tur(other, 0), 3, 0x31, 0x03);
+	f.save_result = 0;
+	fx_assert_good(run(n, cdb_sanitize(EXIT_FAILURE_MODE, 0), NULL, 0, 0));
+	assert_int_equal(f.saved_len, 0);
+	fx_assert_good(fx_tur(other, 0));
+}
+
+static void
+one_that_cannot_be_kept_does_not_begin(void **state)
+{
+	(void)state;
+	fill(n, 0, 256, 'a');
+	f.save_result = -ENOSPC;
+	assert_sense(run(n, cdb_sanitize(BLOCK_ERASE, 0), NULL, 0, 0), 4, 0x44, 0x00);
+	fx_assert_good(fx_tur(other, 0));
+	assert_filled(n, 0, 256, 'a');
+	f.save_result = 0;
+	fx_assert_good(run(other, cdb_sanitize(BLOCK_ERASE, 0), NULL, 0, 0));
+}
+
+static void
+one_that_cannot_be_forgotten_has_failed(void **state)
+{
+	(void)state;
+	struct fx_cmd *s = start(n, cdb_sanitize(BLOCK_ERASE, 0), NULL, 0);
+	pass_ms(120);
+	assert_int_equal(f.saved_len, 16);
+	f.save_result = -EIO;
+	fx_run(&f);
+	assert_sense(s, 3, 0x31, 0x03);
+	assert_sense(fx_tur(other, 0), 3, 0x31, 0x03);
+	f.save_result = 0;
+	fx_assert_good(run(other, cdb_sanitize(BLOCK_ERASE, 0), NULL, 0, 0));
+	fx_assert_good(fx_tur(n, 0));
+}
+
+static void
+damaged_records_lock_the_unit(void **state)
+{
+	(void)state;
+	fault_fail(f.blks[0], BLK_WRITE, 3, 1, -EIO);
+	assert_sense(run(n, cdb_sanitize(BLOCK_ERASE | AUSE, 0), NULL, 0, 0), 3, 0x31, 0x03);
+	uint8_t good[16];
+	memcpy(good, f.saved, sizeof good);
+	for (unsigned bit = 0; bit < 8 * sizeof good; bit += 7) {
+		memcpy(f.saved, good, sizeof good);
+		f.saved[bit / 8] ^= (uint8_t)(1u << bit % 8);
+		assert_int_equal(restart(sizeof good), -EINVAL);
+		assert_sense(fx_tur(n, 0), 3, 0x31, 0x03);
+		assert_sense(run(n, cdb_sanitize(EXIT_FAILURE_MODE, 0), NULL, 0, 0), 3, 0x31, 0x03);
+	}
+	assert_int_equal(restart(15), -EINVAL);
+	assert_sense(fx_tur(n, 0), 3, 0x31, 0x03);
+}
+
 static void
 format_makes_zeros_with_progress(void **state)
 {
@@ -444,6 +579,12 @@ main(void)
 	    T(commands_in_the_store_end_before_it_begins),
 	    T(a_failed_one_locks_the_unit_until_it_is_left),
 	    S(a_running_job_ends_with_its_unit),
+	    S(one_that_succeeds_is_kept_until_its_end),
+	    S(an_interrupted_one_has_failed),
+	    T(a_failed_one_is_kept_and_forgotten_on_exit),
+	    T(one_that_cannot_be_kept_does_not_begin),
+	    S(one_that_cannot_be_forgotten_has_failed),
+	    T(damaged_records_lock_the_unit),
 	    S(format_makes_zeros_with_progress),
 	    T(format_refuses_what_it_cannot_do),
 	};

@@ -31,11 +31,12 @@ fx_save_run(struct loop_defer *d)
 }
 
 static void
-persist_save(void *ctx, const uint8_t lu_uuid[16], const void *blob, size_t len,
-    void (*done)(void *done_ctx, int result), void *done_ctx)
+persist_save(void *ctx, enum scsi_persist what, const uint8_t lu_uuid[16], const void *blob,
+    size_t len, void (*done)(void *done_ctx, int result), void *done_ctx)
 {
 	struct fx *f = ctx;
 	(void)lu_uuid;
+	f->saved_what = what;
 	assert_true(len <= sizeof f->saved);
 	if (len > 0)
 		memcpy(f->saved, blob, len);

@@ -77,6 +77,7 @@ struct fx {
 	struct list cmds;
 	uint64_t done_count;
 	/* what scsi_persist_ops.save got last, per call; the store answers at once with save_result */
+	enum scsi_persist saved_what;
 	uint8_t saved[65536];
 	size_t saved_len;
 	unsigned save_count;
