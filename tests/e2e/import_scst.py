@@ -8,6 +8,7 @@ With --write the expected files are written anew. Arguments: names of cases.
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -15,8 +16,9 @@ import sys
 sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "lib"))
-from iscsi import GOOD, Session  # noqa: E402
-from terraced import Daemon, Folder, check, run, same  # noqa: E402
+from iscsi import GOOD, Refused, Session  # noqa: E402
+from terraced import Daemon, Failed, Folder, check, run, same  # noqa: E402
+from terracectl import Tool  # noqa: E402
 
 TERRACECTL = os.environ["TERRACECTL"]
 FILES = os.path.join(HERE, "..", "data", "scst")
@@ -207,6 +209,94 @@ def case_what_was_imported_is_served_as_before():
         same(s.inquiry(0x83, lun=0).data[4:24][4:], bytes.fromhex("6001405a1b2c3d4e5f60718293a4b5c6"),
              "the same disk")
     d.stop()
+
+
+# Of each file: the initiators, and what they have to see as SCST's file says it (None: refused). A LUN is
+# number → vendor, product, serial, what the T10 designator ends in, whether it can be written.
+ESX, STORE = "iqn.1998-01.com.vmware:", "iqn.2024-05.net.example:store1"
+ISO = ("SCST_FIO", "iso", None, "iso 99", False)
+VMFS1 = ("SCST_BIO", "vmfs1", None, "vmfs1 1a2b3c4d", True)
+SERVED = {
+    "vmware": [
+        (STORE, ESX + "esx1-a", ("esx", "12charsecret1"),
+         {0: ("SCST_BIO", "VMFS", "7f3a91c2", "7f3a91c2-vmfs01", True),
+          1: ("SCST_BIO", "vmfs02", "2a5d482bd", "2a5d482bd-vmfs02", False)}),
+        (STORE, ESX + "esx12", ("esx", "12charsecret1"), None),
+        (STORE, ESX + "esx1-a", None, None)],
+    "cluster": [
+        ("iqn.2024-05.net.example:cluster", "iqn.1991-05.com.microsoft:node2.example", None,
+         {0: ("SCST_FIO", "quorum", "00c0ffee", "quorum-1", True),
+          300: ("SCST_FIO", "data disk", "d982223f", "d982223f-data disk", True)}),
+        ("iqn.2024-05.net.example:cluster", "iqn.1991-05.com.microsoft:node3.example", None, None)],
+    "mixed": [
+        ("iqn.2024-05.net.example:mixed", "iqn.2026-11.example:any", None,
+         {0: ("SCST_FIO", "scratch", "c012a85", "c012a85-scratch", True)})],
+    "old-howto": [("iqn.2026-11.example:howto", "iqn.2026-11.example:any", None, {0: None})],
+    "old-vmware": [
+        ("iqn.2010-01.org.example:one", ESX + "esx7", ("jim", "othersecret12"), {0: VMFS1, 1: ISO}),
+        ("iqn.2010-01.org.example:one", ESX + "esx7", None, None),
+        ("iqn.2010-01.org.example:two", ESX + "esx7", None, {0: VMFS1, 1: ISO}),
+        ("iqn.2010-01.org.example:two", "iqn.2026-11.example:any", None, {5: ISO})],
+}
+
+
+def here(text, folder):
+    """What was imported, with files in place of devices and one address of ours."""
+    def store(m):
+        path = folder(m.group(1).lstrip("/"))
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "ab") as f:
+            f.truncate(16 << 20)
+        return f"store file:{path}"
+    text = re.sub(r"store (?:block|file):(\S+)", store, text)
+    text = re.sub(r"ssd /\S+\n    size \S+", f"ssd {folder('fast.ssd')}\n    size 64MiB", text)
+    return re.sub(r"^(portal \S+ \{ listen) [^;}]*\}", r"\1 127.0.0.1:{port} }", text, flags=re.M)
+
+
+def sees(daemon, target, name, chap, luns):
+    options = {"keys": {"DataDigest": "CRC32C"}} if target.endswith(":cluster") else {}
+    with Session(daemon.port, target, name=name, chap=chap, **options) as s:
+        same(sorted(s.report_luns()), sorted(luns), f"{name} at {target}: numbers")
+        for number, expected in luns.items():
+            s.ready(number)
+            if expected is None:  # the file doesn't say
+                continue
+            vendor, product, serial, t10, writable = expected
+            standard = s.inquiry(lun=number).data
+            same((standard[8:16], standard[16:32]), (vendor.ljust(8).encode(), product.ljust(16).encode()),
+                 f"INQUIRY of {number}")
+            if serial is not None:
+                same(s.inquiry(0x80, lun=number).data[4:].decode(), serial, f"serial of {number}")
+            same(designators(s.inquiry(0x83, lun=number).data)[1].decode(), vendor.ljust(8) + t10, f"T10 of {number}")
+            block = 4096 if product == "data disk" else 512
+            same(s.write10(0, bytes(block), lun=number, block=block).status == GOOD, writable, f"{number} can be written")
+
+
+def case_each_file_is_served_with_its_identities_numbers_and_masking():
+    for name, initiators in SERVED.items():
+        folder = Folder()
+        text = ctl(*GOLDEN[name][0]).stdout
+        d = Daemon("--quiet", "--unsafe-fs", folder=folder, config=here(text, folder)).start()
+        for target, initiator, chap, luns in initiators:
+            if luns is not None:
+                sees(d, target, initiator, chap, luns)
+                continue
+            try:
+                Session(d.port, target, name=initiator, chap=chap).close()
+            except Refused:
+                continue
+            raise Failed(f"{name}: {initiator} is admitted to {target}")
+        if name == "mixed":
+            tool = Tool(os.path.join(d.state, "control.sock"))
+            same([(p["name"], p["protocol"], p["listen"]) for p in tool.result("portal", "list")][1:],
+                 [("srp-1", "srp", ["ib:5010"]), ("srp-2", "srp", ["127.0.0.1:5010"])], "portals of SRP")
+            groups = tool.result("group", "list")
+            same([g["initiators"] for g in groups],
+                 [["srp.*0002c903*"],
+                  ["srp.*0002c9030005f34c", "srp.????????????????0002c903*", "srp.00000000000000000002c9030005f34d",
+                   "srp.*@192.0.2.0/24"]], "initiators of SRP")
+            same(groups[1]["luns"], [{"number": 5, "lun": "scratch", "read_only": True}], "their LUNs")
+        d.stop()
 
 
 WRITE = "--write" in sys.argv

@@ -24,6 +24,39 @@ import_put(struct import *im, FILE *out, unsigned depth, const char *key, const 
 	conf_text_destroy(line);
 }
 
+void
+import_put_noted(struct import *im, FILE *out,
+    void (*put)(struct import *im, FILE *out, void *object), void *object, const bool *comment)
+{
+	unsigned first = im->note_count;
+	char *text = NULL;
+	size_t len;
+	FILE *one = open_memstream(&text, &len);
+
+	if (one == NULL) {
+		im->no_memory = true;
+		return;
+	}
+	put(im, one, object);
+	if (fclose(one) != 0 || text == NULL) {
+		im->no_memory = true;
+		free(text);
+		return;
+	}
+	fputc('\n', out);
+	for (unsigned n = first; n < im->note_count; n++)
+		fprintf(out, "# %s:%u: %s%s\n", im->notes[n].pos.file, im->notes[n].pos.line,
+		    im->notes[n].severity == IMPORT_LOST ? "not carried over: " : "",
+		    im->notes[n].text);
+	for (const char *at = text; *at != '\0';) {
+		size_t line = strcspn(at, "\n");
+		fprintf(out, "%s%.*s\n", comment != NULL && *comment ? "# " : "", (int)line, at);
+		at += line + (at[line] == '\n');
+	}
+	explicit_bzero(text, len); /* it may have secrets */
+	free(text);
+}
+
 /* ---- reading --------------------------------------------------------------------------------------- */
 
 static char *

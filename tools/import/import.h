@@ -39,10 +39,16 @@ struct import_args {
 	unsigned file_count;
 	const char *ssd;     /* PATH[:SIZE] for the LUNs with NV_CACHE; NULL: none */
 	bool nv_cache_is_nv; /* NV_CACHE becomes mode nv (needs ssd), else writethrough */
-	const char *root;    /* put before paths when they are looked at (tests); NULL: "" */
 	const char
 	    *target_name; /* for LUNs of old files without iscsi-scstd.conf; NULL: a default */
 };
+
+/*
+ * What becomes of an attribute of a device with this value: *ret_text is one sentence, or NULL where
+ * nothing is to be said. False: it isn't known.
+ */
+bool import_attribute(
+    const char *name, const char *value, enum import_severity *ret_severity, const char **ret_text);
 
 struct import;
 

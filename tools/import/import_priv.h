@@ -83,7 +83,6 @@ struct scst_access {
 
 struct scst {
 	char *setup_id;
-	struct import_pos setup_pos;
 	struct scst_device *devices;
 	unsigned device_count;
 	struct scst_driver *drivers;
@@ -151,10 +150,23 @@ void scst_read_access(struct import *im, const char *file, char *text, bool deny
 
 /* "    KEY WORD\n" with the words quoted as terrace.conf(5) wants them. */
 void import_put(struct import *im, FILE *out, unsigned depth, const char *key, const char *word);
+/*
+ * What `put` writes of an object, behind an empty line and the notes that were told meanwhile, as
+ * comments. `comment`, if not NULL: set by `put` where its text is to be one, too.
+ */
+void import_put_noted(struct import *im, FILE *out,
+    void (*put)(struct import *im, FILE *out, void *object), void *object, const bool *comment);
 /* `name` as the name of an object of ours: other characters become '-'. */
 char *import_name(struct import *im, const char *name);
 void import_map_devices(struct import *im, FILE *out);
 void import_map_targets(struct import *im, FILE *out);
+void import_put_luns(struct import *im, FILE *out, unsigned depth, const struct scst_luns *luns);
+/* LUNs for whom no group matches; with users a group. */
+void import_put_everyone(struct import *im, FILE *out, const struct import_pos *pos,
+    const struct scst_luns *luns, char *const *users, unsigned user_count);
+/* Of targets of ib_srpt (map_srp.c): the portals of all of them, then one target. */
+void import_map_srp_portals(struct import *im, FILE *out);
+void import_put_srp_target(struct import *im, FILE *out, const struct scst_target *t);
 void import_map_access(struct import *im, FILE *out, const char *target, unsigned depth);
 
 #endif

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "base/text.h"
+#include "base/crc32c.h"
 #include "tools/import/import_priv.h"
 
 #define VENDOR_MAX 8u
@@ -88,11 +88,10 @@ put_store(struct import *im, FILE *out, const struct scst_device *d)
 	struct stat st;
 
 	path = real_path(im, d, path);
-	char *look = import_sprintf(im, "%s%s", im->args->root != NULL ? im->args->root : "", path);
-	if (path == NULL || look == NULL)
+	if (path == NULL)
 		return;
 	bool block = strncmp(path, "/dev/", 5) == 0;
-	if (stat(look, &st) < 0)
+	if (stat(path, &st) < 0)
 		import_tell(im, &d->pos, IMPORT_REMARK, "%s isn't there now", path);
 	else
 		block = S_ISBLK(st.st_mode);
@@ -147,27 +146,14 @@ put_mode(struct import *im, FILE *out, const struct scst_device *d)
 
 /* ---- what it is known by ------------------------------------------------------------------------------------ */
 
-/* CRC-32C as the kernel's crc32c(0, …): without inversion. */
-static uint32_t
-crc32c_raw(const char *s, size_t len)
-{
-	uint32_t c = 0;
-
-	for (size_t i = 0; i < len; i++) {
-		c ^= (unsigned char)s[i];
-		for (unsigned bit = 0; bit < 8; bit++)
-			c = c >> 1 ^ (c & 1 ? 0x82f63b78u : 0);
-	}
-	return c;
-}
-
 /* What SCST makes of setup_id and the name where the file doesn't say it. */
 static uint64_t
 generated_id(struct import *im, const struct scst_device *d)
 {
 	uint64_t setup = im->scst.setup_id != NULL ? strtoull(im->scst.setup_id, NULL, 0) : 0;
 
-	return setup << 32 | crc32c_raw(d->name, strlen(d->name) + 1);
+	/* The kernel's crc32c(0, …): nothing is inverted. */
+	return setup << 32 | crc32c_update(0, d->name, strlen(d->name) + 1);
 }
 
 /* Printable ASCII without blanks around it, at most `max`: what terrace.conf(5) takes. */
@@ -317,24 +303,39 @@ is_handled(const char *name)
 	return false;
 }
 
+bool
+import_attribute(
+    const char *name, const char *value, enum import_severity *ret_severity, const char **ret_text)
+{
+	*ret_severity = IMPORT_REMARK;
+	*ret_text = NULL;
+	if (is_handled(name))
+		return true;
+	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+		if (strcmp(others[i].name, name) != 0)
+			continue;
+		*ret_severity = others[i].severity;
+		if (*value != '\0' &&
+		    (others[i].usual == NULL || strcmp(others[i].usual, value) != 0))
+			*ret_text = others[i].text;
+		return true;
+	}
+	return false;
+}
+
 static void
 tell_others(struct import *im, const struct scst_device *d)
 {
 	for (unsigned k = 0; k < d->attrs.count; k++) {
 		const struct scst_attr *a = &d->attrs.list[k];
-		const char *value = a->value_count > 0 ? a->values[0] : "";
-		bool known = is_handled(a->name);
-		for (size_t i = 0; i < sizeof others / sizeof others[0] && !known; i++) {
-			known = strcmp(others[i].name, a->name) == 0;
-			if (!known || others[i].text == NULL || *value == '\0' ||
-			    (others[i].usual != NULL && strcmp(others[i].usual, value) == 0))
-				continue;
-			import_tell(im, &a->pos, others[i].severity, "%s %s: %s", a->name, value,
-			    others[i].text);
-		}
-		if (!known)
+		const char *value = a->value_count > 0 ? a->values[0] : "", *text;
+		enum import_severity severity;
+
+		if (!import_attribute(a->name, value, &severity, &text))
 			import_tell(
 			    im, &a->pos, IMPORT_LOST, "%s: an attribute that isn't known", a->name);
+		else if (text != NULL)
+			import_tell(im, &a->pos, severity, "%s %s: %s", a->name, value, text);
 	}
 }
 
@@ -409,28 +410,15 @@ map_device(struct import *im, FILE *out, struct scst_device *d)
 	tell_others(im, d);
 }
 
+static void
+put_device(struct import *im, FILE *out, void *object)
+{
+	map_device(im, out, object);
+}
+
 void
 import_map_devices(struct import *im, FILE *out)
 {
-	for (unsigned i = 0; i < im->scst.device_count && !im->no_memory; i++) {
-		unsigned first = im->note_count;
-		char *text = NULL;
-		size_t len;
-		FILE *one = open_memstream(&text, &len);
-		if (one == NULL) {
-			im->no_memory = true;
-			return;
-		}
-		map_device(im, one, &im->scst.devices[i]);
-		if (fclose(one) != 0)
-			im->no_memory = true;
-		fputc('\n', out);
-		for (unsigned n = first; n < im->note_count; n++)
-			fprintf(out, "# %s:%u: %s%s\n", im->notes[n].pos.file,
-			    im->notes[n].pos.line,
-			    im->notes[n].severity == IMPORT_LOST ? "not carried over: " : "",
-			    im->notes[n].text);
-		fputs(text != NULL ? text : "", out);
-		free(text);
-	}
+	for (unsigned i = 0; i < im->scst.device_count && !im->no_memory; i++)
+		import_put_noted(im, out, put_device, &im->scst.devices[i], NULL);
 }

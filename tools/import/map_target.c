@@ -157,8 +157,8 @@ put_users(struct import *im, FILE *out, const struct scst_attrs *a, char **names
 
 /* ---- LUNs and groups --------------------------------------------------------------------------------------- */
 
-static void
-put_luns(struct import *im, FILE *out, unsigned depth, const struct scst_luns *luns)
+void
+import_put_luns(struct import *im, FILE *out, unsigned depth, const struct scst_luns *luns)
 {
 	for (unsigned i = 0; i < luns->count; i++) {
 		const struct scst_lun *l = &luns->list[i];
@@ -214,13 +214,13 @@ put_group(struct import *im, FILE *out, const struct scst_group *g, char *const 
 		if (is_iscsi_pattern(g->patterns[i].text))
 			import_put(im, out, 2, "initiators", g->patterns[i].text);
 	put_user_names(out, users, user_count);
-	put_luns(im, out, 2, &g->luns);
+	import_put_luns(im, out, 2, &g->luns);
 	fputs("    }\n", out);
 }
 
 /* LUNs for whom no group matches. */
-static void
-put_everyone(struct import *im, FILE *out, const struct import_pos *pos,
+void
+import_put_everyone(struct import *im, FILE *out, const struct import_pos *pos,
     const struct scst_luns *luns, char *const *users, unsigned user_count)
 {
 	unsigned served = 0;
@@ -235,14 +235,14 @@ put_everyone(struct import *im, FILE *out, const struct import_pos *pos,
 		fputs("    group everyone {\n", out);
 		import_put(im, out, 2, "initiators", "*");
 		put_user_names(out, users, user_count);
-		put_luns(im, out, 2, luns);
+		import_put_luns(im, out, 2, luns);
 		fputs("    }\n", out);
 		return;
 	}
 	import_tell(im, pos, IMPORT_REMARK,
 	    "whoever reaches a portal gets these LUNs: name the initiators in a group instead");
 	fputs("    open yes\n", out);
-	put_luns(im, out, 1, luns);
+	import_put_luns(im, out, 1, luns);
 }
 
 /* Old files: groups are of all targets, Default and Default_TARGET for whom no other matches. */
@@ -273,7 +273,7 @@ put_old_groups(struct import *im, FILE *out, const struct scst_target *t, char *
 			put_group(im, out, &s->old_groups[i], users, user_count);
 	const struct scst_group *d = old_default(s, t->name);
 	if (d != NULL)
-		put_everyone(im, out, &d->pos, &d->luns, users, user_count);
+		import_put_everyone(im, out, &d->pos, &d->luns, users, user_count);
 }
 
 /* ---- targets ------------------------------------------------------------------------------------------------- */
@@ -385,20 +385,9 @@ put_target(struct import *im, FILE *out, const struct scst_target *t)
 	for (unsigned i = 0; i < t->group_count; i++)
 		put_group(im, out, &t->groups[i], users, user_count);
 	put_old_groups(im, out, t, users, user_count);
-	put_everyone(im, out, &t->pos, &t->luns, users, user_count);
+	import_put_everyone(im, out, &t->pos, &t->luns, users, user_count);
 	fputs("}\n", out);
 	tell_target(im, t);
-}
-
-/* Written as comments: it was off, or would let in whom it didn't let in before. */
-static void
-put_commented(FILE *out, const char *text)
-{
-	while (*text != '\0') {
-		size_t len = strcspn(text, "\n");
-		fprintf(out, "# %.*s\n", (int)len, text);
-		text += len + (text[len] == '\n');
-	}
 }
 
 static bool
@@ -408,50 +397,46 @@ is_iscsi_name(const char *name)
 	       strncasecmp(name, "naa.", 4) == 0;
 }
 
+/* A target as it is written, perhaps as a comment: it was off. */
+struct written {
+	const struct scst_target *target;
+	bool off;
+};
+
+static void
+write_target(struct import *im, FILE *out, void *object)
+{
+	struct written *w = object;
+	const struct scst_target *t = w->target;
+
+	if (strcmp(t->driver, "ib_srpt") == 0)
+		import_put_srp_target(im, out, t);
+	else if (users_fit(im, &t->attrs))
+		put_target(im, out, t);
+	else
+		import_tell(im, &t->pos, IMPORT_LOST,
+		    "target '%s': left out, since it would admit without a password", t->name);
+	w->off = is_off(&t->attrs);
+	if (w->off)
+		import_tell(im, &t->pos, IMPORT_REMARK,
+		    "target '%s' wasn't enabled: it is written as a comment", t->name);
+}
+
 static void
 map_target(struct import *im, FILE *out, const struct scst_target *t)
 {
-	unsigned first = im->note_count;
-	char *text = NULL;
-	size_t len;
+	struct written w = {.target = t};
 
 	if (strcmp(t->driver, "copy_manager") == 0)
 		return; /* EXTENDED COPY needs no target here */
-	if (strcmp(t->driver, "iscsi") != 0 || !is_iscsi_name(t->name)) {
-		import_tell(im, &t->pos, IMPORT_LOST, "target '%s' of driver %s%s", t->name,
-		    t->driver,
-		    strcmp(t->driver, "ib_srpt") == 0 ? ": SRP is served under an address of the "
-		                                        "adapter, for groups of its own; write "
-		                                        "it by hand"
-		                                      : " isn't served: only iSCSI and SRP are");
-		return;
-	}
-	FILE *one = open_memstream(&text, &len);
-	if (one == NULL) {
-		im->no_memory = true;
-		return;
-	}
-	bool fit = users_fit(im, &t->attrs), off = is_off(&t->attrs);
-	if (fit)
-		put_target(im, one, t);
-	if (off)
-		import_tell(im, &t->pos, IMPORT_REMARK,
-		    "target '%s' wasn't enabled: it is written as a comment", t->name);
-	if (!fit)
+	bool srp = strcmp(t->driver, "ib_srpt") == 0;
+	if (!srp && (strcmp(t->driver, "iscsi") != 0 || !is_iscsi_name(t->name))) {
 		import_tell(im, &t->pos, IMPORT_LOST,
-		    "target '%s': left out, since it would admit without a password", t->name);
-	if (fclose(one) != 0 || text == NULL)
-		im->no_memory = true;
-	fputc('\n', out);
-	for (unsigned n = first; n < im->note_count; n++)
-		fprintf(out, "# %s:%u: %s%s\n", im->notes[n].pos.file, im->notes[n].pos.line,
-		    im->notes[n].severity == IMPORT_LOST ? "not carried over: " : "",
-		    im->notes[n].text);
-	if (text != NULL && off)
-		put_commented(out, text);
-	else if (text != NULL)
-		fputs(text, out);
-	free(text);
+		    "target '%s' of driver %s isn't served: only iSCSI and SRP are", t->name,
+		    t->driver);
+		return;
+	}
+	import_put_noted(im, out, write_target, &w, &w.off);
 }
 
 /* Who may ask for the list of targets. */
@@ -523,45 +508,46 @@ import_map_targets(struct import *im, FILE *out)
 		fputs("\n# SCST listens on all addresses; write those that are meant.\n"
 		      "portal all { listen 0.0.0.0:3260 [::]:3260 }\n",
 		    out);
-	import_map_access(im, out, NULL, 0);
 	map_drivers(im, out);
+	import_map_srp_portals(im, out);
 	for (unsigned i = 0; i < s->target_count && !im->no_memory; i++)
 		map_target(im, out, &s->targets[i]);
 }
 
 /* ---- access by address ------------------------------------------------------------------------------------------ */
 
-/* Lines for `target`, or for ALL (NULL). */
+static bool
+is_for(const struct scst_access *a, const char *target)
+{
+	return strcasecmp(a->target, "ALL") == 0 || strcasecmp(a->target, target) == 0;
+}
+
+/* SCST asks initiators.deny first, lines of ALL and of the target alike; initiators.allow overrules it. */
 void
 import_map_access(struct import *im, FILE *out, const char *target, unsigned depth)
 {
 	const struct scst *s = &im->scst;
-	bool open = false;
+	bool denies = false;
 
+	for (unsigned i = 0; i < s->access_count; i++)
+		denies = denies || (s->access[i].deny && is_for(&s->access[i], target));
+	if (!denies)
+		return; /* everybody was admitted, whatever initiators.allow said */
+	fprintf(out, "%*sinitiators {\n", (int)(4 * depth), "");
 	for (unsigned i = 0; i < s->access_count; i++) {
 		const struct scst_access *a = &s->access[i];
-		bool all = strcasecmp(a->target, "ALL") == 0;
-		if (target == NULL ? !all : strcasecmp(a->target, target) != 0)
-			continue;
-		if (!open)
-			fprintf(out, "%s%*sinitiators {\n", depth == 0 ? "\n" : "",
-			    (int)(4 * depth), "");
-		open = true;
-		for (unsigned k = 0; k < a->address_count; k++) {
-			char *address = a->addresses[k];
-			size_t len = strlen(address);
-			if (address[0] == '[' && strchr(address, ']') != NULL) {
+		for (unsigned k = 0; is_for(a, target) && k < a->address_count; k++) {
+			char *address = a->addresses[k], *end;
+			if (address[0] == '[' && (end = strchr(address, ']')) != NULL) {
 				/* [2001:db8::]/32 */
-				char *end = strchr(address, ']');
 				address = import_sprintf(
 				    im, "%.*s%s", (int)(end - address - 1), address + 1, end + 1);
-			} else if (len == 0) {
+			} else if (address[0] == '\0') {
 				continue;
 			}
 			if (address != NULL)
 				import_put(im, out, depth + 1, a->deny ? "deny" : "allow", address);
 		}
 	}
-	if (open)
-		fprintf(out, "%*s}\n", (int)(4 * depth), "");
+	fprintf(out, "%*s}\n", (int)(4 * depth), "");
 }

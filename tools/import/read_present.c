@@ -194,7 +194,6 @@ at_top(struct reader *r, const struct scst_line *l, bool has_block)
 		open_block(r, l, IN_SKIP);
 	} else if (strcmp(key, "setup_id") == 0 && l->count == 2 && !has_block) {
 		r->im->scst.setup_id = import_strdup(r->im, l->words[1]);
-		r->im->scst.setup_pos = l->pos;
 	} else if (strcasecmp(key, "HANDLER") == 0 || strcasecmp(key, "TARGET_DRIVER") == 0 ||
 	           strcasecmp(key, "DEVICE_GROUP") == 0 || has_block) {
 		wrong(r, l, "HANDLER NAME {, TARGET_DRIVER NAME { or DEVICE_GROUP NAME {");
