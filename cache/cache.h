@@ -179,6 +179,12 @@ void cache_volume_remove(
 void cache_volume_flush(struct cache_volume *v, cache_done_fn *done, void *ctx);
 /* The same, then the SSD's copies are dropped. */
 void cache_volume_evict(struct cache_volume *v, cache_done_fn *done, void *ctx);
+/* Both of the blocks that a range touches; what lies beyond the volume isn't there. An eviction may have more
+ * than the range go to the store. */
+void cache_volume_flush_range(
+    struct cache_volume *v, uint64_t from_bytes, uint64_t bytes, cache_done_fn *done, void *ctx);
+void cache_volume_evict_range(
+    struct cache_volume *v, uint64_t from_bytes, uint64_t bytes, cache_done_fn *done, void *ctx);
 /*
  * Done when every later write is acknowledged under the new mode. That a weaker meaning doesn't reach a
  * nexus which was told the stronger one is the caller's care. One change at a time (-EBUSY).

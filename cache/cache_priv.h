@@ -387,6 +387,7 @@ struct cache_volume {
 		int step; /* of a change of mode, eviction or removal; 0: none */
 		enum cache_mode to;
 		bool evict, remove, discard, waiting;
+		uint64_t first, end; /* blocks that an eviction drops; else all */
 		int err;
 		struct cache_volrow row; /* as it was before step ROW */
 		cache_done_fn *done;

@@ -12,6 +12,9 @@
  *
  * A crash before the checkpoint finds the clean copies again, equal to what the store has; nothing went to
  * the store alone before. After it: nothing is found.
+ *
+ * An eviction may be of a range. Data over a record of zeros that isn't clean can't be dropped [6], wherever
+ * that record reaches: so what is drained is widened to all records of zeros that overlap.
  */
 #include "cache/cache_priv.h"
 
@@ -97,6 +100,12 @@ to_empty(const struct cache_volume *v)
 	return v->chg.evict || v->chg.remove || v->chg.to == CACHE_BYPASS;
 }
 
+static bool
+is_whole(const struct cache_volume *v)
+{
+	return v->chg.first == 0 && v->chg.end == v->blocks;
+}
+
 /* Dirty data that nobody wants any more. */
 static uint8_t
 forget(void *ctx, const struct cache_piece *p)
@@ -121,12 +130,36 @@ drop_all(struct cache_volume *v)
 {
 	if (v->chg.discard)
 		cache_index_change(&v->ix, 0, v->blocks, forget, v);
-	cache_fill_cancel(v, 0, UINT64_MAX);
+	cache_fill_cancel(v, v->chg.first, v->chg.end - 1);
 	cache_zeros_drop(v);
-	cache_drop(v, 0, v->blocks, LOC_NONE);
+	cache_drop(v, v->chg.first, v->chg.end - v->chg.first, LOC_NONE);
 	cache_zeros_drop(v);
-	return v->ix.blocks == 0 && (list_empty(&v->fills) || MUTANT(FILL_NO_CANCEL)) &&
-	       list_empty(&v->copies) && !v->d.running;
+	struct cache_piece p;
+	return !cache_index_next(&v->ix, v->chg.first, v->chg.end, 0, &p) &&
+	       (list_empty(&v->fills) || MUTANT(FILL_NO_CANCEL)) && list_empty(&v->copies) &&
+	       !v->d.running;
+}
+
+/* What has to be clean before the range can be dropped. */
+static void
+drain_range(const struct cache_volume *v, uint64_t *ret_first, uint64_t *ret_end)
+{
+	uint64_t first = v->chg.first, end = v->chg.end;
+	bool grew = true;
+	while (grew) {
+		grew = false;
+		LIST_FOREACH (n, &v->zeros) {
+			const struct cache_zero *z = container_of(n, struct cache_zero, link);
+			if (z->block >= end || z->block + z->count <= first ||
+			    (z->block >= first && z->block + z->count <= end))
+				continue;
+			first = z->block < first ? z->block : first;
+			end = z->block + z->count > end ? z->block + z->count : end;
+			grew = true;
+		}
+	}
+	*ret_first = first;
+	*ret_end = end;
 }
 
 static void
@@ -177,14 +210,17 @@ step(struct cache_volume *v)
 {
 	struct cache *c = v->c;
 	bool empty = to_empty(v);
+	uint64_t first, end;
 	switch ((enum step)v->chg.step) {
 	case DRAIN:
 	case DRAIN_SHUT:
 		if (!empty || v->bypass || v->chg.discard ||
 		    (MUTANT(BYPASS_NO_DRAIN) && !v->chg.evict && !v->chg.remove))
 			return true;
-		v->want_clean = true;
-		cache_clean_wait(v, 0, v->blocks, waited, v);
+		/* Of a range it is enough that somebody waits. */
+		v->want_clean = v->want_clean || !v->chg.evict || is_whole(v);
+		drain_range(v, &first, &end);
+		cache_clean_wait(v, first, end - first, waited, v);
 		return false;
 	case SHUT:
 		v->shut = true;
@@ -257,6 +293,8 @@ change_begin(struct cache_volume *v, cache_done_fn *done, void *ctx)
 	v->chg.ctx = ctx;
 	v->chg.to = v->mode;
 	v->chg.evict = v->chg.remove = v->chg.discard = false;
+	v->chg.first = 0;
+	v->chg.end = v->blocks;
 	v->chg.err = 0;
 	v->chg.step = DRAIN;
 	return true;
@@ -282,9 +320,39 @@ cache_volume_set_mode(struct cache_volume *v, enum cache_mode mode, cache_done_f
 void
 cache_volume_evict(struct cache_volume *v, cache_done_fn *done, void *ctx)
 {
+	cache_volume_evict_range(v, 0, UINT64_MAX, done, ctx);
+}
+
+/* The blocks that a range touches, cut to the volume. False: none. */
+static bool
+touched(const struct cache_volume *v, uint64_t from_bytes, uint64_t bytes, uint64_t *ret_first,
+    uint64_t *ret_end)
+{
+	uint64_t left = UINT64_MAX - from_bytes;
+	*ret_first = from_bytes >> CF_BLOCK_SHIFT;
+	*ret_end = v->blocks;
+	if (bytes == 0 || *ret_first >= v->blocks)
+		return false;
+	uint64_t last = (from_bytes + (bytes - 1 < left ? bytes - 1 : left)) >> CF_BLOCK_SHIFT;
+	if (last < v->blocks)
+		*ret_end = last + 1;
+	return true;
+}
+
+void
+cache_volume_evict_range(
+    struct cache_volume *v, uint64_t from_bytes, uint64_t bytes, cache_done_fn *done, void *ctx)
+{
+	uint64_t first, end;
+	if (!touched(v, from_bytes, bytes, &first, &end)) {
+		cache_later(v->c, done, ctx, 0);
+		return;
+	}
 	if (!change_begin(v, done, ctx))
 		return;
 	v->chg.evict = true;
+	v->chg.first = first;
+	v->chg.end = end;
 	cache_later(v->c, run_later, v, 0);
 }
 
@@ -318,7 +386,18 @@ cache_volume_remove(struct cache_volume *v, bool discard_dirty, cache_done_fn *d
 void
 cache_volume_flush(struct cache_volume *v, cache_done_fn *done, void *ctx)
 {
-	cache_clean_wait(v, 0, v->blocks, done, ctx);
+	cache_volume_flush_range(v, 0, UINT64_MAX, done, ctx);
+}
+
+void
+cache_volume_flush_range(
+    struct cache_volume *v, uint64_t from_bytes, uint64_t bytes, cache_done_fn *done, void *ctx)
+{
+	uint64_t first, end;
+	if (touched(v, from_bytes, bytes, &first, &end))
+		cache_clean_wait(v, first, end - first, done, ctx);
+	else
+		cache_later(v->c, done, ctx, 0);
 }
 
 void

@@ -6,10 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "fuse/terrace_fuse.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 #define WORD_MAX 16u
+#define RANGE_MAX 64u
 
 static const struct {
 	const char *word, *method;
@@ -26,6 +28,28 @@ refuse(char *reason, size_t cap, const char *fmt, ...)
 	vsnprintf(reason, cap, fmt, ap);
 	va_end(ap);
 	return -EINVAL;
+}
+
+/* What follows the verb. False: it is no range. */
+static bool
+add_range(json_t *params, const char *text, size_t len)
+{
+	char range[RANGE_MAX];
+	uint64_t from, bytes;
+
+	while (len > 0 && text[0] == ' ') {
+		text++;
+		len--;
+	}
+	if (len >= sizeof range || memchr(text, '\0', len) != NULL)
+		return false;
+	memcpy(range, text, len);
+	range[len] = '\0';
+	if (text_parse_range(range, &from, &bytes) < 0)
+		return false;
+	json_object_set_new(params, "from", json_integer((json_int_t)from));
+	json_object_set_new(params, "bytes", json_integer((json_int_t)bytes));
+	return true;
 }
 
 int
@@ -51,11 +75,20 @@ verb_parse(const char *line, size_t len, bool is_cache, const char *object, stru
 	for (unsigned i = 0; i < COUNT(verbs); i++) {
 		if (strlen(verbs[i].word) != end || strcmp(verbs[i].word, word) != 0)
 			continue;
-		if (end < len)
-			return refuse(reason, cap, "'%s' takes nothing more", word);
 		ret->method = verbs[i].method;
 		ret->params = json_pack("{s:s}", is_cache ? "cache" : "lun", object);
-		return ret->params != NULL ? 0 : -ENOMEM;
+		if (ret->params == NULL)
+			return -ENOMEM;
+		if (end == len)
+			return 0;
+		if (!is_cache && add_range(ret->params, line + end, len - end))
+			return 0;
+		json_decref(ret->params);
+		ret->params = NULL;
+		return refuse(reason, cap,
+		    is_cache ? "'%s' takes nothing more"
+		             : "'%s' takes a range and nothing more, like 1GiB+64MiB",
+		    word);
 	}
 	for (char *p = word; *p != '\0'; p++)
 		if ((unsigned char)*p < 0x20 || (unsigned char)*p >= 0x7f)
@@ -69,8 +102,9 @@ verb_help(bool is_cache)
 	return is_cache
 	           ? "flush   what was acknowledged goes to the stores of all LUNs of this cache\n"
 	             "evict   the same, then the cache forgets what it has of them\n"
-	           : "flush   what was acknowledged goes to the store of this LUN\n"
-	             "evict   the same, then the cache forgets what it has of it\n";
+	           : "flush [RANGE]   what was acknowledged goes to the store of this LUN\n"
+	             "evict [RANGE]   the same, then the cache forgets what it has of it\n"
+	             "RANGE: where it begins and its size, as 1GiB+64MiB or 4096+512\n";
 }
 
 char *

@@ -335,7 +335,7 @@ rt_change(struct rt_shard *s, struct ram_volume *v, struct blk_io *io)
 	op_start(s, v, io);
 }
 
-/* ---- a drop of all that is kept of a volume --------------------------------------------------- */
+/* ---- a drop of what is kept of a volume -------------------------------------------------------- */
 
 static void
 drop_accepted(struct rt_op *op)
@@ -347,11 +347,11 @@ drop_accepted(struct rt_op *op)
 }
 
 void
-rt_drop(struct rt_op *op)
+rt_drop(struct rt_op *op, uint64_t first, uint64_t last)
 {
 	op->loop = op->v->t->shards[0].loop;
-	op->first = 0;
-	op->last = RT_BLOCK_MAX - 1;
+	op->first = first;
+	op->last = last;
 	op->io.op = BLK_FLUSH; /* nothing that could be kept */
 	op->result = 0;
 	op->mask = mask_of(op);

@@ -213,6 +213,7 @@ struct ram_volume {
 	/* the rest is the home loop's */
 	struct rt_op *drop; /* the volume's own, for one drop at a time */
 	bool is_dropping, drop_again, is_closing;
+	uint64_t drop_first, drop_last; /* blocks that the next drop concerns */
 	struct list drop_now,
 	    drop_next; /* struct drop_waiter: of the drop that runs, of the next */
 	struct loop_defer drop_defer;
@@ -404,8 +405,8 @@ void rt_pass(struct rt_shard *s, struct ram_volume *v, struct blk_io *io);
 void rt_change(struct rt_shard *s, struct ram_volume *v, struct blk_io *io);
 /* Is there a change in flight in this part of an extent? */
 bool rt_changing(struct rt_shard *s, const struct rt_range *range);
-/* Drops all that is kept of op->v, at home; then op->dropped. */
-void rt_drop(struct rt_op *op);
+/* Drops what is kept of op->v, from block `first` to `last`, at home; then op->dropped. */
+void rt_drop(struct rt_op *op, uint64_t first, uint64_t last);
 /* op->visit on all loops, then op->visited at home. */
 void rt_visit_all(struct rt_op *op);
 size_t rt_op_bytes(const struct ram_tier *t);

@@ -96,6 +96,9 @@ void ram_volume_set(struct ram_volume *v, const struct ram_volume_cfg *cfg);
 void ram_volume_follow(struct ram_volume *v);
 /* Drops what is kept of it. Done when all that was kept at the call is gone. Result 0. */
 void ram_volume_drop(struct ram_volume *v, ram_done_fn *done, void *ctx);
+/* The same of the blocks that a range touches (of 0 bytes: of the one there), and maybe of others. */
+void ram_volume_drop_range(
+    struct ram_volume *v, uint64_t from_bytes, uint64_t bytes, ram_done_fn *done, void *ctx);
 /* A volume that no I/O ever came to (asserted): closed and freed at once. Accepts NULL. */
 void ram_volume_discard(struct ram_volume *v);
 /* No I/O of its user in flight (asserted). Done when the lower blk isn't used any more; `v` is freed

@@ -29,11 +29,21 @@ home(const struct ram_volume *v)
 /* ---- dropping ------------------------------------------------------------------------------- */
 
 static void
-request_drop(struct ram_volume *v)
+request_drop_of(struct ram_volume *v, uint64_t first, uint64_t last)
 {
+	if (!v->drop_again || first < v->drop_first)
+		v->drop_first = first;
+	if (!v->drop_again || last > v->drop_last)
+		v->drop_last = last;
 	v->drop_again = true;
 	if (!v->is_dropping && !loop_defer_queued(&v->drop_defer))
 		loop_defer(home(v), &v->drop_defer);
+}
+
+static void
+request_drop(struct ram_volume *v)
+{
+	request_drop_of(v, 0, RT_BLOCK_MAX - 1);
 }
 
 static uint64_t
@@ -65,7 +75,7 @@ drop_done(struct rt_op *op)
 	v->is_dropping = false;
 	list_splice_back(&waiters, &v->drop_now);
 	if (v->drop_again)
-		request_drop(v);
+		request_drop_of(v, v->drop_first, v->drop_last);
 	else if (v->is_closing)
 		close_begin(v);
 	else
@@ -86,18 +96,38 @@ drop_run(struct loop_defer *d)
 	v->drop_again = false;
 	list_splice_back(&v->drop_now, &v->drop_next);
 	v->drop->dropped = drop_done;
-	rt_drop(v->drop);
+	rt_drop(v->drop, v->drop_first, v->drop_last);
 }
 
-void
-ram_volume_drop(struct ram_volume *v, ram_done_fn *done, void *ctx)
+static void
+drop_wait(struct ram_volume *v, uint64_t first, uint64_t last, ram_done_fn *done, void *ctx)
 {
 	ASSERT(loop_is_current(home(v)) && !v->is_closing);
 	struct drop_waiter *w = malloc(sizeof *w);
 	ASSERT(w != NULL); /* as the kernel does it: who can't have this has been killed */
 	*w = (struct drop_waiter){.done = done, .ctx = ctx};
 	list_push_back(&v->drop_next, &w->link);
-	request_drop(v);
+	request_drop_of(v, first, last);
+}
+
+void
+ram_volume_drop(struct ram_volume *v, ram_done_fn *done, void *ctx)
+{
+	drop_wait(v, 0, RT_BLOCK_MAX - 1, done, ctx);
+}
+
+void
+ram_volume_drop_range(
+    struct ram_volume *v, uint64_t from_bytes, uint64_t bytes, ram_done_fn *done, void *ctx)
+{
+	uint64_t left = UINT64_MAX - from_bytes, first = from_bytes >> RT_FRAME_SHIFT;
+	uint64_t end = bytes > 0 ? from_bytes + (bytes - 1 < left ? bytes - 1 : left) : from_bytes;
+	uint64_t last = end >> RT_FRAME_SHIFT;
+	if (first >= RT_BLOCK_MAX)
+		first = RT_BLOCK_MAX - 1;
+	if (last >= RT_BLOCK_MAX)
+		last = RT_BLOCK_MAX - 1;
+	drop_wait(v, first, last, done, ctx);
 }
 
 static void
@@ -344,7 +374,7 @@ static void
 close_quiet(struct rt_op *op)
 {
 	op->dropped = close_dropped;
-	rt_drop(op);
+	rt_drop(op, 0, RT_BLOCK_MAX - 1);
 }
 
 /* No more is asked of it: first what was asked ahead comes to its shards, then all is dropped, then

@@ -62,6 +62,30 @@ text_parse_size(const char *s, uint64_t *ret_bytes)
 	return -EINVAL;
 }
 
+int
+text_parse_range(const char *s, uint64_t *ret_from, uint64_t *ret_bytes)
+{
+	char first[32];
+	const char *plus = strchr(s, '+');
+	uint64_t from, bytes;
+	if (plus == NULL || (size_t)(plus - s) >= sizeof first)
+		return -EINVAL;
+	memcpy(first, s, (size_t)(plus - s));
+	first[plus - s] = '\0';
+	int r = text_parse_size(first, &from), r2 = text_parse_size(plus + 1, &bytes);
+	if (r == -EINVAL || r2 == -EINVAL)
+		return -EINVAL;
+	if (r < 0 || r2 < 0)
+		return -ERANGE;
+	if (bytes == 0)
+		return -EINVAL;
+	if (bytes > (uint64_t)INT64_MAX - from)
+		return -ERANGE;
+	*ret_from = from;
+	*ret_bytes = bytes;
+	return 0;
+}
+
 void
 text_format_size(uint64_t bytes, char *buf, size_t cap)
 {

@@ -12,6 +12,8 @@
  * 0, -EINVAL (not a size), -ERANGE (over 2^63-1).
  */
 int text_parse_size(const char *s, uint64_t *ret_bytes);
+/* "1GiB+64MiB": where it begins, and its size, which isn't 0. 0, -EINVAL, -ERANGE (ends over 2^63-1). */
+int text_parse_range(const char *s, uint64_t *ret_from, uint64_t *ret_bytes);
 /* "10GiB", "1.5TiB", "513B": exact where a whole unit fits, else one decimal. */
 void text_format_size(uint64_t bytes, char *buf, size_t cap);
 

@@ -6,6 +6,8 @@
  *
  *	flush   what was acknowledged before goes to the stores, which are flushed
  *	evict   the same ─▶ memory is dropped ─▶ the SSD's copies are dropped
+ *
+ * Of one LUN it may be a range.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -30,6 +32,7 @@ struct order {
 	struct daemon *daemon;
 	struct ctl_call *call;
 	bool evict;
+	uint64_t from_bytes, bytes; /* of each; UINT64_MAX: all */
 	uint64_t since_ns;
 	struct order_part *parts;
 	unsigned count, waits;
@@ -224,7 +227,8 @@ dropped(void *ctx, int result)
 	else if (!daemon_lun_begin(l))
 		part_ended(p, -EBUSY);
 	else
-		cache_volume_evict(l->volume, evicted, p);
+		cache_volume_evict_range(
+		    l->volume, p->order->from_bytes, p->order->bytes, evicted, p);
 }
 
 static void
@@ -232,11 +236,12 @@ flushed(void *ctx, int result)
 {
 	struct order_part *p = ctx;
 	const struct daemon_lun *l = p->lun;
+	const struct order *o = p->order;
 
-	if (result < 0 || !p->order->evict)
+	if (result < 0 || !o->evict)
 		part_ended(p, result);
 	else if (l->ram != NULL)
-		ram_volume_drop(l->ram, dropped, p);
+		ram_volume_drop_range(l->ram, o->from_bytes, o->bytes, dropped, p);
 	else
 		dropped(p, 0);
 }
@@ -254,7 +259,7 @@ part_begin(struct order_part *p)
 	cache_volume_get_stats(l->volume, &st);
 	p->dirty_bytes = st.dirty_bytes;
 	p->cached_bytes = st.cached_bytes;
-	cache_volume_flush(l->volume, flushed, p);
+	cache_volume_flush_range(l->volume, p->order->from_bytes, p->order->bytes, flushed, p);
 }
 
 /* ---- methods ----------------------------------------------------------------------------------------------- */
@@ -281,13 +286,48 @@ order_new(struct daemon *d, struct ctl_call *call, const struct order_luns *luns
 	return NULL;
 }
 
+/* "from" and "bytes": of one LUN. False: the call was answered. */
+static bool
+range_of(struct ctl_call *call, const json_t *params, const struct order_luns *luns,
+    uint64_t *ret_from, uint64_t *ret_bytes)
+{
+	const json_t *from = json_object_get(params, "from");
+	const json_t *bytes = json_object_get(params, "bytes");
+	json_int_t at = json_integer_value(from), len = json_integer_value(bytes);
+
+	*ret_from = 0;
+	*ret_bytes = UINT64_MAX;
+	if (from == NULL && bytes == NULL)
+		return true;
+	const char *wrong = NULL;
+	if (luns->count != 1)
+		wrong = "from and bytes are of one LUN";
+	else if (at < 0 || (bytes != NULL && len < 1) || len > INT64_MAX - at)
+		wrong = "from is a place in bytes, bytes is at least 1";
+	else if ((uint64_t)at >= blk_get_info(luns->list[0]->blk)->size_bytes)
+		wrong = "from is beyond the LUN's end";
+	if (wrong != NULL) {
+		ctl_call_fail(call, CTL_INVALID_PARAMS, NULL, "%s", wrong);
+		return false;
+	}
+	*ret_from = (uint64_t)at;
+	if (bytes != NULL)
+		*ret_bytes = (uint64_t)len;
+	return true;
+}
+
 static void
 start(struct daemon *d, struct ctl_call *call, const json_t *params, bool evict)
 {
 	struct order_luns luns;
+	uint64_t from, bytes;
 
 	if (order_luns(d, call, params, &luns) < 0)
 		return;
+	if (!range_of(call, params, &luns, &from, &bytes)) {
+		order_luns_fini(&luns);
+		return;
+	}
 	struct order *o = order_new(d, call, &luns);
 	order_luns_fini(&luns);
 	if (o == NULL) {
@@ -295,6 +335,8 @@ start(struct daemon *d, struct ctl_call *call, const json_t *params, bool evict)
 		return;
 	}
 	o->evict = evict;
+	o->from_bytes = from;
+	o->bytes = bytes;
 	o->waits = o->count + 1;
 	for (unsigned i = 0, count = o->count; i < count; i++)
 		part_begin(&o->parts[i]);

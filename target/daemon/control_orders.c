@@ -129,9 +129,12 @@ cache_segments_list(void *ctx, const json_t *params, struct ctl_failure *failure
 	{"lun", CTL_STRING, false, "a LUN"},                                                        \
 	{"luns", CTL_LIST, false, "several"},                                                       \
 	{"cache", CTL_STRING, false, "all that use this cache"}
+#define RANGE                                                                                    \
+	{"from", CTL_INT, false, "of one LUN: from this byte on"},                                  \
+	{"bytes", CTL_INT, false, "so many; else all from there on"}
 #define END {NULL, CTL_ANY, false, NULL}
 
-static const struct ctl_param luns_params[] = {LUNS, END};
+static const struct ctl_param luns_params[] = {LUNS, RANGE, END};
 static const struct ctl_param freeze_params[] = {
 	LUNS,
 	{"limit_seconds", CTL_INT, false, "how long at most: 20, up to 300"},

@@ -50,6 +50,17 @@ faults_reopen(struct world *w)
 	world_work(w);
 }
 
+void
+faults_evict(struct world *w, struct vol *v)
+{
+	uint64_t from = rng_below(&w->rng, 2 * v->sectors) * 512;
+	if (from >= v->sectors * 512)
+		cache_volume_evict(v->v, world_managed, v);
+	else
+		cache_volume_evict_range(
+		    v->v, from, 1 + rng_below(&w->rng, v->sectors * 512), world_managed, v);
+}
+
 static void
 to_bypass(void *ctx)
 {

@@ -530,7 +530,7 @@ manage(struct task *t, enum op_kind kind)
 		v->changes++;
 		w->waiting++;
 		if (kind == OP_EVICT)
-			cache_volume_evict(v->v, world_managed, v);
+			faults_evict(w, v);
 		else
 			cache_volume_set_mode(v->v,
 			    (enum cache_mode)rng_below(&w->rng, CACHE_MODE_COUNT), world_managed,

@@ -139,6 +139,8 @@ void faults_hog(void *ctx);
 void faults_unhog(void *ctx);
 /* A bit of the SSD decays. */
 void faults_rot(struct world *w);
+/* All of it is evicted, or a part; then world_managed(). Home loop. */
+void faults_evict(struct world *w, struct vol *v);
 /* Volumes are closed and opened again. */
 void faults_reopen(struct world *w);
 /* The SSD takes nothing for a while; the volumes go into bypass and on; then a crash. */

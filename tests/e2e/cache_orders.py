@@ -7,6 +7,7 @@ of cases.
 
 import os
 import struct
+import subprocess
 import sys
 import time
 
@@ -14,6 +15,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from control import Control, Error  # noqa: E402
 from iscsi import BUSY, GOOD, Session  # noqa: E402
+from terracectl import TOOL  # noqa: E402
 from terraced import TARGET, Daemon, Failed, Folder, check, run, same, wait_until  # noqa: E402
 
 MIB = 1 << 20
@@ -59,6 +61,14 @@ def pattern(number):
 def write(s, count, first=0, lun_number=0, version=0):
     for i in range(first, first + count):
         same(s.write10(i * 8, pattern(version + i + 1), lun=lun_number).status, GOOD, f"write {i}")
+
+
+def run_tool(d, *words, status=0):
+    tool = os.path.join(os.path.dirname(TOOL), "cachectl")
+    p = subprocess.run([tool, "--control", os.path.join(d.state, "control.sock"), *words], capture_output=True, text=True, timeout=60, check=False,
+                       stdin=subprocess.DEVNULL)
+    same(p.returncode, status, f"status of cachectl {' '.join(words)}: {p.stdout}{p.stderr}")
+    return p.stdout + p.stderr
 
 
 def fails(d, code, *words, **order):
@@ -162,6 +172,40 @@ def case_evict():
         d.control.call("cache.evict", lun="a")
         for itt in itts:
             same(s.wait(itt, 20).status, GOOD, "writes meanwhile")
+    stop(d)
+
+
+def case_evict_range():
+    """Of one LUN a part: what is around it stays, and is still what was written."""
+    folder = Folder()
+    d = start(folder)
+    with Session(d.port, TARGET) as s:
+        ready(s)
+        write(s, 256)
+        d.control.call("cache.flush", lun="a")
+        write(s, 64, version=1000, first=96)
+        d.control.call("cache.evict", lun="a", **{"from": 128 * 4096 - 1, "bytes": 16 * 4096})
+        on_store(folder, "a.img", 16, 1000, first=128)
+        same(lun(d)["cached_bytes"], MIB - 17 * 4096, "what stays")
+        for i in range(256):
+            same(s.read10(i * 8, 8).data, pattern(i + 1 + (1000 if 96 <= i < 160 else 0)), f"block {i}")
+        # Zeros that begin before the range and end behind it.
+        s.execute(struct.pack(">BBIBHB", 0x41, 0x08, 0, 0, 2048, 0), write=bytes(512))
+        write(s, 64, version=2000)
+        d.control.call("cache.evict", lun="a", **{"from": 0, "bytes": 8192})
+        on_store(folder, "a.img", 2, 2000)
+        same(s.read10(8, 8).data, pattern(2002), "written")
+        same(s.read10(100 * 8, 8).data, bytes(4096), "zeros")
+        run_tool(d, "evict", "a", "--range", "64KiB+1MiB")
+        on_store(folder, "a.img", 48, 2000, first=16)
+        same(lun(d)["dirty_bytes"], 0, "and the zeros")
+    for params, word in (({"luns": ["a", "b"], "from": 0}, "of one LUN"),
+                         ({"lun": "a", "from": -1}, "place in bytes"),
+                         ({"lun": "a", "bytes": 0}, "at least 1"),
+                         ({"lun": "a", "from": 1 << 60}, "beyond")):
+        fails(d, -32602, word, method="cache.evict", **params)
+    check("is no range" in run_tool(d, "evict", "a", "--range", "5", status=2), "no range")
+    check("is of one LUN" in run_tool(d, "evict", "--cache", "fast", "--range", "0+5", status=2), "whose")
     stop(d)
 
 

@@ -148,6 +148,30 @@ name_all(const json_t *luns, json_t *params)
 	return any;
 }
 
+/* --range into parameters; false: it is none, and was said. */
+static bool
+add_range(struct tool *t, json_t *params)
+{
+	const char *text = get_text(t->local, "range");
+	uint64_t from, bytes;
+
+	if (text[0] == '\0')
+		return true;
+	if (json_array_size(json_object_get(params, "luns")) != 1 ||
+	    json_object_get(params, "cache") != NULL) {
+		tool_error(t, TOOL_USAGE, "--range is of one LUN: name it");
+		return false;
+	}
+	if (text_parse_range(text, &from, &bytes) < 0) {
+		tool_error(t, TOOL_USAGE,
+		    "'%s' is no range: where it begins and how long it is, like 1GiB+64MiB", text);
+		return false;
+	}
+	json_object_set_new(params, "from", json_integer((json_int_t)from));
+	json_object_set_new(params, "bytes", json_integer((json_int_t)bytes));
+	return true;
+}
+
 int
 run_cache_order(struct tool *t, const struct verb *v, json_t *params)
 {
@@ -161,6 +185,8 @@ run_cache_order(struct tool *t, const struct verb *v, json_t *params)
 	    json_object_get(params, "cache") == NULL)
 		return tool_error(t, TOOL_USAGE,
 		    "of which LUN? Name some, or --cache CACHE for all of one, or --all");
+	if (!add_range(t, params))
+		return TOOL_USAGE;
 	json_t *luns = list_luns(t, &status);
 	if (luns == NULL)
 		return status;

@@ -226,6 +226,8 @@ static const struct arg cache_get_args[] = {
 };
 static const struct arg cache_luns_args[] = {
 	LUNS, OF_CACHE,
+	{"--range", "range", ARG_LOCAL, false, "FROM+BYTES", "of one LUN: only this, like 1GiB+64MiB",
+	    NULL},
 	{"--all", "all", ARG_FLAG, false, NULL, "all LUNs of all caches", NULL},
 	END,
 };

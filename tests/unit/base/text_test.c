@@ -51,6 +51,38 @@ parse_size_refuses_the_rest(void **state)
 }
 
 static void
+ranges_are_a_place_and_a_size(void **state)
+{
+	static const struct {
+		const char *s;
+		int rc;
+		uint64_t from, bytes;
+	} rows[] = {
+	    {"0+1", 0, 0, 1},
+	    {"1GiB+64MiB", 0, 1ull << 30, 64ull << 20},
+	    {"4096+9223372036854771711", 0, 4096, INT64_MAX - 4096},
+	    {"4096+9223372036854771712", -ERANGE, 0, 0},
+	    {"9223372036854775808+1", -ERANGE, 0, 0},
+	    {"0+9223372036854775808", -ERANGE, 0, 0},
+	    {"0+0", -EINVAL, 0, 0},
+	    {"1GiB", -EINVAL, 0, 0},
+	    {"+1", -EINVAL, 0, 0},
+	    {"1+", -EINVAL, 0, 0},
+	    {"1+1+1", -EINVAL, 0, 0},
+	    {"1-2", -EINVAL, 0, 0},
+	    {"0000000000000000000000000000000001+1", -EINVAL, 0, 0},
+	    {"", -EINVAL, 0, 0},
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		uint64_t from = 77, bytes = 77;
+		assert_int_equal(text_parse_range(rows[i].s, &from, &bytes), rows[i].rc);
+		assert_true(from == (rows[i].rc == 0 ? rows[i].from : 77));
+		assert_true(bytes == (rows[i].rc == 0 ? rows[i].bytes : 77));
+	}
+}
+
+static void
 format_size_is_exact_or_has_one_decimal(void **state)
 {
 	(void)state;
@@ -226,6 +258,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(parse_size_knows_binary_units),
 	    cmocka_unit_test(parse_size_refuses_the_rest),
+	    cmocka_unit_test(ranges_are_a_place_and_a_size),
 	    cmocka_unit_test(format_size_is_exact_or_has_one_decimal),
 	    cmocka_unit_test(parse_u64_takes_the_whole_string),
 	    cmocka_unit_test(uuid_round_trips),

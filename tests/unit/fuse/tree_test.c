@@ -142,6 +142,11 @@ verbs_are_one_line(void **state)
 	    {"\n", -EINVAL, NULL},
 	    {"flush\nevict\n", -EINVAL, NULL},
 	    {"flush now", -EINVAL, NULL},
+	    {"evict 1GiB", -EINVAL, NULL},
+	    {"evict 1GiB+64MiB 4096+512", -EINVAL, NULL},
+	    {"evict 9223372036854775807+1", -EINVAL, NULL},
+	    {"evict 0000000000000000000000000000000000000000000000000000000000000000+1", -EINVAL,
+	        NULL},
 	    {"flushflushflushflushflush", -EINVAL, NULL},
 	    {"\001\xff", -EINVAL, NULL},
 	};
@@ -160,6 +165,25 @@ verbs_are_one_line(void **state)
 		assert_string_equal(json_text(v.params, cache ? "cache" : "lun"), "it");
 		json_decref(v.params);
 	}
+}
+
+static void
+a_verb_may_have_a_range(void **state)
+{
+	struct verb v;
+	char reason[200] = "";
+	const char line[] = "evict  1GiB+64MiB\n", hidden[] = "evict 1+1\0";
+	(void)state;
+	assert_int_equal(verb_parse(line, strlen(line), false, "it", &v, reason, sizeof reason), 0);
+	assert_string_equal(v.method, "cache.evict");
+	assert_int_equal(json_number(v.params, "from", -1), 1 << 30);
+	assert_int_equal(json_number(v.params, "bytes", -1), 64 << 20);
+	json_decref(v.params);
+	/* A cache's LUNs have no common places; and no byte is skipped. */
+	assert_int_equal(
+	    verb_parse(line, strlen(line), true, "it", &v, reason, sizeof reason), -EINVAL);
+	assert_int_equal(
+	    verb_parse(hidden, sizeof hidden, false, "it", &v, reason, sizeof reason), -EINVAL);
 }
 
 static void
@@ -184,6 +208,7 @@ main(void)
 	    cmocka_unit_test(nodes_are_places),
 	    cmocka_unit_test(the_table_is_whole),
 	    cmocka_unit_test(verbs_are_one_line),
+	    cmocka_unit_test(a_verb_may_have_a_range),
 	    cmocka_unit_test(text_grows),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
