@@ -14,7 +14,7 @@
 
 static const struct ctl_method *const tables[] = {control_health_methods, control_list_methods,
     control_cache_methods, control_order_methods, control_stats_methods, control_connect_methods,
-    control_srp_methods, change_methods, NULL};
+    control_srp_methods, control_power_methods, change_methods, NULL};
 
 /*
  * Where everybody finds it as long as root uses the state directory of the system, which others

@@ -22,6 +22,7 @@ extern const struct ctl_method control_health_methods[];  /* version status heal
 extern const struct ctl_method control_list_methods[];    /* lun.list target.list … loop.list */
 extern const struct ctl_method control_cache_methods[];   /* cache.list */
 extern const struct ctl_method control_order_methods[];   /* cache.flush … lun.dirty */
+extern const struct ctl_method control_power_methods[];   /* power-fail */
 extern const struct ctl_method control_stats_methods[];   /* overview lun.stats … */
 extern const struct ctl_method control_connect_methods[]; /* connect */
 extern const struct ctl_method control_srp_methods[];

@@ -177,6 +177,13 @@ daemon_service_status(struct daemon *d, const char *fmt, ...)
 }
 
 void
+daemon_service_serving(struct daemon *d)
+{
+	daemon_service_status(
+	    d, "serving %u LUN%s", d->now.lun_count, d->now.lun_count == 1 ? "" : "s");
+}
+
+void
 daemon_service_ready(struct daemon *d)
 {
 	char text[128];

@@ -21,6 +21,7 @@ void daemon_close_service(void *ctx);
 /* Any time between the steps; on the thread of the home loop. Text is cut at the end of its line. */
 void daemon_service_ready(struct daemon *d);
 void daemon_service_stopping(struct daemon *d);
+void daemon_service_serving(struct daemon *d); /* what it does when nothing else is said */
 void daemon_service_status(struct daemon *d, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 

@@ -224,11 +224,14 @@ def colours():
          "effect": "it waits", "action": "bring it back", "object": "vm1"}], "luns": [],
         "sessions": [], "version": "1.0", "uptime_s": 12 * 86400 + 5}
     answer["host"] = "san1.example"
-    fake = FakeDaemon({"status": answer, "group.list": [], "target.list": [], "lun.stats": [], "health": answer})
+    fake = FakeDaemon({"status": answer, "group.list": [], "target.list": [], "lun.stats": [], "portal.list": [],
+                       "health": answer})
     tool = Tool(fake.path)
     said = Terminal(tool, "status").end()
     check("san1: \033[1;31mFAILED\033[0m, 1 condition" in said, said)
     check("terrace 1.0, up 12 d" in said and "see: terracectl explain C204" in said and "\033[2J" not in said, said)
+    check("running 1.0, installed " in said and "systemctl restart terraced" in said, said)
+    check("portal create san --listen " in said and "lun create vm1" in said, said)
     check("\033" not in Terminal(tool, "status", NO_COLOR="1").end(), "NO_COLOR")
     check("\033" not in Terminal(tool, "status", TERM="dumb").end(), "a dumb terminal")
     check("\033" in Terminal(tool, "status", NO_COLOR="").end(), "an empty NO_COLOR")

@@ -229,9 +229,63 @@ print_luns_live(const struct served *served)
 	}
 	if (table_rows(t) > 0)
 		table_print(t, true);
-	else
-		puts("No LUNs. `terracectl lun create --help` says how to make one.");
 	table_destroy(t);
+}
+
+/* An address of this machine that others may reach, or a word in its place. */
+static void
+example_address(char *buf, size_t cap)
+{
+	json_t *any = json_pack("[s]", "0.0.0.0:3260"), *list = tool_reachable(any);
+	const char *first = json_string_value(json_array_get(list, 0));
+
+	snprintf(buf, cap, "%s", first != NULL && first[0] != '0' ? first : "ADDRESS");
+	char *port = strstr(buf, ":3260");
+	if (port != NULL) /* which it has if nobody says */
+		*port = '\0';
+	json_decref(list);
+	json_decref(any);
+}
+
+/* Nothing is served: what is to be typed so that something is, with what is there already. */
+static void
+print_next(struct tool *t, const struct served *s)
+{
+	char address[80];
+	int ignored;
+	json_t *portals = tool_call(t, "portal.list", NULL, &ignored);
+	const char *portal = get_text(json_array_get(portals, 0), "name");
+
+	puts("Nothing is served yet. Next:");
+	if (json_array_size(portals) == 0) {
+		example_address(address, sizeof address);
+		printf("  terracectl portal create san --listen %s\n", address);
+		portal = "san";
+	}
+	if (json_array_size(s->targets) == 0) {
+		fputs(
+		    "  terracectl target create iqn.2026-11.com.example:storage --portal ", stdout);
+		out_text(stdout, portal);
+		putchar('\n');
+	}
+	puts("  terracectl lun create vm1 --store file:/srv/vm1.img --size 10GiB --to INITIATOR");
+	puts("INITIATOR is the name of who may use it, iqn.…; `terracectl refused` shows who "
+	     "tried.");
+	json_decref(portals);
+}
+
+/* An upgrade changes files; what runs goes on until somebody restarts it. */
+static void
+print_installed(const json_t *status)
+{
+	const char *running = get_text(status, "version");
+
+	if (running[0] == '\0' || strcmp(running, TERRACE_VERSION) == 0)
+		return;
+	fputs("running ", stdout);
+	out_text(stdout, running);
+	puts(", installed " TERRACE_VERSION
+	     ": `systemctl restart terraced` changes over, with a short pause for initiators");
 }
 
 int
@@ -251,8 +305,12 @@ run_status(struct tool *t, const struct verb *v, json_t *params)
 	           (s.targets = tool_call(t, "target.list", NULL, &status)) != NULL &&
 	           (s.stats = tool_call(t, "lun.stats", NULL, &status)) != NULL) {
 		print_head(s.status);
+		print_installed(s.status);
 		json_array_foreach(conditions_of(s.status), i, c) print_condition(c);
-		print_luns_live(&s);
+		if (json_array_size(json_object_get(s.status, "luns")) > 0)
+			print_luns_live(&s);
+		else
+			print_next(t, &s);
 	}
 	json_decref(s.status);
 	json_decref(s.groups);

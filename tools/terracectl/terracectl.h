@@ -253,11 +253,13 @@ int run_connect(struct tool *t, const struct verb *v, json_t *params); /* print_
 /* Addresses of portals, those of this machine in place of wildcards: a new list. */
 json_t *tool_reachable(const json_t *addresses);
 int run_srp_strings(struct tool *t, const struct verb *v, json_t *params); /* print_srp.c */
-int run_secret(struct tool *t, const struct verb *v, json_t *params);      /* secret.c */
-int run_help(struct tool *t, const struct verb *v, json_t *params);        /* main.c */
-int run_config(struct tool *t, const struct verb *v, json_t *params);      /* run.c */
-int run_level(struct tool *t, const struct verb *v, json_t *params);       /* run.c */
-int run_import(struct tool *t, const struct verb *v, json_t *params);      /* import.c */
+/* power_fail.c */
+int run_power_fail(struct tool *t, const struct verb *v, json_t *params);
+int run_secret(struct tool *t, const struct verb *v, json_t *params); /* secret.c */
+int run_help(struct tool *t, const struct verb *v, json_t *params);   /* main.c */
+int run_config(struct tool *t, const struct verb *v, json_t *params); /* run.c */
+int run_level(struct tool *t, const struct verb *v, json_t *params);  /* run.c */
+int run_import(struct tool *t, const struct verb *v, json_t *params); /* import.c */
 
 /* The element of a list whose "name" this is, or NULL. */
 const json_t *find_named(const json_t *list, const char *name);

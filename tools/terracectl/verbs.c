@@ -191,6 +191,17 @@ static const struct arg session_drop_args[] = {
 	END,
 };
 
+static const struct arg power_args[] = {
+	{"--limit", "limit", ARG_INT, false, "SECONDS", "wait so long at most (default: until it is done)",
+	    NULL},
+	END,
+};
+
+static const char power_more[] =
+    "For the hook of a UPS, and before a machine is switched off. Initiators go on meanwhile. Exit\n"
+    "status 0: everything that was acknowledged before is on the stores; 1: not everything, and it\n"
+    "says what, and where that is.";
+
 static const struct arg config_args[] = {
 	{"--effective", "effective", ARG_FLAG, false, NULL, "each value with its origin (default)",
 	    NULL},
@@ -337,6 +348,9 @@ const struct verb verbs[] = {
 	    .args = srp_strings_args, .method = "srp.login_strings", .run = run_srp_strings},
 	{.words = "refused", .help = "who was turned away, and what would admit them",
 	    .method = "refused", .print = print_refused},
+
+	{.words = "power-fail", .help = "everything that was acknowledged goes to the stores, at once",
+	    .args = power_args, .method = "power-fail", .run = run_power_fail, .more = power_more},
 
 	{.words = "lun list", .help = "LUNs", .method = "lun.list", .unprinted = "stats",
 	    .print = print_luns},
