@@ -173,6 +173,8 @@ srp_chan_established(struct srp_chan *c)
 		return;
 	set_state(c, SRP_CHAN_LIVE);
 	set_timer(c);
+	if (c->logout_reason != NULL)
+		srp_chan_logout(c, c->logout_code, c->logout_reason);
 	srp_chan_unpark(c);
 }
 
@@ -275,7 +277,15 @@ srp_chan_logout(struct srp_chan *c, enum srp_logout_reason code, const char *rea
 {
 	if (c->state >= SRP_CHAN_LEAVING)
 		return;
-	if (c->state == SRP_CHAN_CONNECTING || c->message.busy) {
+	if (c->state == SRP_CHAN_CONNECTING) {
+		/* The connection is complete, as something came by it; we haven't heard of it yet. */
+		if (c->logout_reason == NULL) {
+			c->logout_reason = reason;
+			c->logout_code = code;
+		}
+		return;
+	}
+	if (c->message.busy) {
 		srp_chan_end(c, reason, false);
 		return;
 	}

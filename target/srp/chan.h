@@ -147,6 +147,9 @@ struct srp_chan {
 	enum srp_chan_state state;
 	const char *reason; /* static text, or session->end_text */
 	bool orderly, told_disc, abandoned, abandoning;
+	const char
+	    *logout_reason; /* CONNECTING: it leaves as soon as it is established; NULL: no */
+	enum srp_logout_reason logout_code;
 	struct srp_cmd_limits cmd_limits;
 	uint32_t depth;
 	uint32_t recv_count, recv_bytes, recv_posted;

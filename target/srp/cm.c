@@ -74,6 +74,7 @@ on_request(struct verbs *v, struct rdma_cm_event *e)
 	}
 	vc->verbs = v;
 	vc->id = id;
+	verbs_user_begin(v, &vc->user, id->verbs);
 	vc->reads_offered = reads;
 	vc->conn.backend = &v->backend;
 	vc->conn.native = l->native;
@@ -92,6 +93,7 @@ listener_gone(struct verbs *v, struct srp_listener *l)
 	struct rdma_cm_id *id = l->id;
 	v->events->unlistened(v->ctx, l);
 	list_remove(&l->link);
+	verbs_user_end(v, &l->user);
 	(void)rdma_destroy_id(id);
 	free(l);
 }
@@ -150,6 +152,7 @@ on_channel(struct loop_watch *w)
 {
 	struct verbs *v = container_of(w, struct verbs, watch);
 	struct rdma_cm_event *e;
+	verbs_refresh(v);
 	for (unsigned i = 0; i < 64 && rdma_get_cm_event(v->channel, &e) == 0; i++) {
 		if (e->event == RDMA_CM_EVENT_CONNECT_REQUEST)
 			on_request(v, e);
@@ -251,6 +254,7 @@ op_listen(struct srp_backend *b, const struct sockaddr *addr, socklen_t addr_len
 	int rc;
 	if (l == NULL)
 		return -ENOMEM;
+	verbs_refresh(v);
 	l->verbs = v;
 	l->native = addr->sa_family == AF_IB;
 	if (rdma_create_id(v->channel, &l->id, l, l->native ? RDMA_PS_IB : RDMA_PS_TCP) < 0) {
@@ -271,6 +275,7 @@ op_listen(struct srp_backend *b, const struct sockaddr *addr, socklen_t addr_len
 	if (!l->native)
 		take_addr(rdma_get_local_addr(l->id), ret_bound, NULL);
 	list_push_back(&v->listeners, &l->link);
+	verbs_user_begin(v, &l->user, l->id->verbs);
 	*ret = l;
 	return 0;
 }
@@ -279,6 +284,7 @@ static void
 op_unlisten(struct srp_listener *l)
 {
 	list_remove(&l->link);
+	verbs_user_end(l->verbs, &l->user);
 	(void)rdma_destroy_id(l->id);
 	free(l);
 }
@@ -294,6 +300,7 @@ op_reject(struct srp_conn *c, const void *data, size_t len)
 {
 	struct verbs_conn *vc = verbs_conn_of(c);
 	op_refuse(c, data, len);
+	verbs_user_end(vc->verbs, &vc->user);
 	(void)rdma_destroy_id(vc->id);
 	free(vc);
 }
@@ -323,6 +330,7 @@ op_destroy(struct srp_conn *c)
 {
 	struct verbs_conn *vc = verbs_conn_of(c);
 	verbs_teardown(vc);
+	verbs_user_end(vc->verbs, &vc->user);
 	(void)rdma_destroy_id(vc->id);
 	free(vc);
 }
@@ -356,6 +364,7 @@ srp_verbs_create(struct srp_backend **ret)
 	v->backend.ops = &ops;
 	list_init(&v->listeners);
 	list_init(&v->devices);
+	list_init(&v->users);
 	pthread_mutex_init(&v->lock, NULL);
 	*ret = &v->backend;
 	return 0;

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/bufpool.h"
 
@@ -121,7 +122,71 @@ verbs_device_removed(struct verbs *v, const struct ibv_context *ctx)
 		if (d->refs == 0)
 			device_free(d);
 	}
+	LIST_FOREACH (l, &v->users) {
+		struct verbs_user *u = container_of(l, struct verbs_user, link);
+		if (u->ctx == ctx)
+			u->removed = true;
+	}
 	pthread_mutex_unlock(&v->lock);
+}
+
+/* ---- librdmacm's handle of a device ------------------------------------------------------------- */
+
+void
+verbs_user_begin(struct verbs *v, struct verbs_user *u, struct ibv_context *ctx)
+{
+	list_init(&u->link);
+	u->ctx = ctx;
+	u->removed = false;
+	pthread_mutex_lock(&v->lock);
+	if (ctx != NULL)
+		list_push_back(&v->users, &u->link);
+	pthread_mutex_unlock(&v->lock);
+}
+
+/*
+ * Where a driver can't take a device from its users, as soft-RoCE, its removal waits until all have
+ * closed it, and librdmacm keeps it open as long as there is no other one. So the kernel gets its file
+ * back here: /dev/null is in its place until librdmacm closes it, and answers nothing to anybody.
+ */
+static void
+let_go(const struct ibv_context *ctx)
+{
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return; /* the removal waits for our end */
+	(void)dup3(fd, ctx->cmd_fd, O_CLOEXEC);
+	if (ctx->async_fd >= 0)
+		(void)dup3(fd, ctx->async_fd, O_CLOEXEC);
+	(void)close(fd);
+}
+
+void
+verbs_user_end(struct verbs *v, struct verbs_user *u)
+{
+	bool last = u->removed;
+	pthread_mutex_lock(&v->lock);
+	list_remove(&u->link);
+	LIST_FOREACH (l, &v->users)
+		last &= container_of(l, struct verbs_user, link)->ctx != u->ctx;
+	if (last) {
+		let_go(u->ctx);
+		__atomic_store_n(&v->stale, true, __ATOMIC_RELAXED);
+	}
+	pthread_mutex_unlock(&v->lock);
+}
+
+/* A device that returns may have the number of the one that went: librdmacm would take it for that. */
+void
+verbs_refresh(struct verbs *v)
+{
+	if (!__atomic_load_n(&v->stale, __ATOMIC_RELAXED))
+		return;
+	struct ibv_context **all = rdma_get_devices(NULL);
+	if (all == NULL)
+		return; /* there is none: nothing was learnt */
+	__atomic_store_n(&v->stale, false, __ATOMIC_RELAXED);
+	rdma_free_devices(all);
 }
 
 void

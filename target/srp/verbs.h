@@ -39,6 +39,17 @@ struct verbs_device {
 	unsigned regions_seen;
 };
 
+/*
+ * Whoever has an id of librdmacm on a device: listeners and connections. librdmacm opens a device once
+ * and closes it when it likes; the last user of one that was removed sees to that
+ * (verbs_user_end).
+ */
+struct verbs_user {
+	struct list link; /* verbs->users */
+	struct ibv_context *ctx;
+	bool removed;
+};
+
 struct verbs {
 	struct srp_backend backend;
 	struct loop *home;
@@ -49,8 +60,9 @@ struct verbs {
 	struct list listeners;
 	bool loops_added;
 	pthread_mutex_t
-	    lock; /* devices, regions; only workers and home take it, never a data path */
-	struct list devices;
+	    lock; /* devices, users, regions; only workers and home take it, never a data path */
+	struct list devices, users;
+	bool stale; /* atomic: librdmacm still knows a device that has gone */
 	struct verbs_region regions[VERBS_REGIONS_MAX];
 	unsigned region_count;
 };
@@ -59,6 +71,7 @@ struct srp_listener {
 	struct list link;
 	struct verbs *verbs;
 	struct rdma_cm_id *id;
+	struct verbs_user user;
 	bool native;
 };
 
@@ -66,6 +79,7 @@ struct verbs_conn {
 	struct srp_conn conn;
 	struct verbs *verbs;
 	struct rdma_cm_id *id;
+	struct verbs_user user;
 	uint8_t reads_offered; /* by the peer */
 	struct verbs_device *device;
 	struct ibv_comp_channel *comp;
@@ -102,5 +116,11 @@ bool verbs_is_local(struct srp_conn *c, const void *p, size_t len);
 /* Home: it was removed; what it has is let go of with its last connection. */
 void verbs_device_removed(struct verbs *v, const struct ibv_context *ctx);
 void verbs_devices_end(struct verbs *v);
+/* ctx NULL: no device yet, nothing to count. */
+void verbs_user_begin(struct verbs *v, struct verbs_user *u, struct ibv_context *ctx);
+/* Right before its id is destroyed; after all else that it has of the device. */
+void verbs_user_end(struct verbs *v, struct verbs_user *u);
+/* Home, before librdmacm is asked for anything: it learns which devices there are now. */
+void verbs_refresh(struct verbs *v);
 
 #endif

@@ -404,12 +404,20 @@ test_malformed_units(void **state)
 	    {{SRP_CMD, 0, 0, 0, 0, 0x40}, 64, SRP_LOGOUT_OUT_FORMAT, "malformed"},
 	    {{SRP_CMD, 0, 0, 0, 0, 0x03}, 64, SRP_LOGOUT_IN_FORMAT, "malformed"},
 	};
-	for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		struct fake_conn *fc = fake_login(&f, 2, false);
+	for (unsigned i = 0; i < 2 * (sizeof rows / sizeof rows[0]); i++) {
+		/* Each twice: on a channel that is live, and before we heard that it is. */
+		unsigned row = i / 2;
+		bool early = (i & 1) != 0;
+		struct fake_conn *fc =
+		    early ? fake_request(&f, 2, false, 8260) : fake_login(&f, 2, false);
+		fake_run_ms(&f, 100);
 		memset(iu, 0, 128);
-		memcpy(iu, rows[i].bytes, sizeof rows[i].bytes);
-		assert_true(fake_send(fc, iu, rows[i].len));
-		ends_with(fc, rows[i].reason, rows[i].word);
+		memcpy(iu, rows[row].bytes, sizeof rows[row].bytes);
+		assert_true(fake_send(fc, iu, rows[row].len));
+		fake_run_ms(&f, 10);
+		if (early)
+			fake_event(fc, SRP_CONN_ESTABLISHED);
+		ends_with(fc, rows[row].reason, rows[row].word);
 		test_unit_ready(good_one);
 	}
 	assert_int_equal(srp_server_session_count(f.server), 1);
