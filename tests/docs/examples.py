@@ -233,8 +233,8 @@ class Document:
             status, out = self.shell(line, endless)
             refused = any(s.startswith("terracectl: ") for s in shown)
             allowed = {1, 2, 5} if refused else set(NOT_FAILED)
-            if " health" in line:
-                allowed |= {1, 2}  # as monitoring programs have it
+            if " health" in line or " doctor" in line:
+                allowed |= {1, 2}  # as monitoring programs have it; what this machine is like
             check(status in allowed, f"{where}: {line}: status {status}: {out}")
         if any(s.strip() for s in shown):
             wrong = differs(shown, out.splitlines())

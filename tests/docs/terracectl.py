@@ -11,6 +11,7 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../e2e/lib"))
 from terraced import ROOT, Daemon, check, run, same  # noqa: E402
@@ -97,7 +98,7 @@ def methods():
 
 
 # What asks no daemon.
-OFFLINE = {"help", "explain", "import-scst", "cache format", "cache check", "cache dump"}
+OFFLINE = {"help", "explain", "import-scst", "doctor", "cache format", "cache check", "cache dump"}
 # What follows from what others answer: the end of a freeze; pages for programs.
 LATER = {"cache.hold", "cache.thaw", "lun.dirty", "cache.segments", "lun.heatmap", "lun.latency",
          "lun.reservations", "overview"}
@@ -157,7 +158,20 @@ def compare_methods():
     same(sorted(set(real) - reached), [], "methods that no verb stands for")
 
 
+def compare_checks():
+    """The checks of `doctor`, in their order."""
+    with tempfile.TemporaryDirectory() as root:
+        p = subprocess.run([TOOL, "doctor", "--json", "--root", root], capture_output=True, text=True, check=False)
+    findings = json.loads(p.stdout)["result"]["findings"]
+    checks = list(dict.fromkeys(f["check"] for f in findings))
+    item = re.search(r"^\.Ic doctor\n.*?^\.El$", manual(), re.M | re.S).group(0)
+    same(re.findall(r"^\.It Li (\S+)$", item, re.M), checks, "checks in terracectl(8)")
+    with open(os.path.join(ROOT, "docs/doctor.md"), encoding="utf-8") as f:
+        same(re.findall(r"^\| `([a-z-]+)` \|", f.read(), re.M), checks, "checks in docs/doctor.md")
+
+
 def main():
+    compare_checks()
     compare_verbs(TOOL, 30)
     compare_verbs(CACHECTL, 9)
     compare_methods()

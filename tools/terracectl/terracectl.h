@@ -245,6 +245,7 @@ void print_config(const json_t *result);
 
 int run_status(struct tool *t, const struct verb *v, json_t *params);  /* print_status.c */
 int run_health(struct tool *t, const struct verb *v, json_t *params);  /* print_status.c */
+int run_doctor(struct tool *t, const struct verb *v, json_t *params);  /* doctor.c */
 int run_explain(struct tool *t, const struct verb *v, json_t *params); /* explain.c */
 int run_events(struct tool *t, const struct verb *v, json_t *params);  /* print_events.c */
 int run_iostat(struct tool *t, const struct verb *v, json_t *params);  /* print_iostat.c */

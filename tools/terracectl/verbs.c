@@ -209,6 +209,19 @@ static const struct arg config_args[] = {
 	END,
 };
 
+static const struct arg doctor_args[] = {
+	{"--config", "config", ARG_LOCAL, false, "FILE",
+	    "this configuration (default: the daemon's, or /etc/terrace/terrace.conf)", "file"},
+	{"--root", "root", ARG_LOCAL, false, "DIR", "another machine's files, below DIR; no daemon is asked",
+	    "file"},
+	END,
+};
+
+static const char doctor_more[] =
+    "It asks terraced if one runs, and reads the configuration's file, /sys, /proc, /dev and /etc; it\n"
+    "changes nothing. Each line that isn't ok is followed by what to do. Exit status: 0 all is ok,\n"
+    "3 remarks, 1 something is bad. As root it sees more: how worn an SSD is, what is on a disk.";
+
 static const struct arg level_args[] = {
 	{"LEVEL", "level", ARG_TEXT, false, NULL, "error, warning, info or debug",
 	    "error|warning|info|debug"},
@@ -423,6 +436,8 @@ const struct verb verbs[] = {
 	    .changes = true, .no_runtime = true, .print = print_change, .judge = judge_change},
 	{.words = "config", .help = "each value with its origin, or what a reload would change",
 	    .args = config_args, .run = run_config},
+	{.words = "doctor", .help = "what is wrong with this machine for a target, and what to do",
+	    .args = doctor_args, .run = run_doctor, .more = doctor_more},
 	{.words = "import-scst", .help = "a configuration of SCST as one of terraced",
 	    .args = import_args, .run = run_import, .more = import_more},
 	{.words = "log-level", .help = "what is logged, or log something else", .args = level_args,

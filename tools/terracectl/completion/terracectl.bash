@@ -14,7 +14,7 @@ _terracectl()
 	fi
 	COMPREPLY=($("${words[0]}" complete -- "${words[@]:1:cword}" 2>/dev/null))
 	case ${words[cword - 1]} in
-	--control | --secret-file | --mutual-secret-file)
+	--control | --config | --root | --secret-file | --mutual-secret-file)
 		COMPREPLY=($(compgen -f -- "$cur"))
 		;;
 	esac
