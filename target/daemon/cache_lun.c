@@ -67,7 +67,8 @@ daemon_lun_mode(const struct daemon_lun *l)
 {
 	struct cache_volume_stats st;
 	if (l->volume == NULL)
-		return conf_mode_to_string(conf_lun_mode(l->conf));
+		return conf_mode_to_string(
+		    daemon_lun_mode_waits(l) ? CONF_MODE_WRITETHROUGH : conf_lun_mode(l->conf));
 	cache_volume_get_stats(l->volume, &st);
 	return cache_mode_to_string(st.mode);
 }
@@ -152,7 +153,7 @@ daemon_lun_follow_mode(struct daemon_lun *l)
 	if (l->mode_changes || l->detaching != NULL || l->freeze != NULL)
 		return;
 	cache_volume_get_stats(l->volume, &st);
-	if (st.mode == wanted)
+	if (st.mode == wanted || daemon_lun_mode_waits(l))
 		return;
 	l->mode_changes = true;
 	cache_volume_set_mode(l->volume, wanted, mode_set, l);

@@ -145,4 +145,11 @@ enum cache_mode daemon_cache_mode(enum conf_mode m);
 /* The volume has another mode than the configuration says: it is changed, in its own time. */
 void daemon_lun_follow_mode(struct daemon_lun *l);
 
+/* ---- mode_wait.c ---------------------------------------------------------------------------------- */
+
+/* Its configured mode is weaker than what its unit is, and waits for the sessions that see it. */
+bool daemon_lun_mode_waits(const struct daemon_lun *l);
+/* Sessions that see its unit; who they are, cut to whole names (cap 0: not wanted). */
+unsigned daemon_lun_users(const struct daemon_lun *l, char *buf, size_t cap);
+
 #endif

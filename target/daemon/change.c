@@ -193,20 +193,22 @@ load_done(struct change *c, int rc)
 		if (concerns(c, &c->errors.list[i]))
 			change_remark(c, "%s:%u: %s", c->errors.list[i].pos.file,
 			    c->errors.list[i].pos.line, c->errors.list[i].text);
-	if (change_describe(c) < 0 || change_check_foreign(c) < 0 || c->diff->count == 0) {
+	if (change_describe(c) < 0 || change_check_foreign(c) < 0 ||
+	    (c->diff->count == 0 && !change_has_modes(c))) {
 		change_finish(c);
 		return;
 	}
 	struct daemon_config config = c->config;
 	c->config = (struct daemon_config){0};
 	char reason[1024];
-	rc = plan_create(c->daemon, config, false, &c->plan, reason, sizeof reason);
+	rc = plan_create(c->daemon, config, false, c, &c->plan, reason, sizeof reason);
 	if (rc < 0) {
 		(void)change_fail(c, CTL_FAILED, "%s", reason);
 		change_finish(c);
 		return;
 	}
 	c->plan->live = true;
+	change_remark_modes(c);
 	change_work(c, numbers_work, numbers_done);
 }
 

@@ -31,6 +31,8 @@ void change_engine_stop(struct change_engine *e, void (*done)(void *ctx), void *
 
 /* SIGHUP: a reload that nobody waits for. What it couldn't do is told in log and health. */
 void change_reload(struct daemon *d);
+/* By itself: modes that wait for nobody any more take effect (mode_wait.c). False: not now. */
+bool change_modes_due(struct change_engine *e);
 /* A file that a killed process had made and that no LUN has. Blocking, before the stores open. */
 void change_recover(struct daemon *d);
 

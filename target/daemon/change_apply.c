@@ -210,6 +210,7 @@ show(struct change *c)
 		rc = change_targets(c);
 	if (rc == 0)
 		rc = change_read_only(c);
+	change_drop_modes(c);
 	if (rc == 0)
 		rc = change_views(c);
 	if (rc == 0) {

@@ -11,9 +11,12 @@
 #include "base/assert.h"
 #include "base/log.h"
 
+#define MODES "mode of LUNs"
+
 static const struct change_verb verbs[] = {
     {"reload", NULL},
     {"config.diff", NULL},
+    {MODES, change_edit_nothing},
     {"lun.create", edit_lun_create},
     {"lun.delete", edit_lun_delete},
     {"lun.set", edit_lun_set},
@@ -47,9 +50,8 @@ find_verb(const char *method)
 }
 
 static void
-begin(struct change_engine *e, struct ctl_call *call, const json_t *params)
+begin_verb(struct change_engine *e, struct ctl_call *call, const json_t *params, const char *method)
 {
-	const char *method = call != NULL ? ctl_call_method(call) : "reload";
 	struct change *c = change_new(e, call, params, method);
 	if (c == NULL) {
 		if (call != NULL)
@@ -67,6 +69,21 @@ begin(struct change_engine *e, struct ctl_call *call, const json_t *params)
 		change_finish(c);
 	else
 		change_run(c);
+}
+
+static void
+begin(struct change_engine *e, struct ctl_call *call, const json_t *params)
+{
+	begin_verb(e, call, params, call != NULL ? ctl_call_method(call) : "reload");
+}
+
+bool
+change_modes_due(struct change_engine *e)
+{
+	if (e->stopping || e->current != NULL || e->busy_itself)
+		return false;
+	begin_verb(e, NULL, NULL, MODES);
+	return true;
 }
 
 /* Behind what the daemon does by itself; never behind another change. */

@@ -234,7 +234,9 @@ change_new(struct change_engine *e, struct ctl_call *call, const json_t *params,
 	c->since_s = loop_wall_s(e->daemon->loops[0]);
 	c->uid = peer != NULL ? peer->uid : geteuid();
 	c->user = strdup(peer != NULL ? peer->user : "terraced");
-	c->command = call != NULL ? command_text(method, params) : strdup("reload (signal)");
+	c->command = call != NULL                    ? command_text(method, params)
+	             : strcmp(method, "reload") == 0 ? strdup("reload (signal)")
+	                                             : strdup(method);
 	c->dry_run =
 	    json_is_true(json_object_get(params, "dry_run")) || strcmp(method, "config.diff") == 0;
 	c->yes = json_is_true(json_object_get(params, "yes"));

@@ -156,6 +156,18 @@ void change_caches_go(struct change *c, void (*after)(struct change *c));
 /* Those that this change made are in the files now. */
 void change_caches_stay(struct change *c);
 
+/* ---- mode_wait.c ------------------------------------------------------------------------------------ */
+
+/* It doesn't wait for the sessions of this LUN. */
+bool change_forces(const struct change *c, const char *lun);
+/* A mode that waits can take effect by it, though the configuration is the same. */
+bool change_has_modes(const struct change *c);
+/* Remarks about those that wait. */
+void change_remark_modes(struct change *c);
+/* Before the views change: who was told the stronger mode in the last moment logs in again. */
+void change_drop_modes(struct change *c);
+int change_edit_nothing(struct change *c);
+
 /* ---- reopen.c --------------------------------------------------------------------------------------- */
 
 /* Stores that couldn't be opened are tried again from time to time. */

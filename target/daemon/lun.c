@@ -44,6 +44,7 @@ daemon_lun_create(struct daemon *d, const struct conf_lun *conf, struct daemon_l
 		return -ENOMEM;
 	l->daemon = d;
 	l->conf = conf;
+	l->is_volatile = conf_lun_mode(conf) == CONF_MODE_VOLATILE;
 	l->name = strdup(conf->name);
 	if (l->name == NULL) {
 		free(l);
@@ -258,6 +259,7 @@ daemon_lun_take(struct daemon_lun *l, struct daemon_lun *trial)
 	l->canonical = trial->canonical;
 	l->why = trial->why;
 	l->created = trial->created;
+	l->is_volatile = trial->is_volatile;
 	l->id = trial->id;
 	memcpy(l->remembered, trial->remembered, sizeof l->remembered);
 	memset(trial->remembered, 0, sizeof trial->remembered);

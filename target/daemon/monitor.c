@@ -16,6 +16,7 @@
 
 #define MS_NS 1000000ull
 #define ERRORS_QUIET_NS (600 * 1000 * MS_NS) /* HEALTH_STORE_ERRORS ends after */
+#define MODES_AGAIN_MS 30000u
 #define RATES_NS (4 * 1000 * MS_NS)
 #define READ_ANYWAY_NS (60 * 1000 * MS_NS) /* files that are included aren't in the fingerprint */
 #define LUNS_A_TURN 64u                    /* that are looked at: initiators wait for the turn */
@@ -34,7 +35,7 @@ struct seen {
 	struct monitor_rates rates;
 	const char *vmware;                                     /* while users are looked at */
 	bool vmware_told, unopened_told, gone_told, space_told; /* conditions that hold */
-	bool sanitize_told;
+	bool sanitize_told, mode_told;
 };
 
 struct monitor {
@@ -51,6 +52,7 @@ struct monitor {
 	unsigned seen_count, seen_cap;
 	struct names seen_names;
 	bool users_changed, config_changed;
+	uint64_t modes_ns; /* before that no change of modes is tried */
 	struct monitor_disk disk;
 	bool busy; /* the worker has `disk` */
 	struct daemon_pin pin;
@@ -260,7 +262,8 @@ static void
 forget_gone(struct monitor *m)
 {
 	static const enum health_code codes[] = {HEALTH_STORE_UNOPENED, HEALTH_STORE_GONE,
-	    HEALTH_STORE_ERRORS, HEALTH_STORE_VOLATILE, HEALTH_STORE_SPACE, HEALTH_SANITIZE_FAILED};
+	    HEALTH_STORE_ERRORS, HEALTH_STORE_VOLATILE, HEALTH_STORE_SPACE, HEALTH_SANITIZE_FAILED,
+	    HEALTH_MODE_WAITS};
 
 	for (unsigned i = 0; i < m->seen_count;) {
 		if (m->seen[i]->there) {
@@ -542,6 +545,37 @@ monitor_config_changed(struct monitor *m)
 
 /* ---- life cycle -------------------------------------------------------------------------------------------- */
 
+/* Modes that wait: for whom; and their end, as a change, when it is for nobody any more. */
+static void
+look_at_modes(struct monitor *m)
+{
+	const struct daemon *d = m->d;
+	uint64_t now_ns = loop_now_ns(m->loop);
+	bool due = false;
+
+	for (unsigned i = 0; i < d->now.lun_count; i++) {
+		const struct daemon_lun *l = d->now.luns[i];
+		struct seen *s = names_find(&m->seen_names, l->name);
+		char who[600];
+		bool waits = s != NULL && daemon_lun_mode_waits(l);
+		if (waits && daemon_lun_users(l, who, sizeof who) > 0) {
+			health_raise(d->health, HEALTH_MODE_WAITS, l->name,
+			    "%s becomes volatile when these have logged out: %s", l->name, who);
+			s->mode_told = true;
+		} else if (s != NULL && s->mode_told && !waits) {
+			health_clear(d->health, HEALTH_MODE_WAITS, l->name);
+			s->mode_told = false;
+		} else {
+			due = due || waits;
+		}
+	}
+	/* One that is refused, since the files were edited perhaps, isn't asked for in every look. */
+	if (!due || d->changes == NULL || now_ns < m->modes_ns)
+		return;
+	if (change_modes_due(d->changes))
+		m->modes_ns = now_ns + MODES_AGAIN_MS * MS_NS;
+}
+
 /* A part of a look, in a turn of its own. */
 static void
 look_on(struct monitor *m)
@@ -554,6 +588,7 @@ look_on(struct monitor *m)
 		look_at_cache(m, m->d->caches[i]);
 	if (m->users_changed)
 		look_at_users(m);
+	look_at_modes(m);
 	logins_tick(m->logins);
 	look_at_disk(m);
 	m->looking = false;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What a configuration asks for, compared with what is served. */
-#include "daemon/plan.h"
+#include "daemon/caches.h"
+#include "daemon/change_priv.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -37,23 +38,31 @@ same_text(const char *a, const char *b)
 }
 
 /*
- * Whether the unit can stay: what initiators know it by, how its store was opened. Size and
- * read_only are looked at apart.
+ * Whether the unit can stay: what initiators know it by, how its store was opened. Size,
+ * mode and read_only are looked at apart.
  */
 static bool
 same_unit(const struct conf_lun *a, const struct conf_lun *b)
 {
-	bool a_volatile = conf_lun_mode(a) == CONF_MODE_VOLATILE;
-	bool b_volatile = conf_lun_mode(b) == CONF_MODE_VOLATILE;
 	return same_text(a->store, b->store) && same_text(a->cache, b->cache) &&
-	       a_volatile == b_volatile && a->block_size == b->block_size &&
-	       a->physical_exponent == b->physical_exponent && a->removable == b->removable &&
-	       a->rotational == b->rotational && a->rotational_set == b->rotational_set &&
-	       a->sanitize == b->sanitize && a->thin == b->thin && same_text(a->uuid, b->uuid) &&
-	       same_text(a->naa, b->naa) && same_text(a->eui64, b->eui64) &&
-	       same_text(a->serial, b->serial) && same_text(a->t10_id, b->t10_id) &&
-	       same_text(a->vendor, b->vendor) && same_text(a->product, b->product) &&
-	       same_text(a->revision, b->revision);
+	       a->block_size == b->block_size && a->physical_exponent == b->physical_exponent &&
+	       a->removable == b->removable && a->rotational == b->rotational &&
+	       a->rotational_set == b->rotational_set && a->sanitize == b->sanitize &&
+	       a->thin == b->thin && same_text(a->uuid, b->uuid) && same_text(a->naa, b->naa) &&
+	       same_text(a->eui64, b->eui64) && same_text(a->serial, b->serial) &&
+	       same_text(a->t10_id, b->t10_id) && same_text(a->vendor, b->vendor) &&
+	       same_text(a->product, b->product) && same_text(a->revision, b->revision);
+}
+
+/* A weaker meaning of GOOD waits until nobody is left who was told the stronger one. */
+static bool
+same_mode(const struct plan *p, const struct daemon_lun *l, const struct conf_lun *after)
+{
+	bool is_volatile = conf_lun_mode(after) == CONF_MODE_VOLATILE;
+	if (l->is_volatile == is_volatile)
+		return true;
+	return is_volatile && l->lu != NULL && p->by != NULL && !change_forces(p->by, l->name) &&
+	       daemon_lun_users(l, NULL, 0) > 0;
 }
 
 /* A store that was opened for reading only can't be written to without opening it again. */
@@ -130,7 +139,8 @@ plan_lun(struct plan *p, struct plan_lun *pl, const struct conf_lun *c)
 {
 	struct daemon_lun *before = names_find(&p->daemon->now.lun_names, c->name);
 	*pl = (struct plan_lun){.before = before, .conf = c};
-	if (before != NULL && same_unit(before->conf, c) && !must_reopen(before, c)) {
+	if (before != NULL && same_unit(before->conf, c) && same_mode(p, before, c) &&
+	    !must_reopen(before, c)) {
 		pl->after = before;
 		return plan_size(p, pl);
 	}
@@ -347,8 +357,8 @@ plan_portals(struct plan *p)
 /* ---- the whole -------------------------------------------------------------------------------------- */
 
 int
-plan_create(struct daemon *d, struct daemon_config config, bool tolerant, struct plan **ret,
-    char *reason, size_t reason_cap)
+plan_create(struct daemon *d, struct daemon_config config, bool tolerant, const struct change *by,
+    struct plan **ret, char *reason, size_t reason_cap)
 {
 	struct plan *p = calloc(1, sizeof *p);
 	if (p == NULL) {
@@ -359,6 +369,7 @@ plan_create(struct daemon *d, struct daemon_config config, bool tolerant, struct
 	p->daemon = d;
 	p->config = config;
 	p->tolerant = tolerant;
+	p->by = by;
 	int rc = plan_luns(p);
 	if (rc == 0)
 		rc = plan_views(p);

@@ -12,6 +12,8 @@
 
 #include "daemon/daemon.h"
 
+struct change;
+
 struct plan_lun {
 	struct daemon_lun *before; /* NULL: comes */
 	struct daemon_lun *after;  /* NULL: goes; == before: stays; else another unit */
@@ -55,16 +57,17 @@ struct plan {
 	bool live;     /* a change: a file that is made is noted first */
 	bool tolerant; /* a store that can't be opened stops nothing: start with a file */
 	bool adopted;
-	struct list retired; /* only its configuration is left, which somebody still looks at */
-	char reason[1024];   /* why a step failed: one sentence */
+	const struct change *by; /* NULL: a start */
+	struct list retired;     /* only its configuration is left, which somebody still looks at */
+	char reason[1024];       /* why a step failed: one sentence */
 };
 
 /*
  * Compares. Takes over the configuration, also on failure. 0, -ENOMEM, -EINVAL (it can't be done: a
  * LUN would shrink).
  */
-int plan_create(struct daemon *d, struct daemon_config config, bool tolerant, struct plan **ret,
-    char *reason, size_t reason_cap);
+int plan_create(struct daemon *d, struct daemon_config config, bool tolerant,
+    const struct change *by, struct plan **ret, char *reason, size_t reason_cap);
 /* Nothing of it is in use: adopted, unmade, or never made. Accepts NULL. */
 void plan_destroy(struct plan *p);
 

@@ -118,6 +118,17 @@ static const struct health_condition conditions[HEALTH_CODE_COUNT] = {
     "backup.\n\n"
     "The condition ends with a SANITIZE that succeeds. EXIT FAILURE MODE ends it too, if the command that "
     "failed had AUSE set (sg_sanitize --ause)."},
+[HEALTH_MODE_WAITS] = {
+    "C208", "mode-waits", HEALTH_REMARK,
+    "a weaker mode of a LUN waits for sessions that were told the stronger one",
+    "the LUN is what it was before, and safer than it would be",
+    "log these initiators out, or take it from them: terracectl lun set {object} mode volatile --yes",
+    "The LUN is to be volatile: a write is to be answered before it is durable. Initiators ask once, when "
+    "they find a disk, whether it has a volatile cache; those who were told that it has none don't flush "
+    "and would lose what they believe to be safe.\n\n"
+    "So the new mode takes effect when no session sees the LUN any more: also those who log in "
+    "meanwhile find it as it was. With --yes it takes effect at once, as another disk with the same "
+    "identity; make sure that the initiators look at it anew."},
 [HEALTH_LOGINS_REFUSED] = {
     "C301", "logins-refused", HEALTH_DEGRADED,
     "many logins are being refused",

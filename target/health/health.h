@@ -47,6 +47,7 @@ enum health_code {
 	HEALTH_STORE_VOLATILE,  /* C205, the LUN */
 	HEALTH_STORE_SPACE,     /* C206, the LUN */
 	HEALTH_SANITIZE_FAILED, /* C207, the LUN */
+	HEALTH_MODE_WAITS,      /* C208, the LUN */
 	HEALTH_LOGINS_REFUSED,  /* C301, "" */
 	HEALTH_STATE_DIR_FULL,  /* C401, the state directory */
 	HEALTH_CATALOG_FAILING, /* C402, the state directory */

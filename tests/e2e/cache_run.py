@@ -202,6 +202,71 @@ def case_volatile_says_so():
     stop(d)
 
 
+def case_weaker_mode_waits():
+    """Invariant 16: a weaker meaning of GOOD never reaches a session that was told the stronger one. The change is
+    accepted and waits until everybody from before has logged out; who logs in meanwhile is told what holds."""
+    folder = Folder()
+    d = start(folder)
+    first, second = ("iqn.2026-11.example.test:" + x for x in ("first", "second"))
+
+    def wce(s):
+        return s.execute(b"\x1a\x08\x08\0\xff\0", read=255).data[6] & 4
+
+    def reload(mode):
+        folder.write("terrace.conf", config(folder, more=f"mode {mode}").replace("{port}", str(d.port)))
+        return d.control.call("reload")
+
+    with Session(d.port, TARGET, name=first) as s:
+        s.ready()
+        write(s, 16)
+        r = reload("volatile")
+        check(r["applied"] and first in r["remarks"][-1], f"who is waited for: {r}")
+        same(r["sessions"], [], "nobody loses anything")
+        check(first in raised(d, "C208")["sentence"], "status says who it waits for")
+        same(lun(d)["mode"], "nv", "the mode")
+        same(wce(s), 0, "what the session is told")
+        read(s, 16)
+        other = Session(d.port, TARGET, name=second)
+        other.ready()
+        same(wce(other), 0, "what another one is told meanwhile")
+    wait_until(lambda: first not in d.control.conditions()["C208"]["sentence"], "it is gone", 30)
+    check(second in d.control.conditions()["C208"]["sentence"], "the other one is waited for")
+    same(lun(d)["mode"], "nv", "the mode")
+    write(other, 16, first=16)
+    other.close()
+    wait_until(lambda: lun(d)["mode"] == "volatile", "nobody is left", 30)
+    wait_until(lambda: "C208" not in d.control.conditions(), "and nothing to be told", 30)
+    with Session(d.port, TARGET, name=first) as s:
+        s.ready()
+        same(wce(s), 4, "who logs in anew is told")
+        read(s, 32)
+        # Back, which another disk is; and forth without waiting.
+        folder.write("terrace.conf", config(folder, more="mode nv").replace("{port}", str(d.port)))
+        d.control.call("reload", yes=True)
+        s.ready()
+        same(wce(s), 0, "stronger again")
+        reload("volatile")
+        same(lun(d)["mode"], "nv", "waits")
+        d.control.call("reload", yes=True)
+        same(lun(d)["mode"], "volatile", "forced")
+        s.ready()
+        same(wce(s), 4, "and told")
+        read(s, 32)
+    wait_until(lambda: "C208" not in d.control.conditions(), "nothing is waited for", 30)
+    # What waits is no matter of this process: a start finds nobody who was told.
+    with Session(d.port, TARGET, name=first) as s:
+        d.control.call("reload")
+        folder.write("terrace.conf", config(folder, more="mode nv").replace("{port}", str(d.port)))
+        d.control.call("reload", yes=True)
+        reload("volatile")
+    d.control.close()
+    d.kill()
+    d.start()
+    d.control = Control(d)
+    same(lun(d)["mode"], "volatile", "after a restart")
+    stop(d)
+
+
 def case_memory_is_new_each_time():
     folder = Folder()
     text = config(folder, store="ram:")

@@ -239,8 +239,9 @@ def case_another_unit():
     with Session(d.port, TARGET, name=B) as b:
         b.ready()
         same(b.write10(0, b"x" * 512).status, GOOD, "a write")
-        refusal = c.refused(NEEDS_YES, "lun.set", name="b", key="mode", value="volatile")
-        check("loses LUN 0" in refusal.data["sessions"][0]["reason"], refusal.data)
+        done = c.done("lun.set", name="b", key="mode", value="volatile")
+        check("keeps its stronger mode" in done["remarks"][0] and B in done["remarks"][0], done)
+        same(c.luns()["b"]["mode"], "writethrough", "the session was told so")
         c.done("lun.set", name="b", key="mode", value="volatile", yes=True)
         same(c.luns()["b"]["mode"], "volatile", "the new mode")
         same(c.luns()["b"]["uuid"], uuid, "the identity of the store")

@@ -316,7 +316,7 @@ def completes():
     offers(["lun", "delete", "--d"], ["--discard", "--dry-run"])
     offers(["connect", "--os", "l"], ["linux"])
     offers(["expl"], ["explain"])
-    offers(["explain", "C20"], ["C201", "C202", "C204", "C205", "C206", "C207"])
+    offers(["explain", "C20"], ["C201", "C202", "C204", "C205", "C206", "C207", "C208"])
     offers(["no", "such", "verb"], [])
     tool.env = {}
     offers(["--control", fake.path, "lun", "delete", "o"], ["other"])
