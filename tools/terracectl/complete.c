@@ -237,6 +237,8 @@ complete_words(struct tool *t, char *const *words, int count)
 	bool help = strcmp(words[0], "help") == 0;
 	if (help && count <= 3)
 		offer_verbs(count == 3 ? words[1] : NULL, typed);
+	else if (v != NULL && v->complete != NULL)
+		v->complete(words + used, count - used);
 	else if (v != NULL)
 		complete_args(t, v, words + used, count - used);
 	else if (count == 2 && verb_is_group(words[0]))

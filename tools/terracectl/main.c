@@ -121,12 +121,13 @@ run_verb(struct tool *t, char *const *words, int count)
 	}
 	if (v == NULL)
 		return unknown_verb(used > 0 ? words[0] : NULL, words[used]);
-	int own = count;
+	int own = v->complete != NULL ? used : count;
 	for (int i = used; v->takes_command && own == count && i < count; i++)
 		if (strcmp(words[i], "--") == 0)
 			own = i;
-	t->command = words + own + (own < count);
-	t->command_count = count - own - (own < count);
+	int dashes = v->complete == NULL && own < count;
+	t->command = words + own + dashes;
+	t->command_count = count - own - dashes;
 	json_t *params = args_parse(t, v, words + used, own - used);
 	if (params == NULL)
 		return TOOL_USAGE;

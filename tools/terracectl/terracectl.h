@@ -57,7 +57,7 @@ struct tool {
 	bool json, dry_run, yes, runtime, help;
 	json_t *local; /* arguments of kind ARG_LOCAL */
 	struct client *client;
-	char *const *command; /* after "--", of a verb that takes one */
+	char *const *command; /* after "--"; or all words, of a verb with words of its own */
 	int command_count;
 };
 
@@ -77,6 +77,8 @@ struct verb {
 	const char *more; /* paragraphs of --help */
 	bool hidden;
 	bool takes_command; /* what follows "--" is a command line */
+	/* What follows is words of its own, all of them in t->command; what can follow them. */
+	void (*complete)(char *const *words, int count);
 };
 
 /* Called as cachectl every verb is one of this group, whose name isn't said then. */
@@ -261,6 +263,9 @@ int run_help(struct tool *t, const struct verb *v, json_t *params);   /* main.c 
 int run_config(struct tool *t, const struct verb *v, json_t *params); /* run.c */
 int run_level(struct tool *t, const struct verb *v, json_t *params);  /* run.c */
 int run_import(struct tool *t, const struct verb *v, json_t *params); /* import.c */
+/* tools/scstadmin */
+int run_scstadmin(struct tool *t, const struct verb *v, json_t *params);
+void scst_complete(char *const *words, int count);
 
 /* The element of a list whose "name" this is, or NULL. */
 const json_t *find_named(const json_t *list, const char *name);

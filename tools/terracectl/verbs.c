@@ -292,6 +292,18 @@ static const char import_more[] =
     "where the meaning of something changed; what can't be carried over is listed at the end, and\n"
     "the exit status is 3 then. It asks nothing, changes nothing of SCST, and needs no daemon.";
 
+/* Parsed by tools/scstadmin/words.c. */
+static const struct arg scstadmin_args[] = {
+	{"WORD", "words", ARG_LIST, false, NULL, "an order of SCST's scstadmin with its options, in old or present words",
+	    NULL},
+	END,
+};
+
+static const char scstadmin_more[] =
+    "So that a guide for SCST can be followed on the running target. Each order says which command\n"
+    "of terracectl is the same. What has no counterpart is said with what to do instead, and the\n"
+    "exit status is 3 then.";
+
 #define SSD {"SSD", "ssd", ARG_TEXT, true, NULL, "block:PATH, file:PATH, lvm:VG/LV, or a path", "file"}
 static const struct arg cache_add_args[] = {
 	{"CACHE", "name", ARG_TEXT, true, NULL, "its name", "cache"},
@@ -440,6 +452,8 @@ const struct verb verbs[] = {
 	    .args = doctor_args, .run = run_doctor, .more = doctor_more},
 	{.words = "import-scst", .help = "a configuration of SCST as one of terraced",
 	    .args = import_args, .run = run_import, .more = import_more},
+	{.words = "scstadmin", .help = "orders in the words of SCST's scstadmin", .args = scstadmin_args,
+	    .changes = true, .run = run_scstadmin, .more = scstadmin_more, .complete = scst_complete},
 	{.words = "log-level", .help = "what is logged, or log something else", .args = level_args,
 	    .run = run_level},
 	{.words = "cache status", .help = "caches, and the LUNs behind them", .run = run_cache_status},
