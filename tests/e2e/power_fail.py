@@ -6,7 +6,9 @@ service manager sees how far it is. Arguments: names of cases.
 """
 
 import os
+import re
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -15,8 +17,8 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from control import Control  # noqa: E402
 from iscsi import GOOD, Session  # noqa: E402
-from terraced import TARGET, Daemon, Folder, check, run, same, wait_until  # noqa: E402
-from terracectl import DONE, FAILED, FakeDaemon, Tool  # noqa: E402
+from terraced import ROOT, TARGET, Daemon, Folder, check, run, same, wait_until  # noqa: E402
+from terracectl import DONE, FAILED, TOOL, FakeDaemon, Tool  # noqa: E402
 
 CONFIG = """
 cache fast { ssd "SSD"; size 64MiB }
@@ -169,6 +171,28 @@ def case_the_limit():
     check("\033" not in r.out, "what would control a terminal")
     old = FakeDaemon({"lun.list": []})
     Tool(old.path)("power-fail", status=FAILED, says="older")
+
+
+def case_hooks_as_documented():
+    """The scripts of docs/power.md for NUT and apcupsd, with what those give them."""
+    with open(os.path.join(ROOT, "docs/power.md"), encoding="utf-8") as f:
+        scripts = re.findall(r"^```sh elsewhere\n(#!/bin/sh\n.*?)^```$", f.read(), re.M | re.S)
+    same(len(scripts), 2, "hooks in docs/power.md")
+    fake = FakeDaemon({"lun.list": [], "health": {"state": "ok", "conditions": []}, "power-fail": {
+        "done": True, "seconds": 0, "sessions": 0, "volatile": [], "luns": []}})
+    folder = Folder()
+    os.mkdir(folder("bin"))
+    os.symlink(TOOL, folder("bin/terracectl"))
+    folder.write("bin/logger", f"#!/bin/sh\necho \"logger $*\" >>{folder('log')}\ncat >>{folder('log')}\n", 0o755)
+    nut, apcupsd = (folder.write(f"hook{i}", text, 0o755) for i, text in enumerate(scripts))
+    for hook, event, method in ((nut, "ONBATT", "power-fail"), (nut, "LOWBATT", "power-fail"),
+                                (nut, "ONLINE", "health"), (nut, "COMMBAD", None), (apcupsd, "", "power-fail")):
+        fake.asked.clear()
+        subprocess.run([hook], check=True, timeout=60, env={
+            "PATH": f"{folder('bin')}:/usr/bin:/bin", "TERRACE_CONTROL": fake.path, "NOTIFYTYPE": event})
+        same([m for m, _ in fake.asked if m != "lun.list"], [method] if method else [], f"{hook} {event}")
+    with open(folder("log"), encoding="utf-8") as f:
+        check("logger -t ups\nEverything that was acknowledged is on the stores" in f.read(), "what was logged")
 
 
 def main():
