@@ -61,7 +61,7 @@ def by_help(tool=TOOL):
         usage = usage.partition(" -- ")[0]
         found = set()
         for optional, option, argument in re.findall(
-                r"(\[)?(?:(--[a-z-]+)(?: [A-Z=]+)?|([A-Z]+))\]?…?", usage):
+                r"(\[)?(?:(--[a-z-]+)(?: [A-Z=+]+)?|([A-Z]+))\]?…?", usage):
             found.add((option or argument.lower()) + ("?" if optional else ""))
         verbs[m.group(1)] = found
         listed = set(re.findall(r"^  --([a-z-]+)", text, re.M)) - EVERYWHERE
@@ -113,9 +113,10 @@ def example_of(verb):
     usage = " ".join(re.match(r"usage: (.*?)\n\n", text, re.S).group(1).split())
     words = verb.split()
     for option, value, argument in re.findall(
-            r"(?:(--[a-z-]+)(?: ([A-Z=]+))?|([A-Z]+))\]?…?",
+            r"(?:(--[a-z-]+)(?: ([A-Z=+]+))?|([A-Z]+))\]?…?",
             usage.replace("terracectl " + verb, "", 1)):
-        if option in ("--all", "--default", "--follow", "--effective", "--diff", "--discovery", "--dry-run"):
+        if option in ("--all", "--default", "--follow", "--effective", "--diff", "--discovery", "--dry-run",
+                      "--vg", "--with-volume", "--range"):
             continue  # exclude other arguments, or never end
         if argument:
             words.append(VALUES.get(argument, "word"))

@@ -10,14 +10,13 @@ import os
 import struct
 import subprocess
 import sys
-import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from control import Control, Error  # noqa: E402
 from terracectl import TOOL  # noqa: E402
 from iscsi import BUSY, CHECK, GOOD, Session  # noqa: E402
-from terraced import TARGET, Daemon, Failed, Folder, check, run, same, wait_until  # noqa: E402
+from terraced import TARGET, Daemon, Failed, Folder, check, run, run_each, same, wait_until  # noqa: E402
 
 MIB = 1 << 20
 ATTRIBUTE = "user.terrace.cache"
@@ -728,26 +727,5 @@ def case_accept_loss_of_what_a_drive_lost():
     stop(d)
 
 
-def main():
-    names = sys.argv[1:] or [n for n in globals() if n.startswith("case_")]
-    failed = []
-    for name in names:
-        began = time.monotonic()
-        result = "ok"
-        first = len(Daemon.running)
-        try:
-            globals()[name if name.startswith("case_") else f"case_{name}"]()
-        except Exception as e:  # whatever it is, the other cases are worth running
-            result = f"FAILED: {type(e).__name__}: {e}"
-            failed.append(name)
-        for d in Daemon.running[first:]:
-            if d.alive():
-                d.kill()
-            if result != "ok":
-                print(f"---- {d.log_path}\n{d.log()[-3000:]}")
-        print(f"{name:44} {time.monotonic() - began:6.2f} s  {result}", flush=True)
-    check(not failed, f"{len(failed)} cases: {' '.join(failed)}")
-
-
 if __name__ == "__main__":
-    run(main)
+    run(lambda: run_each(globals()))

@@ -15,7 +15,7 @@ sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "lib"))
 from iscsi import GOOD, Refused, Session  # noqa: E402
-from terraced import Daemon, Folder, Skipped, Failed, check, requires, run, same  # noqa: E402
+from terraced import Daemon, Folder, Skipped, Failed, check, requires, run, run_each, same  # noqa: E402
 from terracectl import DONE, FAILED, REFUSED, REMARKS, USAGE, Terminal, Tool  # noqa: E402
 
 IQN = "iqn.2008-07.com.example:storage.disk1"
@@ -324,10 +324,5 @@ def case_cures():
     Tool("/nowhere/control.sock")("scstadmin", "-clear_config", status=4)
 
 
-def main():
-    for name in sys.argv[1:] or [n for n in globals() if n.startswith("case_")]:
-        print(name, flush=True)
-        globals()[name if name.startswith("case_") else f"case_{name}"]()
-
-
-run(main)
+if __name__ == "__main__":
+    run(lambda: run_each(globals()))

@@ -94,6 +94,34 @@ umount /mnt/lv
 check_fs "$lv" ext4
 check_fs /dev/vg/lv ext4
 
+step "a volume is made, grows and goes with its LUN" 60
+# order WORD...: done, perhaps with remarks
+order() {
+	local status=0
+	control "$@" || status=$?
+	[ $status = 0 ] || [ $status = 3 ] || fail "terracectl $*: $status: $(cat control.out)"
+}
+# volume NAME: its size in bytes
+volume() { lvs --noheadings --nosuffix --units b -o lv_size "vg/$1" 2>/dev/null | tr -d ' '; }
+order lun create made --vg vg --size 16MiB --to 'iqn.2026-11.example.vm:nobody'
+expect "size of the volume" "$(volume made)" $((16 * MIB))
+order lun list --json
+expect_match "the LUN on it" "$(tr -d ' \n' <control.out)" '"name":"made","store":"[^"]*vg[/-]made","size_bytes":16777216'
+order lun resize made 24MiB
+expect_match "initiators' commands" "$(cat control.out)" 'esxcli'
+expect "size of the volume" "$(volume made)" $((24 * MIB))
+order lun list --json
+expect_match "size of the LUN" "$(tr -d ' \n' <control.out)" '"name":"made",[^}]*"size_bytes":25165824'
+if control lun create other --vg vg --size 1TiB; then fail "a volume larger than its group"; fi
+order lun list --json
+if grep -q '"other"' control.out; then fail "a LUN without its volume"; fi
+order lun delete made
+expect "the volume stays" "$(volume made)" $((24 * MIB))
+order scstadmin -adddev guide -path /dev/mapper/vg/made -handler vdisk -options BLOCKIO
+expect_match "and is served under that path" "$(cat control.out)" 'lvm:vg/made'
+order lun delete guide --with-volume --yes
+if lvs vg/made >/dev/null 2>&1; then fail "the volume is there after --with-volume"; fi
+
 step "sectors that fail" 60
 # block DISK READ_OR_WRITE KIB: 4 KiB there
 block() {

@@ -263,6 +263,10 @@ int run_help(struct tool *t, const struct verb *v, json_t *params);   /* main.c 
 int run_config(struct tool *t, const struct verb *v, json_t *params); /* run.c */
 int run_level(struct tool *t, const struct verb *v, json_t *params);  /* run.c */
 int run_import(struct tool *t, const struct verb *v, json_t *params); /* import.c */
+/* lvm.c */
+int run_lun_create(struct tool *t, const struct verb *v, json_t *params);
+int run_lun_resize(struct tool *t, const struct verb *v, json_t *params);
+int run_lun_delete(struct tool *t, const struct verb *v, json_t *params);
 /* tools/scstadmin */
 int run_scstadmin(struct tool *t, const struct verb *v, json_t *params);
 void scst_complete(char *const *words, int count);

@@ -69,8 +69,10 @@ static const struct arg srp_strings_args[] = {
 
 static const struct arg lun_create_args[] = {
 	NAME(NULL),
-	{"--store", "store", ARG_TEXT, true, "STORE", "file:PATH, block:PATH, lvm:VG/LV, ram:, null:",
+	{"--store", "store", ARG_TEXT, false, "STORE", "file:PATH, block:PATH, lvm:VG/LV, ram:, null:",
 	    "store"},
+	{"--vg", "vg", ARG_LOCAL, false, "GROUP", "or: make a volume of SIZE in this volume group of LVM",
+	    NULL},
 	{"--size", "size", ARG_TEXT, false, "SIZE", "like 10GiB; of a file: it is created", NULL},
 	{"--mode", "mode", ARG_TEXT, false, "MODE", "writethrough or volatile",
 	    "writethrough|volatile"},
@@ -87,6 +89,8 @@ static const struct arg lun_create_args[] = {
 static const struct arg lun_delete_args[] = {
 	NAME("lun"),
 	{"--discard", "discard", ARG_FLAG, false, NULL, "forget its identity too", NULL},
+	{"--with-volume", "with_volume", ARG_FLAG, false, NULL, "and remove its volume of LVM: the data is gone",
+	    NULL},
 	END,
 };
 
@@ -348,7 +352,9 @@ static const struct arg cache_dump_args[] = {
 static const char create_more[] =
     "With --to the LUN is mapped to whoever matches the pattern, in one step: to the group that\n"
     "has exactly this pattern, or to a new one. Terrace writes what it creates to conf.d beside\n"
-    "its configuration file.";
+    "its configuration file.\n"
+    "With --vg this program calls lvcreate, with your rights, and removes the volume again if the LUN\n"
+    "can't be made.";
 static const char secret_more[] =
     "The secret is asked for on the terminal, without echo, unless --secret-file names a file that\n"
     "only its owner (and group) can read. It has 12 bytes at least, for Windows 16 at most.";
@@ -381,14 +387,15 @@ const struct verb verbs[] = {
 	    .print = print_luns},
 	{.words = "lun create", .help = "create a LUN, and map it with --to or --group",
 	    .args = lun_create_args, .method = "lun.create", .changes = true, .print = print_change,
-	    .judge = judge_change, .more = create_more},
+	    .judge = judge_change, .run = run_lun_create, .more = create_more},
 	{.words = "lun delete", .help = "remove a LUN; its store stays", .args = lun_delete_args,
-	    .method = "lun.delete", .changes = true, .print = print_change, .judge = judge_change},
+	    .method = "lun.delete", .changes = true, .print = print_change, .judge = judge_change,
+	    .run = run_lun_delete},
 	{.words = "lun set", .help = "change a key of a LUN", .args = lun_set_args,
 	    .method = "lun.set", .changes = true, .print = print_change, .judge = judge_change},
 	{.words = "lun resize", .help = "grow a LUN, or notice that its device grew",
 	    .args = lun_resize_args, .method = "lun.resize", .changes = true, .print = print_change,
-	    .judge = judge_change},
+	    .judge = judge_change, .run = run_lun_resize},
 
 	{.words = "target list", .help = "targets", .method = "target.list", .print = print_targets},
 	{.words = "target create", .help = "create a target", .args = target_create_args,
