@@ -41,7 +41,9 @@ struct blk_info {
 	uint64_t size_bytes;
 	uint32_t block_bytes;    /* smallest unit of a READ or WRITE: 512 or 4096 */
 	uint32_t physical_bytes; /* writes below this are read-modify-write inside; ≥ block_bytes */
-	uint32_t optimal_bytes;           /* preferred transfer, a stripe where known; 0: unknown */
+	uint32_t optimal_bytes; /* preferred transfer, a stripe where known; 0: unknown */
+	uint32_t
+	    minimum_bytes; /* preferred least transfer, a member's part of a stripe; 0: unknown */
 	uint32_t unmap_granularity_bytes; /* 0 without BLK_CAP_UNMAP */
 	uint32_t
 	    atomic_max_bytes; /* a WRITE up to this is all or nothing, also over power loss; 0: none */

@@ -49,6 +49,7 @@ block_read_queue(const char *root, dev_t rdev, struct block_queue *ret)
 	ret->discard_granularity_bytes = queue_number(root, rdev, "discard_granularity");
 	ret->discard_max_bytes = queue_number(root, rdev, "discard_max_bytes");
 	ret->write_zeroes_max_bytes = queue_number(root, rdev, "write_zeroes_max_bytes");
+	ret->minimum_io_bytes = queue_number(root, rdev, "minimum_io_size");
 	ret->optimal_io_bytes = queue_number(root, rdev, "optimal_io_size");
 }
 
@@ -181,14 +182,13 @@ examine(const struct blk_open_args *args, const char *path, dev_t rdev, struct r
     const struct blk_reason *why)
 {
 	int sector = 512;
-	unsigned physical = 512, optimal = 0;
+	unsigned physical = 512;
 	uint32_t bb = args->block_bytes != 0 ? args->block_bytes : 512;
 	struct block_queue q;
 	char have[32], want[32];
 	if (ioctl(su->fd, BLKSSZGET, &sector) < 0)
 		return blk_refuse(why, -errno, "%s: no sector size: %s", path, strerror(errno));
 	(void)ioctl(su->fd, BLKPBSZGET, &physical);
-	(void)ioctl(su->fd, BLKIOOPT, &optimal);
 	if (sector < 1 || (uint32_t)sector > bb)
 		return blk_refuse(why, -EINVAL,
 		    "%s has sectors of %d bytes, smaller blocks (%u) can't be served; use a block "
@@ -214,7 +214,8 @@ examine(const struct blk_open_args *args, const char *path, dev_t rdev, struct r
 	    .size_bytes = size,
 	    .block_bytes = bb,
 	    .physical_bytes = physical > bb && physical <= 65536 ? physical : bb,
-	    .optimal_bytes = optimal,
+	    .optimal_bytes = q.optimal_io_bytes <= UINT32_MAX ? (uint32_t)q.optimal_io_bytes : 0,
+	    .minimum_bytes = q.minimum_io_bytes <= UINT32_MAX ? (uint32_t)q.minimum_io_bytes : 0,
 	    .unmap_granularity_bytes = unmap ? (uint32_t)gran : 0,
 	};
 	if (unmap)

@@ -12,7 +12,7 @@ struct block_queue {
 	bool rotational;
 	uint64_t discard_granularity_bytes, discard_max_bytes;
 	uint64_t write_zeroes_max_bytes;
-	uint64_t optimal_io_bytes;
+	uint64_t minimum_io_bytes, optimal_io_bytes;
 };
 
 /* From /sys/dev/block/M:m/queue below `root`, or the disk's for a partition; 0 where unknown. */

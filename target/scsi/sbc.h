@@ -18,7 +18,9 @@ struct scsi_sbc_limits {
 	uint32_t caw_blocks_max;      /* COMPARE AND WRITE, 1..255 */
 	uint32_t xfer_blocks_max;     /* every command with a block buffer: SCSI_XFER_MAX_BYTES */
 	uint32_t xfer_blocks_optimal; /* a stripe where the store knows one */
-	uint32_t unmap_blocks_max;    /* per UNMAP command, sum of all descriptors */
+	/* Transfers are best multiples of this: a member's part of a stripe, or a physical block. */
+	uint32_t xfer_blocks_granularity; /* 1..65535 */
+	uint32_t unmap_blocks_max;        /* per UNMAP command, sum of all descriptors */
 	uint32_t unmap_descs_max;
 	uint32_t unmap_granularity_blocks; /* divides 1 MiB */
 	uint32_t unmap_alignment_blocks;   /* offset of the first granule; valid with granularity */

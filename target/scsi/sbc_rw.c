@@ -52,6 +52,22 @@ limits_atomic(const struct scsi_lu *lu, const struct blk_info *info, struct scsi
 	ret->atomic_granularity_blocks = unit >> lu->block_shift;
 }
 
+/*
+ * Sixteen bits. What isn't whole physical blocks, or doesn't divide the optimum, would be taken by
+ * initiators for a mistake, and the optimum with it.
+ */
+static uint32_t
+granularity(const struct scsi_lu *lu, const struct blk_info *info)
+{
+	const uint32_t exponent = lu->physical_exponent < 15 ? lu->physical_exponent : 15;
+	const uint32_t least = info->minimum_bytes >> lu->block_shift;
+	const uint32_t unit = lu->id.block_bytes << exponent;
+	if (info->minimum_bytes <= unit || info->minimum_bytes % unit != 0 || least > UINT16_MAX ||
+	    info->optimal_bytes % info->minimum_bytes != 0)
+		return 1u << exponent;
+	return least;
+}
+
 void
 scsi_sbc_limits(const struct scsi_lu *lu, struct scsi_sbc_limits *ret)
 {
@@ -60,6 +76,7 @@ scsi_sbc_limits(const struct scsi_lu *lu, struct scsi_sbc_limits *ret)
 	ret->xfer_blocks_max = SCSI_XFER_MAX_BYTES >> lu->block_shift;
 	ret->xfer_blocks_optimal =
 	    (uint32_t)min_u64(info->optimal_bytes, SCSI_XFER_MAX_BYTES) >> lu->block_shift;
+	ret->xfer_blocks_granularity = granularity(lu, info);
 	ret->write_same_blocks_max = WRITE_SAME_MAX_BYTES >> lu->block_shift;
 	/* The data-out buffer holds both halves. The CDB field has eight bits. */
 	ret->caw_blocks_max = (uint32_t)min_u64(255, ret->xfer_blocks_max / 2);

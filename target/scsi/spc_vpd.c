@@ -236,8 +236,7 @@ vpd_block_limits(const struct scsi_task *t, struct spc_buf *b)
 	uint8_t *d = p - 4; /* offsets as in the standard, from the start of the page */
 	/* WSNZ is zero: WRITE SAME with zero blocks goes to the end of the medium. */
 	d[5] = (uint8_t)lim.caw_blocks_max;
-	store_be16(
-	    d + 6, (uint16_t)(1u << (lu->physical_exponent < 15 ? lu->physical_exponent : 15)));
+	store_be16(d + 6, (uint16_t)lim.xfer_blocks_granularity);
 	store_be32(d + 8, lim.xfer_blocks_max);
 	store_be32(d + 12, lim.xfer_blocks_optimal);
 	store_be32(d + 20, lim.unmap_blocks_max);

@@ -411,6 +411,41 @@ vpd_b0_has_the_limits(void **state)
 	fx_down(&f);
 }
 
+/* A stripe of three 64 KiB parts; then parts that can't be told as they are. */
+static void
+vpd_b0_tells_a_stripe(void **state)
+{
+	(void)state;
+	static const struct {
+		uint32_t minimum, optimal;
+		uint16_t want;
+	} rows[] = {
+	    {65536, 196608, 128},
+	    {65536, 0, 128},
+	    {512, 196608, 8},        /* less than a physical block */
+	    {6144, 12288, 8},        /* not whole ones */
+	    {65536, 98304, 8},       /* not whole parts */
+	    {1u << 25, 1u << 26, 8}, /* 65536 blocks: one too many */
+	    {65535u << 9, 0, 8},
+	    {65528u << 9, 0, 65528},
+	};
+	struct scsi_lu_args a = golden_lu();
+	struct fx_nexus *n = up(&a);
+	/* Of an open store it is constant: only tests write it. */
+	struct blk_info *info = (void *)(uintptr_t)blk_get_info(f.blks[0]);
+	for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		info->minimum_bytes = rows[i].minimum;
+		info->optimal_bytes = rows[i].optimal;
+		struct fx_cmd *c = inquiry(n, 0, true, 0xb0, 64);
+		fx_assert_good(c);
+		assert_int_equal(load_be16(c->in + 6), rows[i].want);
+		uint32_t optimal =
+		    rows[i].optimal < SCSI_XFER_MAX_BYTES ? rows[i].optimal : SCSI_XFER_MAX_BYTES;
+		assert_int_equal(load_be32(c->in + 12), optimal / 512);
+	}
+	fx_down(&f);
+}
+
 static void
 vpd_b0_without_unmap_has_no_unmap_limits(void **state)
 {
@@ -477,6 +512,7 @@ main(void)
 	    cmocka_unit_test(vpd_88_lists_the_ports),
 	    cmocka_unit_test(vpd_8f_lists_the_copy_commands),
 	    cmocka_unit_test(vpd_b0_has_the_limits),
+	    cmocka_unit_test(vpd_b0_tells_a_stripe),
 	    cmocka_unit_test(vpd_b0_without_unmap_has_no_unmap_limits),
 	    cmocka_unit_test(vpd_b1_says_solid_state_or_unknown),
 	    cmocka_unit_test(vpd_b2_says_thin),

@@ -204,12 +204,14 @@ the_queue_of_a_disk_is_read(void **state)
 	put("/sys/dev/block/8:16/queue/discard_granularity", "4096\n");
 	put("/sys/dev/block/8:16/queue/discard_max_bytes", "2147450880\n");
 	put("/sys/dev/block/8:16/queue/write_zeroes_max_bytes", "nonsense\n");
+	put("/sys/dev/block/8:16/queue/minimum_io_size", "65536\n");
 	block_read_queue(root, makedev(8, 16), &q);
 	assert_true(q.rotational);
 	assert_int_equal(q.discard_granularity_bytes, 4096);
 	assert_int_equal(q.discard_max_bytes, 2147450880u);
 	assert_int_equal(q.write_zeroes_max_bytes, 0);
 	assert_int_equal(q.optimal_io_bytes, 0);
+	assert_int_equal(q.minimum_io_bytes, 65536);
 }
 
 /* /sys/dev/block/8:17 → …/sdb/sdb1: the queue is the disk's. */
