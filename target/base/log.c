@@ -8,7 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -31,6 +33,7 @@ static atomic_int log_level = LOG_LEVEL_INFO;
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
 static void (*log_sink)(enum log_level level, const char *line, void *ctx);
 static void *log_sink_ctx;
+static int log_journal = -1; /* connected to the journal's socket */
 
 void
 log_set_level(enum log_level level)
@@ -108,6 +111,42 @@ write_all(const char *buf, size_t len)
 	}
 }
 
+int
+log_use_journal(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+	if (path == NULL)
+		path = "/run/systemd/journal/socket";
+	if (!stderr_is_journal())
+		return -ENOTTY;
+	if (strlen(path) >= sizeof address.sun_path)
+		return -ENAMETOOLONG;
+	memcpy(address.sun_path, path, strlen(path));
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (const struct sockaddr *)&address, sizeof address) < 0) {
+		int rc = -errno;
+		close(fd);
+		return rc;
+	}
+	log_journal = fd;
+	return 0;
+}
+
+/* False: it isn't there. */
+static bool
+send_fields(enum log_level level, const char *mod, const char *line)
+{
+	char fields[2 * LINE_BYTES_MAX];
+
+	if (log_journal < 0)
+		return false;
+	size_t len = log_fields(level, mod, line, fields, sizeof fields);
+	return send(log_journal, fields, len, MSG_NOSIGNAL) == (ssize_t)len;
+}
+
 void
 log_write(enum log_level level, const char *mod, const char *fmt, ...)
 {
@@ -130,7 +169,7 @@ log_write(enum log_level level, const char *mod, const char *fmt, ...)
 	pthread_mutex_lock(&log_lock);
 	if (log_sink) {
 		log_sink(level, text, log_sink_ctx);
-	} else {
+	} else if (!send_fields(level, mod, text)) {
 		char out[LINE_BYTES_MAX + 8];
 		int n = stderr_is_journal()
 		            ? snprintf(out, sizeof out, "<%d>%s\n", levels[level].priority, text)

@@ -8,6 +8,7 @@
 #define BASE_LOG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum log_level { LOG_LEVEL_ERR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG, LOG_LEVEL_COUNT };
@@ -16,6 +17,16 @@ void log_set_level(enum log_level level);
 enum log_level log_get_level(void);
 /* 0, or -EINVAL with *ret untouched. Accepts "error" "warning" "info" "debug". */
 int log_level_parse(const char *name, enum log_level *ret);
+
+/*
+ * From now on lines go to the journal with their parts as fields (systemd.journal-fields(7)), if stderr is the
+ * journal's: PRIORITY, TERRACE_MODULE, and what a line says as key=value as TERRACE_KEY; of a condition also
+ * TERRACE_CODE and MESSAGE_ID. A line that it doesn't take goes to stderr. `path` is its socket; NULL: the
+ * system's. 0; -ENOTTY: stderr is something else; or what socket() or connect() say. Once, before threads.
+ */
+int log_use_journal(const char *path);
+/* Such a line as a datagram, cut to `cap`: bytes of it. */
+size_t log_fields(enum log_level level, const char *mod, const char *line, char *buf, size_t cap);
 
 /* Where lines go instead of stderr (tests, the event history); NULL restores stderr. */
 void log_set_sink(void (*sink)(enum log_level level, const char *line, void *ctx), void *ctx);

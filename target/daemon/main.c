@@ -71,6 +71,7 @@ main(int argc, char **argv)
 	tune_memory();
 
 	log_set_level(LOG_LEVEL_INFO);
+	(void)log_use_journal(NULL); /* where it isn't, lines go to stderr */
 	int status = options_parse(argc, argv, &o);
 	if (status >= 0)
 		return status;

@@ -68,7 +68,7 @@ def case_everything_is_on_the_stores():
         check("plain" not in r.out and "memory:" not in r.out, f"what had nothing to do: {r.out}")
         for name, number in (("a.img", 7), ("v.img", 9)):
             with open(folder(name), "rb") as f:
-                same(f.read(64 * 4096), bytes([number]) * (64 * 4096), name)
+                check(f.read(64 * 4096) == bytes([number]) * (64 * 4096), f"{name} lacks what was written")
         same(dirty(d), 0, "dirty data")
         answer = d.tool.result("power-fail")
         same((answer["done"], answer["sessions"], answer["volatile"]), (True, 1, ["scratch"]), "the answer")

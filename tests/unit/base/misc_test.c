@@ -6,7 +6,9 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <stdlib.h>
@@ -290,6 +292,8 @@ log_levels_parse(void **state)
 	assert_int_equal(l, LOG_LEVEL_DEBUG);
 }
 
+static const char *journal_path; /* of child_stderr(); NULL: it knows none */
+
 /* What a child writes to its stderr, JOURNAL_STREAM pointing to that stream or to another. */
 static void
 child_stderr(bool journal, char *ret, size_t cap)
@@ -308,6 +312,8 @@ child_stderr(bool journal, char *ret, size_t cap)
 		snprintf(env, sizeof env, "%llu:%llu", (unsigned long long)st.st_dev,
 		    (unsigned long long)st.st_ino + (journal ? 0 : 1));
 		setenv("JOURNAL_STREAM", env, 1);
+		if (journal_path != NULL)
+			(void)log_use_journal(journal_path);
 		log_err("m", "broken");
 		_exit(0);
 	}
@@ -329,6 +335,91 @@ log_prefixes_priority_for_the_journal_only(void **state)
 	assert_string_equal(line, "<3>error m: broken\n");
 	child_stderr(false, line, sizeof line);
 	assert_string_equal(line, "error m: broken\n");
+}
+
+/* One field of a datagram. */
+static const char *
+field(const char *fields, const char *name)
+{
+	static char value[200];
+	size_t len = strlen(name);
+
+	for (const char *p = fields; *p != '\0'; p = strchr(p, '\n') + 1)
+		if (strncmp(p, name, len) == 0 && p[len] == '=') {
+			snprintf(value, sizeof value, "%.*s", (int)strcspn(p + len + 1, "\n"),
+			    p + len + 1);
+			return value;
+		}
+	return "(none)";
+}
+
+static void
+log_lines_become_fields(void **state)
+{
+	(void)state;
+	char buf[4096];
+	size_t n = log_fields(LOG_LEVEL_WARN, "health",
+	    "warning health: [C204] the store is gone key= lun=vm1 why=\"I/O error 5\" x=\"half "
+	    "object=b",
+	    buf, sizeof buf - 1);
+	buf[n] = '\0';
+	assert_string_equal(field(buf, "PRIORITY"), "4");
+	assert_string_equal(field(buf, "TERRACE_MODULE"), "health");
+	assert_string_equal(field(buf, "MESSAGE"), "warning health: [C204] the store is gone key= "
+	                                           "lun=vm1 why=\"I/O error 5\" x=\"half object=b");
+	assert_string_equal(field(buf, "TERRACE_CODE"), "C204");
+	assert_int_equal(strlen(field(buf, "MESSAGE_ID")), 32);
+	assert_string_equal(field(buf, "MESSAGE_ID") + 28, "0204");
+	assert_string_equal(field(buf, "TERRACE_KEY"), "");
+	assert_string_equal(field(buf, "TERRACE_LUN"), "vm1");
+	assert_string_equal(field(buf, "TERRACE_WHY"), "I/O error 5");
+	assert_string_equal(field(buf, "TERRACE_X"), "\"half");
+	assert_string_equal(field(buf, "TERRACE_OBJECT"), "b");
+	/* only a condition is one, and a peer's words are no field of the journal's */
+	n = log_fields(LOG_LEVEL_INFO, "iscsi",
+	    "info iscsi: [C204] PRIORITY=0 MESSAGE_ID=1 a-b=1 =2 name=x", buf, sizeof buf - 1);
+	buf[n] = '\0';
+	assert_string_equal(field(buf, "PRIORITY"), "6");
+	assert_string_equal(field(buf, "TERRACE_CODE"), "(none)");
+	assert_string_equal(field(buf, "MESSAGE_ID"), "(none)");
+	assert_string_equal(field(buf, "TERRACE_NAME"), "x");
+	/* whatever the room, whole lines */
+	for (size_t cap = 1; cap < 200; cap++) {
+		n = log_fields(LOG_LEVEL_ERR, "m", "error m: lun=abcdefgh c=d", buf, cap);
+		assert_true(n < cap || (n == 0 && cap == 1));
+		assert_true(n == 0 || buf[n - 1] == '\n');
+	}
+}
+
+static void
+log_goes_to_the_journal_if_stderr_does(void **state)
+{
+	(void)state;
+	char path[] = "/tmp/terrace-unit.XXXXXX", name[64], line[128] = "";
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+	assert_non_null(mkdtemp(path));
+	snprintf(name, sizeof name, "%s/journal", path);
+	snprintf(address.sun_path, sizeof address.sun_path, "%s", name);
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	assert_int_equal(bind(fd, (const struct sockaddr *)&address, sizeof address), 0);
+	assert_int_equal(log_use_journal(name), -ENOTTY);
+	journal_path = name;
+	child_stderr(true, line, sizeof line);
+	assert_string_equal(line, "");
+	char got[1024];
+	ssize_t n = recv(fd, got, sizeof got - 1, 0); /* the child has ended */
+	assert_true(n > 0);
+	got[n] = '\0';
+	assert_string_equal(field(got, "MESSAGE"), "error m: broken");
+	child_stderr(false, line, sizeof line);
+	assert_string_equal(line, "error m: broken\n");
+	close(fd); /* it has gone: nothing is lost */
+	unlink(name);
+	child_stderr(true, line, sizeof line);
+	assert_string_equal(line, "<3>error m: broken\n");
+	journal_path = NULL;
+	rmdir(path);
 }
 
 static void
@@ -407,6 +498,8 @@ main(void)
 	    cmocka_unit_test(log_lines_cannot_be_forged),
 	    cmocka_unit_test(log_levels_parse),
 	    cmocka_unit_test(log_prefixes_priority_for_the_journal_only),
+	    cmocka_unit_test(log_lines_become_fields),
+	    cmocka_unit_test(log_goes_to_the_journal_if_stderr_does),
 	    cmocka_unit_test(log_limit_lets_ten_then_one_a_second),
 	    cmocka_unit_test(assert_runs_its_hook_once_and_aborts),
 	};
