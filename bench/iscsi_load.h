@@ -224,6 +224,7 @@ __attribute__((format(printf, 3, 4))) void load_error(
 
 /* iscsi_load_zipf.c: pure. Rank 0 is the most frequent of `count` ≥ 2. */
 void load_zipf_init(struct load_zipf *z, uint64_t count, double theta);
+/* `random`: of all 64 bits. */
 uint64_t load_zipf_rank(const struct load_zipf *z, uint64_t random);
 /* A place below `count` for a rank: each has its own, neighbours in rank aren't neighbours. */
 uint64_t load_zipf_place(const struct load_zipf *z, uint64_t rank);

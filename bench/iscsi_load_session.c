@@ -21,7 +21,7 @@ load_now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-/* xorshift64*: cheap, and the same addresses for the same seed. */
+/* xorshift64*: cheap, and the same addresses for the same seed. All 64 bits: Zipf's ranks use the upper ones. */
 uint64_t
 load_random(struct load_engine *e)
 {
@@ -30,7 +30,7 @@ load_random(struct load_engine *e)
 	x ^= x << 25;
 	x ^= x >> 27;
 	e->random_state = x;
-	return (x * 0x2545f4914f6cdd1dull) >> 16;
+	return x * 0x2545f4914f6cdd1dull;
 }
 
 void

@@ -42,6 +42,27 @@ test_shares(void **state)
 	assert_true(load_zipf_rank(&z, UINT64_MAX) < COUNT);
 }
 
+/* The same with the numbers that the engine itself draws. */
+static void
+test_shares_of_the_engine(void **state)
+{
+	(void)state;
+	struct load_engine *e = calloc(1, sizeof *e);
+	struct load_zipf z;
+	uint64_t first = 0, hundred = 0;
+	assert_non_null(e);
+	e->random_state = 88172645463325252ull;
+	load_zipf_init(&z, COUNT, 0.99);
+	for (uint32_t i = 0; i < DRAWS; i++) {
+		uint64_t rank = load_zipf_rank(&z, load_random(e));
+		first += rank == 0;
+		hundred += rank < 100;
+	}
+	assert_in_range(first, DRAWS / 100 * 9, DRAWS / 100 * 11);
+	assert_in_range(hundred, DRAWS / 100 * 45, DRAWS / 100 * 58);
+	free(e);
+}
+
 static void
 test_each_rank_has_a_place_of_its_own(void **state)
 {
@@ -66,6 +87,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_shares),
+	    cmocka_unit_test(test_shares_of_the_engine),
 	    cmocka_unit_test(test_each_rank_has_a_place_of_its_own),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
