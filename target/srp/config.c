@@ -34,7 +34,7 @@ srp_limits_default(struct srp_limits *l)
 	    .pending_max = 64,
 	    .login_timeout_ms = 15000,
 	    .keepalive_ms = 15000,
-	    .stall_ms = 60000,
+	    .stall_ms = 30000,
 	};
 }
 

@@ -40,7 +40,7 @@ struct srp_limits {
 	uint32_t pending_max;              /* 64 channels accepted but not established */
 	uint32_t login_timeout_ms;         /* 15 000: from the login to an established channel */
 	uint32_t keepalive_ms;             /* 15 000 of silence: a probe; 0: none */
-	uint32_t stall_ms;                 /* 60 000: nothing completes: the channel ends */
+	uint32_t stall_ms;                 /* 30 000: nothing completes: the channel ends */
 	bool same_address_only; /* a login that ends a session must come from the same address */
 };
 void srp_limits_default(struct srp_limits *l);

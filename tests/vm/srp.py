@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
 """
-Linux's own SRP initiator, in a VM, over soft-RoCE, against a terraced in the same VM: every variant of
-ib_srp, resets, aborts, kill -9, a link and a device that go; and, with a program for it as the
-argument, an initiator that sends what it likes.
+Linux's own SRP initiator, in a VM, over soft-RoCE, against a terraced in the same VM: one group of
+checks, by the name of its script srp_GROUP.sh. Usage: srp.py GROUP [ARGUMENT...]
 """
 
 import os
@@ -25,9 +24,9 @@ def image(folder, name, mib):
 
 def main():
     folder = Folder()
-    raw = sys.argv[1] if len(sys.argv) > 1 else ""
+    group, *arguments = sys.argv[1:]
     disks = [image(folder, "a.img", 64), image(folder, "b.img", 64)]
-    run_vms(Vm("bash", os.path.join(VM_FOLDER, "srp.sh"), raw,
+    run_vms(Vm("bash", os.path.join(VM_FOLDER, f"srp_{group}.sh"), *arguments,
                memory_mib=1280, seconds=900, disks=disks))
 
 
