@@ -42,11 +42,12 @@ extern const struct ctl_method control_srp_methods[];
 
 struct picture_lun {
 	const struct conf_lun *conf;
-	const char *state, *mode; /* static */
-	char *store, *why;        /* "" */
-	char uuid[37];
+	const char *state, *mode;  /* static */
+	const char *store, *why;   /* ""; in the picture's `texts` */
+	uint8_t uuid[16], naa[16]; /* as bytes: making text of them is the helper's */
+	bool has_ids;              /* uuid, and naa up to naa_len */
+	unsigned naa_len;
 	uint64_t size_bytes;
-	char naa[33]; /* "": none */
 	bool nbd_writable;
 	bool has_stats, has_volume, marker_is_local, frozen;
 	struct cache_volume_stats volume; /* its cache's, with has_volume */
@@ -76,6 +77,7 @@ struct picture {
 	uint32_t session_count;
 	struct picture_lun *luns; /* in the order of the configuration */
 	unsigned lun_count;
+	char *texts;                    /* of luns, one piece of memory for all: they are many */
 	struct scsi_lu_stats *stats;    /* of luns; without PICTURE_LATENCY those are unset */
 	struct picture_portal *portals; /* in the order of the configuration */
 	unsigned portal_count;
@@ -127,6 +129,8 @@ json_t *control_add_head(json_t *o, const struct conf_head *head);
 json_t *control_reservations(void *daemon, const json_t *params, struct ctl_failure *failure);
 extern const struct ctl_param control_reservations_params[];
 
+/* The configured UUID, or the one that it was given; "": it isn't known. Any thread. */
+json_t *control_uuid(const struct picture_lun *l);
 /* Adds what is known of its cache to a LUN. Any thread. */
 void control_add_volume(json_t *o, const struct picture_lun *l);
 

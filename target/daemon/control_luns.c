@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* lun.list: LUNs with their stores, states, counters. Any thread. */
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "base/text.h"
 #include "daemon/control.h"
 
 /* [[end of a bucket in µs, how many], …] without those that are empty. */
@@ -47,19 +49,40 @@ rates_json(const struct monitor_rates *r)
 	    r->p99_ms < 0 ? json_null() : json_real(r->p99_ms));
 }
 
+json_t *
+control_uuid(const struct picture_lun *l)
+{
+	char uuid[37] = "";
+
+	if (l->conf->uuid != NULL)
+		return json_string(l->conf->uuid);
+	if (l->has_ids)
+		text_format_uuid(l->uuid, uuid);
+	return json_string(uuid);
+}
+
+static json_t *
+naa_json(const struct picture_lun *l)
+{
+	char naa[2 * sizeof l->naa + 1] = "";
+
+	for (unsigned i = 0; i < l->naa_len; i++)
+		snprintf(naa + 2u * i, 3, "%02x", l->naa[i]);
+	return json_string(naa);
+}
+
 static json_t *
 lun_json(const struct picture *p, unsigned i, unsigned sessions)
 {
 	const struct picture_lun *l = &p->luns[i];
-	json_t *o = json_pack("{s:o, s:o, s:I, s:i, s:s, s:s, s:b, s:s, s:o, s:i}", "name",
+	json_t *o = json_pack("{s:o, s:o, s:I, s:i, s:s, s:s, s:b, s:o, s:o, s:i}", "name",
 	    ctl_string(l->conf->name), "store", ctl_string(l->store), "size_bytes",
 	    (json_int_t)l->size_bytes, "block_bytes", (int)l->conf->block_size, "mode", l->mode,
-	    "state", l->state, "read_only", l->conf->read_only, "uuid",
-	    l->conf->uuid != NULL ? l->conf->uuid : l->uuid, "why", ctl_string(l->why), "sessions",
-	    (int)sessions);
+	    "state", l->state, "read_only", l->conf->read_only, "uuid", control_uuid(l), "why",
+	    ctl_string(l->why), "sessions", (int)sessions);
 
 	if (o != NULL) {
-		json_object_set_new(o, "naa", json_string(l->naa));
+		json_object_set_new(o, "naa", naa_json(l));
 		json_object_set_new(o, "nbd", json_string(conf_nbd_to_string(l->conf->nbd)));
 		json_object_set_new(o, "nbd_writable", json_boolean(l->nbd_writable));
 		control_add_volume(o, l);

@@ -24,8 +24,33 @@ lun_state(const struct daemon_lun *l)
 	return l->lu != NULL ? "ok" : "ending";
 }
 
-static bool
-take_lun(struct picture *p, const struct daemon *d, const struct daemon_lun *l)
+static const char *
+store_of(const struct daemon_lun *l)
+{
+	return l->canonical != NULL ? l->canonical : l->conf->store;
+}
+
+static const char *
+why_of(const struct daemon_lun *l)
+{
+	return l->why != NULL ? l->why : "";
+}
+
+/* Copies a text to *at, which moves on. */
+static const char *
+keep(char **at, const char *text)
+{
+	char *copy = *at;
+	size_t size = strlen(text) + 1;
+
+	memcpy(copy, text, size);
+	*at += size;
+	return copy;
+}
+
+/* `texts`: where there is room for its store and its `why`. */
+static void
+take_lun(struct picture *p, const struct daemon *d, const struct daemon_lun *l, char **texts)
 {
 	struct picture_lun *to = &p->luns[p->lun_count];
 
@@ -33,8 +58,8 @@ take_lun(struct picture *p, const struct daemon *d, const struct daemon_lun *l)
 	    .conf = l->conf,
 	    .state = lun_state(l),
 	    .mode = daemon_lun_mode(l),
-	    .store = strdup(l->canonical != NULL ? l->canonical : l->conf->store),
-	    .why = strdup(l->why != NULL ? l->why : ""),
+	    .store = keep(texts, store_of(l)),
+	    .why = keep(texts, why_of(l)),
 	    .size_bytes = l->blk != NULL ? blk_get_info(l->blk)->size_bytes : l->conf->size_bytes,
 	    .has_stats = p->stats != NULL && l->lu != NULL,
 	    .rates = {.p99_ms = -1},
@@ -47,11 +72,9 @@ take_lun(struct picture *p, const struct daemon *d, const struct daemon_lun *l)
 		cache_volume_get_stats(l->volume, &to->volume);
 	}
 	if (l->lu != NULL) {
-		uint8_t naa[16];
-		unsigned len = scsi_lu_naa(l->lu, naa);
-		for (unsigned i = 0; i < len; i++)
-			snprintf(to->naa + 2u * i, 3, "%02x", naa[i]);
-		text_format_uuid(l->id.uuid, to->uuid);
+		to->has_ids = true;
+		to->naa_len = scsi_lu_naa(l->lu, to->naa);
+		memcpy(to->uuid, l->id.uuid, sizeof to->uuid);
 	}
 	if (to->has_stats && (p->parts & PICTURE_LATENCY))
 		scsi_lu_get_stats(l->lu, &p->stats[p->lun_count]);
@@ -62,7 +85,6 @@ take_lun(struct picture *p, const struct daemon *d, const struct daemon_lun *l)
 	if (p->summaries != NULL && l->lu != NULL && d->stats != NULL)
 		(void)stats_get(d->stats, l->name, &p->summaries[p->lun_count]);
 	p->lun_count++;
-	return to->store != NULL && to->why != NULL;
 }
 
 /* None while the daemon ends. */
@@ -71,9 +93,15 @@ take_luns(struct picture *p, const struct daemon *d)
 {
 	const struct daemon_lun *only = p->lun != NULL ? daemon_lun_find(d, p->lun) : NULL;
 	unsigned count = d->stopping ? 0 : p->lun == NULL ? d->now.lun_count : only != NULL;
+	size_t room = 1;
 
+	for (unsigned i = 0; i < count; i++) {
+		const struct daemon_lun *l = only != NULL ? only : d->now.luns[i];
+		room += strlen(store_of(l)) + strlen(why_of(l)) + 2;
+	}
 	p->luns = calloc(count + 1u, sizeof *p->luns);
-	if (p->luns == NULL)
+	p->texts = malloc(room);
+	if (p->luns == NULL || p->texts == NULL)
 		return false;
 	if (p->parts & PICTURE_STATS) {
 		p->stats = calloc(count + 1u, sizeof *p->stats);
@@ -85,9 +113,9 @@ take_luns(struct picture *p, const struct daemon *d)
 		if (p->summaries == NULL)
 			return false;
 	}
+	char *texts = p->texts;
 	for (unsigned i = 0; i < count; i++)
-		if (!take_lun(p, d, only != NULL ? only : d->now.luns[i]))
-			return false;
+		take_lun(p, d, only != NULL ? only : d->now.luns[i], &texts);
 	if (p->summaries != NULL && d->stats != NULL)
 		(void)stats_get(d->stats, NULL, &p->summaries[count]);
 	return true;
@@ -209,11 +237,8 @@ take(struct picture *p, const struct daemon *d)
 static void
 forget(struct picture *p)
 {
-	for (unsigned i = 0; i < p->lun_count; i++) {
-		free(p->luns[i].store);
-		free(p->luns[i].why);
-	}
 	free(p->luns);
+	free(p->texts);
 	free(p->stats);
 	for (unsigned i = 0; i < p->portal_count; i++) {
 		free(p->portals[i].name);

@@ -116,11 +116,10 @@ static json_t *
 lun_json(const struct picture *p, unsigned i)
 {
 	const struct picture_lun *l = &p->luns[i];
-	json_t *o = json_pack("{s:o, s:s, s:o, s:I, s:i, s:s, s:s, s:o, s:s, s:o, s:b}", "name",
-	    ctl_string(l->conf->name), "uuid", l->conf->uuid != NULL ? l->conf->uuid : l->uuid,
-	    "store", ctl_string(l->store), "size_bytes", (json_int_t)l->size_bytes, "block_bytes",
-	    (int)l->conf->block_size, "mode", l->mode, "profile",
-	    conf_profile_to_string(l->conf->profile), "cache",
+	json_t *o = json_pack("{s:o, s:o, s:o, s:I, s:i, s:s, s:s, s:o, s:s, s:o, s:b}", "name",
+	    ctl_string(l->conf->name), "uuid", control_uuid(l), "store", ctl_string(l->store),
+	    "size_bytes", (json_int_t)l->size_bytes, "block_bytes", (int)l->conf->block_size,
+	    "mode", l->mode, "profile", conf_profile_to_string(l->conf->profile), "cache",
 	    ctl_string(l->conf->cache != NULL ? l->conf->cache : ""), "state", l->state, "why",
 	    ctl_string(l->why), "read_only", l->conf->read_only);
 
