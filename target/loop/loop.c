@@ -16,6 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "loop/loop_priv.h"
 
@@ -25,6 +27,13 @@
 /* Bounds of one turn, so that readiness is looked at again under any load. */
 #define DEFERRED_PER_TURN_MAX 4096u
 #define ROUNDS_PER_TURN_MAX 8u
+
+/*
+ * What a loop does at a time is short, and initiators wait for it: with a slice of that length the
+ * kernel lets it run before threads that work through longer ones (Linux 6.12 and newer; older
+ * ones don't look at it).
+ */
+#define SLICE_NS 100000u
 
 static _Thread_local struct loop *current;
 
@@ -322,6 +331,30 @@ turn(struct loop *l)
 
 /* ---- running ---- */
 
+/* sched_setattr(2): C libraries before 2.41 don't declare it. */
+struct thread_sched {
+	uint32_t size, policy;
+	uint64_t flags;
+	int32_t nice;
+	uint32_t priority;
+	uint64_t runtime_ns, deadline_ns, period_ns;
+};
+#define THREAD_SCHED_RESET_ON_FORK 1u
+
+/* Not for what it starts: helpers and children work at length. Nor where somebody has chosen a policy. */
+static void
+want_short_slices(void)
+{
+	struct thread_sched a = {0};
+
+	if (syscall(SYS_sched_getattr, 0, &a, sizeof a, 0) < 0 || a.policy != SCHED_OTHER)
+		return;
+	a.size = sizeof a;
+	a.flags = THREAD_SCHED_RESET_ON_FORK;
+	a.runtime_ns = SLICE_NS;
+	(void)syscall(SYS_sched_setattr, 0, &a, 0);
+}
+
 void
 loop_run(struct loop *l)
 {
@@ -334,6 +367,7 @@ loop_run(struct loop *l)
 		/* Not ours to have under a narrower cpuset: then the loop runs unpinned. */
 		(void)pthread_setaffinity_np(pthread_self(), sizeof set, &set);
 	}
+	want_short_slices();
 	l->running = true;
 	current = l;
 	l->ops->run_begin(l);
@@ -401,6 +435,12 @@ void
 loop_stop(struct loop *l)
 {
 	mailbox_stop(&l->mailbox);
+}
+
+uint64_t
+loop_turn(const struct loop *l)
+{
+	return __atomic_load_n(&l->stats.turns, __ATOMIC_RELAXED);
 }
 
 unsigned

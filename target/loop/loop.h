@@ -73,6 +73,8 @@ struct loop_stats {
 	uint64_t turns, sleeps, spins_hit, spins_missed, messages, timers_fired, ops;
 	uint64_t turn_max_ns; /* the longest so far: how long others may have had to wait */
 };
+/* The number of this turn: for budgets of a turn. */
+uint64_t loop_turn(const struct loop *l);
 /* Any thread; a snapshot. */
 void loop_get_stats(const struct loop *l, struct loop_stats *ret);
 

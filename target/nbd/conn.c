@@ -70,7 +70,7 @@ nbd_piece_put(struct nbd_piece *p)
 	list_push_front(&c->free_pieces, &p->link);
 }
 
-/* ---- its turn -------------------------------------------------------------------------------------- */
+/* ---- its end --------------------------------------------------------------------------------------- */
 
 static bool
 is_over(const struct nbd_conn *c)
@@ -88,19 +88,44 @@ finish(struct nbd_conn *c)
 	c->sock = NULL;
 	loop_timer_cancel(&c->linger);
 	loop_defer_cancel(&c->again);
+	list_remove(&c->wait_link);
+	if (list_empty(&c->nl->waiting)) /* the last one takes the server with it */
+		loop_defer_cancel(&c->nl->resume);
 	c->gone_sent = true;
 	c->gone.run = nbd_server_on_gone;
 	loop_send(c->server->home, &c->gone);
 }
 
-/*
- * Answers before requests: who doesn't take what it asked for isn't listened to. What exceeds a turn's
- * share waits for the next turn: this loop serves initiators as well.
- */
-static void
-serve(struct nbd_conn *c)
+/* ---- turns ----------------------------------------------------------------------------------------- */
+
+uint64_t
+nbd_turn_left(struct nbd_loop *nl)
 {
-	c->moved_bytes = 0;
+	uint64_t turn = loop_turn(nl->loop);
+
+	if (nl->turn != turn) {
+		nl->turn = turn;
+		nl->turn_bytes = 0;
+	}
+	return nl->turn_bytes < NBD_TURN_BYTES ? NBD_TURN_BYTES - nl->turn_bytes : 0;
+}
+
+/* Behind those that wait already: what one moves in a turn, another waits for. */
+static void
+wait_for_turn(struct nbd_conn *c)
+{
+	struct nbd_loop *nl = c->nl;
+
+	if (list_empty(&c->wait_link))
+		list_push_back(&nl->waiting, &c->wait_link);
+	if (!loop_defer_queued(&nl->resume))
+		loop_next_turn(nl->loop, &nl->resume);
+}
+
+/* Answers before requests: who doesn't take what it asked for isn't listened to. */
+static void
+work(struct nbd_conn *c)
+{
 	for (unsigned steps = 0; !c->gone_sent; steps++) {
 		bool sent = c->sock != NULL && nbd_tx_step(c);
 		bool read = c->sock != NULL && nbd_rx_step(c);
@@ -110,13 +135,50 @@ serve(struct nbd_conn *c)
 		}
 		if (!sent && !read)
 			return;
-		if (c->moved_bytes >= NBD_TURN_BYTES || steps == NBD_TURN_STEPS) {
-			if (!loop_defer_queued(&c->again))
-				loop_next_turn(c->loop, &c->again);
+		if (nbd_turn_left(c->nl) == 0 || steps == NBD_TURN_STEPS) {
+			wait_for_turn(c);
 			return;
 		}
 	}
 }
+
+static void
+serve(struct nbd_conn *c)
+{
+	if (nbd_turn_left(c->nl) == 0 || !list_empty(&c->wait_link))
+		wait_for_turn(c);
+	else
+		work(c);
+}
+
+/* Each that waits now once, as long as there is something left to move. */
+static void
+on_resume(struct loop_defer *d)
+{
+	struct nbd_loop *nl = container_of(d, struct nbd_loop, resume);
+	struct list now, *n;
+
+	list_init(&now);
+	list_splice_back(&now, &nl->waiting);
+	while (nbd_turn_left(nl) > 0 && (n = list_pop_front(&now)) != NULL)
+		work(container_of(n, struct nbd_conn, wait_link));
+	if (list_empty(&now))
+		return;
+	/* They go on before those that had something. */
+	list_splice_back(&now, &nl->waiting);
+	list_splice_back(&nl->waiting, &now);
+	if (!loop_defer_queued(&nl->resume))
+		loop_next_turn(nl->loop, &nl->resume);
+}
+
+void
+nbd_loop_init_turns(struct nbd_loop *nl)
+{
+	list_init(&nl->waiting);
+	loop_defer_init(&nl->resume, on_resume);
+}
+
+/* ---- what makes it go on ----------------------------------------------------------------------------- */
 
 static void
 on_again(struct loop_defer *d)
@@ -219,6 +281,7 @@ nbd_conn_start(struct loop_msg *m)
 	list_init(&c->free_pieces);
 	list_init(&c->free_reqs);
 	list_init(&c->out);
+	list_init(&c->wait_link);
 	for (unsigned i = 0; i < NBD_DEPTH_MAX; i++)
 		list_push_back(&c->free_reqs, &c->reqs[i].link);
 	for (unsigned i = 0; i < NBD_PIECES_MAX; i++) {

@@ -71,7 +71,7 @@ uint16_t nbd_transmission_flags(const struct nbd_chosen *c, uint32_t caps);
 #define NBD_IN_BYTES 8448u                 /* at least what negotiation may leave */
 #define NBD_PIECE_MAX_BYTES (256u * 1024u) /* an I/O; also bounded by the loop's share */
 #define NBD_STATUS_MAX 120u                /* extents told by one BLOCK_STATUS */
-#define NBD_TURN_BYTES (256u * 1024u)      /* moved by a connection in a turn of the loop */
+#define NBD_TURN_BYTES (128u * 1024u)      /* moved by all connections in a turn of their loop */
 #define NBD_TURN_STEPS 64u
 
 struct nbd_conn;
@@ -122,6 +122,11 @@ struct nbd_loop {
 	uint64_t share_bytes;   /* of buffers that each connection may always have */
 	uint64_t surplus_bytes; /* left beyond the shares */
 	uint32_t piece_bytes;   /* power of two */
+	/* Initiators are served by this loop as well: what the connections may move in a turn. */
+	uint64_t turn;            /* that turn_bytes is of */
+	uint64_t turn_bytes;      /* moved in it */
+	struct list waiting;      /* connections whose turn has come to its end, in order */
+	struct loop_defer resume; /* the next turn, with any waiting */
 };
 
 enum nbd_rx {
@@ -164,7 +169,7 @@ struct nbd_conn {
 	unsigned in_flight; /* pieces in the blk */
 	uint64_t serial;    /* of the last request */
 	uint64_t held_bytes;
-	uint64_t moved_bytes; /* in this turn */
+	struct list wait_link; /* nbd_loop.waiting; to itself: not in it */
 	struct list free_pieces, free_reqs;
 	struct list out; /* answers in order */
 	size_t in_at, in_len;
@@ -176,6 +181,10 @@ struct nbd_conn {
 /* conn.c. The first two are messages to the connection's loop. */
 void nbd_conn_start(struct loop_msg *m);
 void nbd_conn_end(struct loop_msg *m);
+/* Begins with no connection. */
+void nbd_loop_init_turns(struct nbd_loop *nl);
+/* Bytes that may be moved yet in this turn. */
+uint64_t nbd_turn_left(struct nbd_loop *nl);
 /* Something may go on: soon. */
 void nbd_conn_kick(struct nbd_conn *c);
 /* Nothing more is read; what was begun completes, answers are sent for a while yet. */

@@ -409,6 +409,7 @@ init_loop(struct nbd_loop *nl, struct loop *l)
 	if (share < SHARE_MIN_BYTES)
 		share = SHARE_MIN_BYTES;
 	*nl = (struct nbd_loop){.loop = l, .share_bytes = share, .surplus_bytes = half};
+	nbd_loop_init_turns(nl);
 	for (nl->piece_bytes = NBD_PIECE_MAX_BYTES; nl->piece_bytes > share;)
 		nl->piece_bytes /= 2;
 }

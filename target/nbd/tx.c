@@ -271,6 +271,22 @@ nbd_piece_done(struct blk_io *io)
 
 /* ---- sending ------------------------------------------------------------------------------------------ */
 
+/* Takes off the end what is more than `limit`. Returns the new count. */
+static unsigned
+cut_iov(struct iovec *iov, unsigned count, size_t total, uint64_t limit)
+{
+	while (total > limit) {
+		size_t more = total - (size_t)limit, last = iov[count - 1].iov_len;
+		if (more < last) {
+			iov[count - 1].iov_len -= more;
+			break;
+		}
+		total -= last;
+		count--;
+	}
+	return count;
+}
+
 /* What is left of a piece's answer. Returns the new count. */
 static unsigned
 add_iov(const struct nbd_piece *p, struct iovec *iov, unsigned count, size_t *total)
@@ -314,13 +330,15 @@ nbd_tx_step(struct nbd_conn *c)
 	struct iovec iov[SEND_IOV_MAX];
 	unsigned count = 0;
 	size_t total = 0;
+	uint64_t limit = nbd_turn_left(c->nl);
 
 	LIST_FOREACH (n, &c->out) {
 		const struct nbd_piece *p = container_of(n, struct nbd_piece, link);
-		if (!p->ready || count == SEND_IOV_MAX || total >= NBD_TURN_BYTES)
+		if (!p->ready || count == SEND_IOV_MAX || total >= limit)
 			break;
 		count = add_iov(p, iov, count, &total);
 	}
+	count = cut_iov(iov, count, total, limit);
 	if (count == 0)
 		return false;
 	ssize_t n = sock_send(c->sock, iov, count);
@@ -330,7 +348,7 @@ nbd_tx_step(struct nbd_conn *c)
 		nbd_conn_drop(c);
 		return false;
 	}
-	c->moved_bytes += (uint64_t)n;
+	c->nl->turn_bytes += (uint64_t)n;
 	for (uint64_t left = (uint64_t)n; left > 0;) {
 		struct nbd_piece *p = container_of(c->out.next, struct nbd_piece, link);
 		uint64_t rest = p->head_len + p->data_len - p->sent;
