@@ -42,7 +42,6 @@ request_end(struct request *r)
 	r->node->users--;
 	tree_put(r->server->tree, r->node);
 	list_remove(&r->link);
-	json_decref(r->pages);
 	free(r->name);
 	free(r);
 }
@@ -54,7 +53,6 @@ request_fail(struct request *r, int err)
 	request_end(r);
 }
 
-/* "METHOD KEY": see struct recipe. */
 /*
  * Somebody reads the statistics of many LUNs one after the other: asking once for all of them costs the
  * daemon less.
@@ -71,6 +69,7 @@ is_many(struct server *s)
 	return s->stats_many || s->stats_asked > STATS_MANY;
 }
 
+/* "METHOD KEY": see struct recipe. */
 void
 gather_methods(struct request *r, const char *const *methods, void (*done)(struct gather *g))
 {
@@ -391,7 +390,9 @@ reply_open(struct request *r, struct file *f)
 void
 reply_part(fuse_req_t req, const struct file *f, size_t size, off_t offset)
 {
-	size_t at = offset >= 0 && (uint64_t)offset < f->len ? (size_t)offset : f->len;
+	uint64_t from = (uint64_t)offset - f->base;
+	size_t at =
+	    offset >= 0 && (uint64_t)offset >= f->base && from < f->len ? (size_t)from : f->len;
 	size_t left = f->len - at;
 	fuse_reply_buf(req, f->data != NULL ? f->data + at : NULL, left < size ? left : size);
 }

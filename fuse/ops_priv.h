@@ -22,6 +22,13 @@ struct file {
 	size_t len;
 	bool was_read;
 	uint64_t made_ms;
+	/*
+	 * Of a text that is paged: `data` is one page of it, which begins at `base` of the file. What comes
+	 * behind it is asked for when it is read.
+	 */
+	uint64_t base;
+	json_int_t next;  /* "from" of the next page; < 0: there is none */
+	unsigned reading; /* grows when it is begun anew */
 	struct disk *disk;
 	size_t block_bytes;     /* of the LUN */
 	struct job *verb;       /* under way */
@@ -40,9 +47,11 @@ struct request {
 	char *name; /* of a lookup */
 	size_t size;
 	off_t offset;
-	bool is_new;   /* the file is being opened */
-	json_t *pages; /* of a recipe that is paged: what there is up to now */
-	unsigned page_count;
+	bool is_new; /* the file is being opened */
+	/* A page that was asked for: of which reading, and until when it may take. */
+	json_int_t from;
+	unsigned reading;
+	uint64_t until_ms;
 };
 
 static inline struct server *
@@ -76,7 +85,7 @@ const json_t *lun_row(const json_t *luns, const struct node *n);
 void file_free(struct server *s, struct file *f);
 /* Answers an open. Takes the file: the kernel may have given up on it. */
 void reply_open(struct request *r, struct file *f);
-/* Answers a read from what the file holds. */
+/* Answers a read from what the file holds. `offset`: of the file. */
 void reply_part(fuse_req_t req, const struct file *f, size_t size, off_t offset);
 
 /* ---- text.c -------------------------------------------------------------------------------------- */

@@ -467,9 +467,6 @@ render_lun_dirty(const struct node *n, json_t *const *answers, size_t *ret_len, 
 		    json_is_true(json_object_get(r, "zeros")) ? " zeros" : "",
 		    json_is_true(json_object_get(r, "lost")) ? " lost" : "");
 	}
-	if (json_is_integer(json_object_get(answers[0], "next")))
-		text_add(
-		    &t, "# and more from %lld on\n", (long long)json_number(answers[0], "next", 0));
 	return take(&t, ret_len);
 }
 const struct recipe recipe_lun_dirty = {
@@ -486,8 +483,9 @@ render_segments(const struct node *n, json_t *const *answers, size_t *ret_len, i
 
 	(void)n;
 	(void)ret_err;
-	text_add(&t, "%8s %-10s %-10s %12s %8s %8s %8s %6s\n", "number", "state", "stream",
-	    "generation", "used", "live", "dirty", "errors");
+	if (json_is_true(json_object_get(answers[0], "first")))
+		text_add(&t, "%8s %-10s %-10s %12s %8s %8s %8s %6s\n", "number", "state", "stream",
+		    "generation", "used", "live", "dirty", "errors");
 	json_array_foreach(json_object_get(answers[0], "segments"), i, s)
 	{
 		text_add(&t, "%8lld %-10s %-10s", (long long)json_number(s, "number", 0),
@@ -500,9 +498,6 @@ render_segments(const struct node *n, json_t *const *answers, size_t *ret_len, i
 			    (long long)json_number(s, counts[k], 0));
 		text_add(&t, "\n");
 	}
-	if (json_is_integer(json_object_get(answers[0], "next")))
-		text_add(
-		    &t, "# and more from %lld on\n", (long long)json_number(answers[0], "next", 0));
 	return take(&t, ret_len);
 }
 const struct recipe recipe_cache_segments = {

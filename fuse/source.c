@@ -85,6 +85,10 @@ on_answer(struct rpc_call *c)
 		w->done(w, err, answer);
 	}
 	json_decref(answer);
+	if (!a->is_asking && json_object_get(a->params, "from") != NULL) {
+		json_decref(a->answer);
+		a->answer = NULL;
+	}
 }
 
 static void

@@ -109,7 +109,10 @@ struct wish {
 /* 0 or -ENOMEM. */
 int source_create(struct events *ev, struct rpc *rpc, struct source **ret);
 void source_destroy(struct source *s); /* wishes are forgotten; accepts NULL */
-/* `params` is taken. `done` may run before this returns. What follows a blank in `method` is skipped. */
+/*
+ * `params` is taken. `done` may run before this returns. What follows a blank in `method` is skipped.
+ * Pages of lists (a parameter "from") aren't kept: there may be many of them.
+ */
 void source_get(struct source *s, struct wish *w, const char *method, json_t *params);
 void source_forget(struct wish *w);
 /* What was asked before now isn't given any more. */
@@ -167,7 +170,6 @@ struct node;
 /* The parameter that names a LUN. */
 #define LUN_KEY "lun"
 #define LUN_STATS "lun.stats " LUN_KEY
-#define PAGES_MAX 64u
 
 /* How a text is made: of which answers, and by what. */
 struct recipe {
@@ -180,8 +182,8 @@ struct recipe {
 	char *(*render)(
 	    const struct node *n, json_t *const *answers, size_t *ret_len, int *ret_err);
 	/*
-	 * The list of the first answer that comes in pages: "next" is the parameter "from" of the
-	 * following one. What render() gets has all of them, up to PAGES_MAX.
+	 * The list of the only answer that comes in pages: "next" is the parameter "from" of the following
+	 * one. render() is called for each page, with an object that has this list, and "first".
 	 */
 	const char *paged;
 	/* Instead of an error: `err` of the answers. NULL: the error it is. */
