@@ -365,12 +365,12 @@ def case_rw(d, t):
     def refused():
         return error_of(lambda: os.pwrite(fd, b"y" * 512, 0))[0] == errno.EROFS
 
-    wait_until(refused, "the right to write ends with a session", 3)
+    wait_until(refused, "the right to write ends with a session")
     same(error_of(lambda: os.open(image(t, "tools"), os.O_RDWR))[0], errno.EROFS, "open again")
     same(os.pread(fd, MIB, MIB), data, "reading goes on")
     s.close()
     wait_until(lambda: error_of(lambda: os.pwrite(fd, b"z" * 512, 0))[0] == 0,
-               "and comes back when it has gone", 10)
+               "and comes back when it has gone")
     os.close(fd)
 
 

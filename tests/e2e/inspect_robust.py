@@ -8,11 +8,13 @@ Arguments: names of cases.
 
 import atexit
 import errno
+import json
 import os
 import random
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -35,6 +37,9 @@ target iqn.2026-11.example.terrace:test {{ portals p ; open yes ; lun 0 a ; lun 
 """.replace("{{", "{").replace("}}", "}")
 
 
+APART = ["random_walkers"]  # a test of its own, for the sanitized builds as well
+
+
 def daemon(*options):
     return Daemon("--unsafe-fs", *options, config=CONFIG).start()
 
@@ -44,10 +49,10 @@ def image(t, lun="a"):
 
 
 def fails_in_time(what, *errors):
-    """It fails with one of these within 5 s."""
+    """It fails with one of these within 5 s, and some more where everything is slow."""
     err, seconds = error_of(what)
     check(err in errors, f"errno {err}, not one of {errors}")
-    check(seconds < 5, f"after {seconds:.1f} s")
+    check(seconds < 20, f"after {seconds:.1f} s")
 
 
 def case_killed_daemon_and_restart():
@@ -63,7 +68,7 @@ def case_killed_daemon_and_restart():
     check(os.listdir(t.path) and t.read("README"), "what needs no daemon is there")
     d.start()
     wait_until(lambda: error_of(lambda: os.pread(fd, MIB, 0))[0] == 0,
-               "the same open file reads again", 5)
+               "the same open file reads again")
     same(t.value("health").split()[0], "ok", "health")
     # A restart under a reader goes unnoticed.
     done = []
@@ -96,7 +101,7 @@ def case_stopped_daemon():
         fails_in_time(lambda: t.read("luns", "a", "stats"), errno.ETIMEDOUT)
     finally:
         d.process.send_signal(signal.SIGCONT)
-    wait_until(lambda: error_of(lambda: os.pread(fd, MIB, 0))[0] == 0, "it reads again", 10)
+    wait_until(lambda: error_of(lambda: os.pread(fd, MIB, 0))[0] == 0, "it reads again")
     os.close(fd)
     t.stop()
     d.stop()
@@ -184,15 +189,15 @@ def case_luns_come_and_go():
     c = Changes(d)
     t = Tree(d).start()
     c.done("lun.create", name="new", store="ram:", size="16MiB")
-    wait_until(lambda: os.path.exists(image(t, "new")), "a LUN that is new", 2)
+    wait_until(lambda: os.path.exists(image(t, "new")), "a LUN that is new")
     fd = os.open(image(t, "new"), os.O_RDONLY)
     folder = os.open(t("luns", "new"), os.O_RDONLY)
     same(len(os.pread(fd, MIB, 0)), MIB, "a read")
     c.done("lun.delete", name="new")
-    wait_until(lambda: not os.path.exists(t("luns", "new")), "it is gone", 2)
+    wait_until(lambda: not os.path.exists(t("luns", "new")), "it is gone")
     fails_in_time(lambda: os.pread(fd, MIB, 0), errno.ENODEV)
     c.done("lun.create", name="new", store="ram:", size="16MiB")
-    wait_until(lambda: os.path.exists(image(t, "new")), "another one of that name", 2)
+    wait_until(lambda: os.path.exists(image(t, "new")), "another one of that name")
     fails_in_time(lambda: os.pread(fd, MIB, 0), errno.ENODEV)
     with open(image(t, "new"), "rb") as f:
         same(len(f.read(4096)), 4096, "the new one reads")
@@ -279,7 +284,7 @@ def case_a_child_of_the_daemon():
     d.start()
     wait_until(lambda: is_mounted(shown), "and is there after the next start")
     d.kill()
-    wait_until(lambda: not is_mounted(shown), "killed: the tree goes as well", 5)
+    wait_until(lambda: not is_mounted(shown), "killed: the tree goes as well")
     d.start()
     wait_until(lambda: is_mounted(shown), "mounted")
     d.stop()
@@ -316,6 +321,102 @@ def case_as_a_plain_user():
     t.process.send_signal(signal.SIGTERM)
     t.stop()
     d.stop()
+
+
+class Pretender:
+    """A control socket that answers what a test wants: `answers` is METHOD -> function of parameters."""
+
+    def __init__(self, folder, answers):
+        self.folder, self.state, self.answers = folder, folder.path, answers
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(folder("control.sock"))
+        self.listener.listen()
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                peer = self.listener.accept()[0]
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(peer,), daemon=True).start()
+
+    def serve(self, peer):
+        with peer, peer.makefile("rwb") as f:
+            for line in f:
+                call = json.loads(line)
+                answer = {"jsonrpc": "2.0", "id": call["id"]}
+                if call["method"] in self.answers:
+                    answer["result"] = self.answers[call["method"]](call.get("params") or {})
+                else:
+                    answer["error"] = {"code": -32601, "message": "there is none"}
+                f.write(json.dumps(answer).encode() + b"\n")
+                f.flush()
+
+
+def peak_kib(pid):
+    with open(f"/proc/{pid}/status", encoding="utf-8") as f:
+        return int([x for x in f if x.startswith("VmHWM")][0].split()[1])
+
+
+def skip_to(fd, at):
+    """A read in the middle: what is before it has to be made. Where that takes long it goes on there."""
+    end = time.monotonic() + 60
+    while True:
+        try:
+            return os.pread(fd, 1000, at)
+        except TimeoutError:
+            check(time.monotonic() < end, f"no read from {at}")
+
+
+def case_long_lists():
+    """However long a list is, it is shown whole, and a page of it is what it takes in memory."""
+    page, pages = 100, 200
+
+    def dirty(params):
+        first = params["from"] // 8192
+        last = min(first + page, page * pages)
+        ranges = [{"offset": i * 8192, "bytes": 4096, "zeros": i % 2 == 0} for i in range(first, last)]
+        return {"ranges": ranges, "next": last * 8192 if last < page * pages else None}
+
+    def never_ends(params):
+        return {"segments": [{"number": params["from"], "state": "open"}], "next": params["from"]}
+
+    folder = Folder()
+    d = Pretender(folder, {
+        "lun.list": lambda _: [{"name": "a", "size_bytes": 1 << 40}],
+        "cache.list": lambda _: [{"name": "c", "state": "ok"}],
+        "lun.dirty": dirty,
+        "cache.segments": never_ends,
+    })
+    t = Tree(d).start()
+    t.read("README")
+    before = peak_kib(t.process.pid)
+    expected = "".join(f"{i * 8192} 4096{' zeros' if i % 2 == 0 else ''}\n" for i in range(page * pages))
+    same(t.read("luns", "a", "dirty") == expected, True, "all of it, in order")
+    if "san" not in subprocess.run(["ldd", FUSE], capture_output=True, check=False).stdout.decode():
+        grown = peak_kib(t.process.pid) - before
+        check(grown < 32 << 10, f"it took {grown} KiB")
+    fd = os.open(t("luns", "a", "dirty"), os.O_RDONLY)
+    for at in (0, 5, 1 << 18, 100, len(expected) - 10, 0):
+        got = skip_to(fd, at).decode()
+        check(got and expected[at:at + len(got)] == got, f"from {at}")
+    same(skip_to(fd, len(expected)), b"", "the end")
+    same(skip_to(fd, len(expected) + 10000), b"", "behind the end")
+    texts = []
+    readers = [threading.Thread(target=lambda: texts.append(t.read("luns", "a", "dirty")))
+               for _ in range(3)]
+    at_once = [threading.Thread(target=lambda at: error_of(lambda: os.pread(fd, 1000, at)),
+                                args=(i << 16,)) for i in range(4)]
+    for x in readers + at_once:
+        x.start()
+    for x in readers + at_once:
+        x.join(60)
+    same([x == expected for x in texts], [True] * 3, "several readers")
+    os.close(fd)
+    same(len(t.read("caches", "c", "segments").splitlines()), 2, "pages that lead nowhere end")
+    t.stop()
+    d.listener.close()
 
 
 def walk_once(t, rng, until):
@@ -398,7 +499,8 @@ def case_random_walkers():
             except Exception:  # it went with a restart
                 pass
     for x in threads:
-        x.join(30)
+        x.join(120)
+    check(not [x for x in threads if x.is_alive()], "somebody still walks")
     check(not failures, f"seed {seed}: {failures}")
     check(t.process.poll() is None, t.log())
     t.stop()
@@ -411,6 +513,8 @@ def main():
     selected = sys.argv[1:]
     for name, case in list(globals().items()):
         if not name.startswith("case_") or (selected and name[5:] not in selected):
+            continue
+        if name[5:] in APART and not selected:
             continue
         began = time.monotonic()
         result = "ok"

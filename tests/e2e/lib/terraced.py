@@ -53,7 +53,7 @@ def requires(*programs):
             raise Skipped(f"{program} is not installed")
 
 
-def wait_until(condition, what, seconds=10.0):
+def wait_until(condition, what, seconds=30.0):
     """Polls until the condition is true; its value."""
     end = time.monotonic() + seconds
     while True:
