@@ -27,6 +27,8 @@
 /* Bounds of one turn, so that readiness is looked at again under any load. */
 #define DEFERRED_PER_TURN_MAX 4096u
 #define ROUNDS_PER_TURN_MAX 8u
+#define OPS_FIRST 4u /* file operations that a turn looks at, at first… */
+#define OPS_MOST 1024u
 
 /*
  * What a loop does at a time is short, and initiators wait for it: with a slice of that length the
@@ -71,6 +73,7 @@ loop_init(struct loop *l, const struct loop_ops *ops, unsigned id, size_t buf_by
 	list_init(&l->dead);
 	list_init(&l->op_queue);
 	list_init(&l->op_done);
+	l->op_share = OPS_FIRST;
 	int r = timer_heap_init(&l->timers);
 	if (r < 0)
 		return r;
@@ -173,21 +176,34 @@ loop_destroy(struct loop *l)
 
 /* ---- the turn ---- */
 
-void
-loop_run_ready(struct loop *l)
+/*
+ * Few at first: their answers leave, and what comes for them is received and handed over, while the others
+ * are worked on. A device that completes all that it had at once would wait for us otherwise, as we do for
+ * it. Twice as many in each turn that follows: who has more to do than he can needs fewer turns.
+ */
+static void
+run_ops(struct loop *l)
 {
-	/* Work left from before this turn's callbacks only: they may add to both lists. */
-	struct list ready, done;
-	list_init(&ready);
-	list_init(&done);
-	list_splice_back(&ready, &l->ready);
-	list_splice_back(&done, &l->op_done);
-	for (struct list *n; (n = list_pop_front(&done));) {
-		struct loop_op *op = container_of(n, struct loop_op, link);
+	for (uint32_t left = l->op_share; left > 0 && !list_empty(&l->op_done); left--) {
+		struct loop_op *op =
+		    container_of(list_pop_front(&l->op_done), struct loop_op, link);
 		l->ran = true;
 		LOOP_STAT_ADD(l, ops);
 		op->done(op, op->result);
 	}
+	if (list_empty(&l->op_done))
+		l->op_share = OPS_FIRST;
+	else if (l->op_share < OPS_MOST)
+		l->op_share *= 2;
+}
+
+void
+loop_run_ready(struct loop *l)
+{
+	/* Work left from before this turn's callbacks only: they may add to the list. */
+	struct list ready;
+	list_init(&ready);
+	list_splice_back(&ready, &l->ready);
 	for (struct list *n; (n = list_pop_front(&ready));) {
 		struct loop_poll *p = container_of(n, struct loop_poll, ready);
 		uint32_t events = p->events;
@@ -195,6 +211,10 @@ loop_run_ready(struct loop *l)
 		l->ran = true;
 		p->fn(p, events);
 	}
+	/* Devices work while we look at what they have done. */
+	if (!list_empty(&l->op_queue) && !list_empty(&l->op_done))
+		l->ops->submit(l);
+	run_ops(l);
 }
 
 void

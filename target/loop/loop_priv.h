@@ -150,6 +150,7 @@ struct loop {
 	struct list dead;     /* stopped, freed at the end of the turn */
 	struct list op_queue; /* file operations that the backend hasn't taken yet */
 	struct list op_done;
+	uint32_t op_share; /* how many of op_done the next turn takes */
 	struct loop_poll *wake_poll;
 
 	/* Adaptive spin, see loop_wait(). */

@@ -20,6 +20,7 @@
 #define SQ_ENTRIES 512u
 #define CQ_ENTRIES 4096u
 #define FILE_INFLIGHT_MAX (CQ_ENTRIES / 2) /* polls have the rest; NODROP for the worst case */
+#define EARLY_OPS 4u /* so many are submitted before the end of the turn, if no other runs */
 #define BACKLOG_RETRY_NS 1000000ull
 
 #define TAG_POLL 1ull
@@ -31,6 +32,7 @@ struct uring {
 	struct list arm;    /* polls for the next submission */
 	struct list remove; /* stopped polls that the kernel still has */
 	unsigned inflight;  /* file operations */
+	unsigned queued;    /* and those since the last submission */
 	bool backlog;       /* the kernel didn't take everything */
 };
 
@@ -203,6 +205,7 @@ static bool
 fill(struct loop *l)
 {
 	struct uring *u = l->backend;
+	u->queued = 0;
 	while (!list_empty(&u->remove)) {
 		struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
 		if (!sqe)
@@ -295,7 +298,10 @@ uring_poll_stop(struct loop_poll *p)
 static void
 uring_file_submit(struct loop *l, struct loop_op *op)
 {
+	struct uring *u = l->backend;
 	list_push_back(&l->op_queue, &op->link);
+	if (++u->queued >= EARLY_OPS && u->inflight == 0 && u->enabled && loop_current() == l)
+		uring_submit(l);
 }
 
 const struct loop_ops loop_uring_ops = {
