@@ -18,7 +18,7 @@ from terraced import PROGRAM, run  # noqa: E402
 
 
 def main():
-    run_vms(Vm("bash", os.path.join(VM_FOLDER, "stores.sh"), memory_mib=1536, seconds=600,
+    run_vms(Vm("bash", os.path.join(VM_FOLDER, "stores.sh"), memory_mib=1536, seconds=850,
                env={"TERRACED": PROGRAM, "TERRACECTL": TOOL}))
 
 

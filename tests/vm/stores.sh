@@ -18,7 +18,7 @@ table() {
 	dmsetup resume --noudevsync "$1"
 }
 
-step "volumes" 60
+step "volumes" 300
 modprobe brd rd_nr=8 rd_size=131072 max_part=0
 modprobe -a dm_mod raid456 dm_flakey
 lvm_start
@@ -36,7 +36,7 @@ dmsetup create --noudevsync holes --table "0 8192 linear /dev/ram6 0
 8448 $(($(sectors 32) - 8448)) linear /dev/ram6 8448"
 dmsetup mknodes
 
-step "served" 60
+step "served" 300
 cat >terrace.conf <<END
 portal local { listen 127.0.0.1:3260 }
 cache fast { ssd block:/dev/mapper/ssd }
@@ -65,7 +65,7 @@ disk 1 && md=$DISK
 disk 2 && holes=$DISK
 disk 3 && nv=$DISK
 
-step "a RAID's stripe is told" 60
+step "a RAID's stripe is told" 300
 limits=$(sg_vpd -p bl "$md")
 expect_match "block limits" "$limits" 'Optimal transfer length: 256 blocks'
 expect "stripe" "$(cat "/sys/block/${md#/dev/}/queue/optimal_io_size")" 131072
@@ -75,7 +75,7 @@ echo check >/sys/block/md0/md/sync_action
 mdadm --wait /dev/md0 || :
 expect "stripes whose parity is wrong" "$(cat /sys/block/md0/md/mismatch_cnt)" 0
 
-step "a volume grows" 60
+step "a volume grows" 300
 mkfs.ext4 -q -F "$lv"
 mkdir -p /mnt/lv
 mount "$lv" /mnt/lv
@@ -85,7 +85,7 @@ noticed() {
 	dd if="$lv" of=/dev/null bs=4k count=1 iflag=direct status=none
 	dmesg | grep -q "Capacity data has changed"
 }
-wait_for 10 noticed
+wait_for 60 noticed
 echo 1 >"/sys/block/${lv#/dev/}/device/rescan"
 expect "size of the LUN" "$(size_of "$lv")" $((64 * MIB))
 resize2fs "$lv" >/dev/null 2>&1
@@ -94,7 +94,7 @@ umount /mnt/lv
 check_fs "$lv" ext4
 check_fs /dev/vg/lv ext4
 
-step "a volume is made, grows and goes with its LUN" 60
+step "a volume is made, grows and goes with its LUN" 300
 # order WORD...: done, perhaps with remarks
 order() {
 	local status=0
@@ -122,7 +122,7 @@ expect_match "and is served under that path" "$(cat control.out)" 'lvm:vg/made'
 order lun delete guide --with-volume --yes
 if lvs vg/made >/dev/null 2>&1; then fail "the volume is there after --with-volume"; fi
 
-step "sectors that fail" 60
+step "sectors that fail" 300
 # block DISK READ_OR_WRITE KIB: 4 KiB there
 block() {
 	case $2 in
@@ -137,12 +137,12 @@ for how in read write; do
 		if block "$holes" $how $at; then fail "$how of a sector that fails succeeds"; fi
 	done
 done
-wait_for 10 condition C202
+wait_for 60 condition C202
 [ "$(dmesg | grep -c 'Sense Key : Medium Error')" -ge 2 ] || fail "no medium error was told: $(dmesg | tail)"
 table holes "0 $(sectors 32) linear /dev/ram6 0"
 fio_verify "$holes" 8M --offset=2M
 
-step "the store behind a cache fails for a while" 120
+step "the store behind a cache fails for a while" 300
 table store "0 $(sectors 32) error"
 fio_verify "$nv" 6M --verify_state_save=0
 control iostat
@@ -151,30 +151,30 @@ table store "$store"
 wait_for 90 condition_over C606
 fio_verify "$nv" 6M --offset=8M
 
-step "it fails now and then" 120
+step "it fails now and then" 300
 table store "0 $(sectors 32) flakey /dev/ram4 0 2 2"
 fio_verify "$nv" 12M --rate_iops=60
 table store "$store"
 
-step "a part of the SSD takes no writes" 120
+step "a part of the SSD takes no writes" 300
 pattern() { fio_verify "$nv" 8M --offset=16M --randseed=7 --randrepeat=1 "$@"; }
 pattern
 table ssd "0 16384 linear /dev/ram5 0
 16384 4096 flakey /dev/ram5 16384 0 3600 1 error_writes
 20480 $(($(sectors 24) - 20480)) linear /dev/ram5 20480"
 fio_verify "$nv" 12M
-wait_for 10 condition C602
+wait_for 60 condition C602
 
-step "the SSD takes no writes at all" 120
+step "the SSD takes no writes at all" 300
 table ssd "0 $(sectors 24) flakey /dev/ram5 0 0 3600 1 error_writes"
 for _ in 1 2 3; do
 	if block "$nv" write 15000; then fail "a write that can't be durable is answered"; fi
 done
-wait_for 10 condition C603
+wait_for 60 condition C603
 pattern --verify_only
 table ssd "$ssd"
 
-step "what was answered is there after a restart" 120
+step "what was answered is there after a restart" 300
 kill -TERM "$SERVER"
 wait "$SERVER" || fail "terraced ended with $?"
 serve

@@ -118,7 +118,7 @@ command_text(const struct admin *a, const char *method, const json_t *params)
 
 /* ---- saying ------------------------------------------------------------------------------------------ */
 
-static char *
+__attribute__((format(printf, 1, 0))) static char *
 format(const char *fmt, va_list ap)
 {
 	char *text = NULL;
