@@ -55,6 +55,9 @@ cache_set_condition(struct cache *c, enum cache_condition k, bool set, const cha
 	uint32_t bit = 1u << k;
 	if (!(c->stats.conditions & bit) == !set)
 		return;
+	/* While the SSD isn't there nothing goes, and that says nothing of it nor of the stores. */
+	if (set && c->away.is_away && k != CACHE_COND_SSD_GONE && k != CACHE_COND_DATA_LOST)
+		return;
 	c->stats.conditions ^= bit;
 	if (c->condition != NULL)
 		c->condition(c->ctx, k, set, detail);
@@ -110,6 +113,7 @@ tick(struct loop_timer *t)
 		if (list_empty(&c->logs[s].queue))
 			c->logs[s].blocked = false;
 	}
+	cache_away_tick(c);
 	cache_epoch_retry(c);
 	if (!c->gives_up)
 		cache_voltable_retry(c);
@@ -163,6 +167,7 @@ cache_alloc(const struct cache_args *args)
 	loop_defer_init(&c->kick_defer, kick);
 	loop_defer_init(&c->frame_defer, frames);
 	loop_defer_init(&c->later_defer, later);
+	cache_away_init(c);
 	loop_defer_init(&c->space_defer, cache_space_run);
 	loop_timer_init(&c->tick, c->home, tick);
 	c->loops_copy = calloc(c->loop_count, sizeof(struct loop *));
@@ -296,7 +301,7 @@ detach_idle(void *ctx, int result)
 		return;
 	}
 	if (sealing(c) || !cache_log_idle(c) || c->vt.busy || c->epoch_writing ||
-	    c->space.evicting || c->space.copying > 0) {
+	    c->space.evicting || c->space.copying > 0 || c->away.looking) {
 		cache_wait(&c->tick_waiters, detach_idle, d);
 		return;
 	}

@@ -49,6 +49,7 @@ enum cache_condition {
 	CACHE_COND_STORE_WRITE, /* a store doesn't take its data; it waits on the SSD */
 	CACHE_COND_LOG_FULL,    /* writes wait for room */
 	CACHE_COND_DRIVE_LIED,  /* at start: the SSD had lost what it had said was durable */
+	CACHE_COND_SSD_GONE,    /* it doesn't answer, or isn't the same one any more */
 	CACHE_COND_COUNT
 };
 
@@ -119,6 +120,13 @@ void cache_attach(const struct cache_args *args, cache_attach_fn *done, void *ct
  * stays on the SSD. The result tells whether the checkpoint was written; `c` is gone in any case.
  */
 void cache_detach(struct cache *c, cache_done_fn *done, void *ctx);
+
+/*
+ * The SSD doesn't answer any more (gone), or does again. Meanwhile writes fail, and reads of what the stores
+ * haven't; all else is answered by the stores. When it is back it is looked at before anything is asked of it:
+ * another one, or an old copy, isn't used in this life. For the blk's events. Home loop.
+ */
+void cache_ssd_event(struct cache *c, bool gone);
 
 /* ---- volumes ----------------------------------------------------------------------------- */
 

@@ -52,6 +52,7 @@
 	X(NO_EPOCH)           /* [5] recovery neither seals nor begins a new epoch */              \
 	X(NO_SEAL)            /* [5] recovery doesn't seal open segments */                        \
 	X(RECOVERY_NO_FLUSH)  /* [5] recovery relies on what only the drive's cache has */         \
+	X(AWAY_ANY)           /* [4] whatever is there when the SSD is back is taken for it */     \
 	X(COMMIT_FAIL_GO_ON)  /* [4] after a failed commit the epoch goes on */                    \
 	X(PARTIAL_NO_UNION)   /* [14] a partial write's record holds only its own sectors */       \
 	X(BYPASS_NO_DRAIN)    /* [11] bypass begins without draining */                            \
@@ -106,6 +107,7 @@ struct cache_io {
 	struct cache_piece piece;
 	struct cache_fill *fill;
 	void *frame;
+	bool looks;        /* whether the SSD is the same one */
 	struct iovec *iov; /* of a borrowed list */
 };
 
@@ -446,6 +448,7 @@ struct cache {
 		bool owed;        /* recovery found only one of the headers */
 		unsigned written; /* of the header's two copies */
 		uint64_t number;  /* last one used */
+		uint64_t durable; /* of the last header that is; 0: none in this life */
 		uint8_t header;   /* place in force */
 		struct cache_ckhead head;
 		void *header_buf;
@@ -468,8 +471,25 @@ struct cache {
 		uint32_t count;
 		struct list waiters, next_waiters;
 	} vt;
+	/* away.c */
+	struct {
+		bool is_away;  /* nothing is asked of the SSD */
+		bool there;    /* it answers; whether it is the same one isn't known yet */
+		bool wants;    /* to look, when nothing is on its way to it */
+		bool looking, again;
+		unsigned next;
+		void *buf;
+		struct list refused; /* blk_io */
+		struct loop_defer defer;
+		/* the last record of W that was acknowledged in this life */
+		bool has_record;
+		uint32_t record_seg, record_unit;
+		uint64_t record_generation;
+		uint8_t record[sizeof(struct cf_record)];
+	} away;
 	/* superblock.c */
 	struct {
+		struct cache_super durable;
 		void *buf;
 		unsigned which, written; /* in force; copies of this write */
 		cache_done_fn *done;
@@ -641,6 +661,14 @@ void cache_fill_abandon(struct cache_fill *f);
 void cache_fill_cancel(struct cache_volume *v, uint64_t first, uint64_t last);
 /* Units of a record that the index doesn't take: nothing of them may be found after a crash [6]. */
 void cache_units_dead(struct cache *c, uint32_t loc, uint64_t count);
+
+/* away.c */
+void cache_away_init(struct cache *c);
+/* Ends with -ENODEV, later. */
+void cache_away_refuse(struct cache_io *x, struct blk *b);
+/* A record of the log is acknowledged. */
+void cache_away_note(struct cache_log *l);
+void cache_away_tick(struct cache *c);
 
 /* mode.c: something that a change of mode may wait for has happened. */
 void cache_mode_poke(struct cache_volume *v);

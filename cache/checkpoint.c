@@ -76,6 +76,7 @@ header_durable(struct cache *c)
 {
 	c->stats.checkpoints++;
 	c->ck.owed = false;
+	c->ck.durable = c->ck.head.number;
 	c->ck.header ^= 1;
 	for (uint32_t i = 0; i < c->ck.count; i++) {
 		struct segment *s = &c->segs[c->ck.segs[i]];

@@ -25,7 +25,7 @@ cache_give_up(struct cache *c, const char *why)
 void
 cache_give_up_end(struct cache *c)
 {
-	if (!c->is_void || c->epoch_owed || cache_voltable_fails(c))
+	if (!c->is_void || c->epoch_owed || cache_voltable_fails(c) || c->away.is_away)
 		return;
 	c->is_void = false;
 	cache_set_condition(c, CACHE_COND_SSD_VOID, false, "the SSD takes writes again");
@@ -100,7 +100,7 @@ epoch_end(struct cache *c)
 void
 cache_epoch_retry(struct cache *c)
 {
-	if (!c->epoch_owed || c->epoch_writing || c->stopping)
+	if (!c->epoch_owed || c->epoch_writing || c->stopping || c->away.is_away)
 		return;
 	if (c->epoch_begun) {
 		if (has_old_unsealed(c))

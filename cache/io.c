@@ -81,7 +81,10 @@ cache_io_submit(struct cache_io *x, struct blk *b, enum blk_op op, uint32_t flag
 	x->io.len_bytes = len;
 	x->io.sg = &x->sg;
 	x->io.done = io_done;
-	blk_submit(b, &x->io);
+	if (b == x->c->ssd && x->c->away.is_away && !x->looks)
+		cache_away_refuse(x, b);
+	else
+		blk_submit(b, &x->io);
 }
 
 void

@@ -224,6 +224,7 @@ account(struct cache_log *l)
 	s->acked = r->unit + r->header_blocks + r->payload_blocks;
 	memcpy(s->crc + r->unit + r->header_blocks, l->crcs, r->payload_blocks * sizeof *l->crcs);
 	l->acked = (struct cache_position){r->epoch, r->seq, r->crc};
+	cache_away_note(l);
 }
 
 static void

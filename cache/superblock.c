@@ -12,8 +12,10 @@ static void
 super_done(struct cache_io *x, int result)
 {
 	struct cache *c = x->c;
-	if (result == 0)
+	if (result == 0) {
 		c->sb.which ^= 1; /* in force now */
+		c->sb.durable = c->super;
+	}
 	if (result == 0 && ++c->sb.written < 2) {
 		super_next(c);
 		return;

@@ -183,12 +183,14 @@ static void
 end_run(struct cache_end *x)
 {
 	struct daemon_cache *c = x->cache;
-	if (c->curve_asked || c->ram_resizes)
+	if (c->curve_asked || c->ram_resizes) {
 		loop_timer_set(&x->timer, GOES_AGAIN_NS);
-	else if (c->cache != NULL)
+	} else if (c->cache != NULL) {
+		daemon_cache_watch(c, false);
 		cache_detach(c->cache, end_detached, x);
-	else
+	} else {
 		end_detached(x, 0);
+	}
 }
 
 static void

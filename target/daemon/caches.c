@@ -96,6 +96,7 @@ static const char *const meanings[CACHE_COND_COUNT] = {
     [CACHE_COND_STORE_WRITE] = "a store doesn't take its data",
     [CACHE_COND_LOG_FULL] = "it is full",
     [CACHE_COND_DRIVE_LIED] = "the SSD had lost what it had called durable",
+    [CACHE_COND_SSD_GONE] = "the SSD is gone",
 };
 
 static void
@@ -135,6 +136,24 @@ on_lost(void *ctx, const struct cache_loss *l)
 }
 
 static void
+on_ssd_event(void *ctx, enum blk_event ev)
+{
+	struct daemon_cache *c = ctx;
+	if (c->cache != NULL && ev != BLK_EVENT_SIZE)
+		cache_ssd_event(c->cache, ev == BLK_EVENT_GONE);
+}
+
+void
+daemon_cache_watch(struct daemon_cache *c, bool on)
+{
+	if (c->ssd == NULL)
+		return;
+	blk_set_events(c->ssd, on ? on_ssd_event : NULL, c);
+	if (on && blk_get_state(c->ssd) == BLK_GONE)
+		cache_ssd_event(c->cache, true);
+}
+
+static void
 attached(void *ctx, int result, struct cache *cache, const char *reason)
 {
 	struct attach *a = ctx;
@@ -161,6 +180,7 @@ attached(void *ctx, int result, struct cache *cache, const char *reason)
 		log_info("cache", "%s is cache %s, %s, uuid %s%s", blk_get_name(c->ssd), c->name,
 		    size, uuid, c->is_new ? ", new" : "");
 		c->is_new = false;
+		daemon_cache_watch(c, true);
 	}
 	attach_end(a, result);
 }
@@ -378,7 +398,7 @@ daemon_cache_remove(struct daemon_cache *c)
 		i++;
 	memmove(&d->caches[i], &d->caches[i + 1],
 	    (--d->cache_count - i) * sizeof(struct daemon_cache *));
-	for (unsigned k = HEALTH_CACHE_ABSENT; k <= HEALTH_CACHE_LIED; k++)
+	for (unsigned k = HEALTH_CACHE_ABSENT; k <= HEALTH_CACHE_GONE; k++)
 		health_clear(d->health, (enum health_code)k, c->name);
 	cache_destroy(c);
 }
@@ -503,6 +523,7 @@ detach_caches(struct phase *p)
 		ASSERT(x != NULL);
 		*x = (struct detach){p, c};
 		hold(p);
+		daemon_cache_watch(c, false);
 		cache_detach(c->cache, detached, x);
 	}
 	release(p);

@@ -94,6 +94,9 @@ void daemon_lun_ram_follow(struct daemon_lun *l);
  * those that went: ram_tier_get_stats() of the cache's `ram`. */
 bool daemon_lun_ram_stats(const struct daemon_lun *l, struct ram_volume_stats *ret);
 
+/* It is told when its SSD goes and comes; until false, before it is detached. */
+void daemon_cache_watch(struct daemon_cache *c, bool on);
+
 /* ---- cache_ssd.c ----------------------------------------------------------------------------------- */
 
 /*

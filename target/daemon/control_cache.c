@@ -16,6 +16,7 @@ static const char *const condition_names[CACHE_COND_COUNT] = {
     [CACHE_COND_STORE_WRITE] = "store write",
     [CACHE_COND_LOG_FULL] = "log full",
     [CACHE_COND_DRIVE_LIED] = "drive lied",
+    [CACHE_COND_SSD_GONE] = "ssd gone",
 };
 
 /* Of the LUNs that use it now. */
@@ -45,7 +46,7 @@ state_of(const struct daemon_cache *c)
 		return "ok";
 	if (c->cache == NULL)
 		return "absent";
-	if (c->details[CACHE_COND_SSD_VOID] != NULL)
+	if (c->details[CACHE_COND_SSD_VOID] != NULL || c->details[CACHE_COND_SSD_GONE] != NULL)
 		return "void";
 	for (unsigned k = 0; k < CACHE_COND_COUNT; k++)
 		if (c->details[k] != NULL)

@@ -289,6 +289,7 @@ look_at_cache(struct monitor *m, const struct daemon_cache *c)
 	    [CACHE_COND_STORE_WRITE] = HEALTH_CACHE_STORE,
 	    [CACHE_COND_LOG_FULL] = HEALTH_CACHE_FULL,
 	    [CACHE_COND_DRIVE_LIED] = HEALTH_CACHE_LIED,
+	    [CACHE_COND_SSD_GONE] = HEALTH_CACHE_GONE,
 	};
 	struct health *h = m->d->health;
 

@@ -278,6 +278,17 @@ static const struct health_condition conditions[HEALTH_CODE_COUNT] = {
     "write cache isn't protected, or that ignores flushes, does so when the power goes; so does "
     "a file system that was restored from an old copy.\n\nNothing was changed. What is "
     "lost is listed by 'cachectl accept-loss', as far as it can be told; it goes on without it."},
+[HEALTH_CACHE_GONE] = {
+    "C609", "cache-ssd-gone", HEALTH_FAILED,
+    "the SSD of a cache has disappeared",
+    "writes to its LUNs fail, and so do reads of what only it has; all else is read from the stores",
+    "bring the SSD of {object} back: it is used again by itself; cachectl status shows what waits on it",
+    "The device doesn't answer any more, or its file was removed, replaced or cut off. What was acknowledged "
+    "is on it, as far as the stores haven't got it: 'cachectl status' shows for each LUN how much that is.\n\n"
+    "When it is back, its tables and its last record are compared with what was left there. "
+    "If they fit, all goes on. An older copy of it, or another SSD under the same name, isn't touched. A file that "
+    "was removed is still held by terraced: before terraced ends, it can be copied back from /proc/PID/fd.\n\n"
+    "If it doesn't come back: end terraced, start it without the cache, and see 'cachectl accept-loss'."},
 };
 /* clang-format on */
 

@@ -66,6 +66,7 @@ enum health_code {
 	HEALTH_CACHE_STORE,     /* C606, the cache */
 	HEALTH_CACHE_FULL,      /* C607, the cache */
 	HEALTH_CACHE_LIED,      /* C608, the cache */
+	HEALTH_CACHE_GONE,      /* C609, the cache */
 	HEALTH_CODE_COUNT
 };
 

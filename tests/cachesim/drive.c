@@ -176,7 +176,7 @@ static int
 end_read(struct request *r)
 {
 	struct drive *d = r->d;
-	if (rng_one_in(&d->rng, d->cfg.read_error))
+	if (d->deaf || rng_one_in(&d->rng, d->cfg.read_error))
 		return -EIO;
 	blk_sg_copy_in(r->io->sg, 0, d->now + r->io->offset_bytes, r->io->len_bytes);
 	return 0;

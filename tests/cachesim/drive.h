@@ -32,6 +32,7 @@ struct drive {
 	uint64_t count;         /* writes so far */
 	uint64_t *events;       /* counts what a crash could come before or after */
 	bool broken;            /* every write and flush fails */
+	bool deaf;              /* every read fails */
 	bool lands;             /* …but of the next write that does, all is there */
 	uint64_t write_errors, flush_errors, lies;
 };

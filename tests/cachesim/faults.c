@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What goes wrong beyond single requests and crashes. See world_priv.h. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/cachesim/world_priv.h"
@@ -92,6 +93,79 @@ faults_void(struct world *w)
 	w->ops_left = 12;
 	world_work(w);
 	for (int i = 0; i < 4; i++)
+		world_cut(w, i == 0 ? LOSS_NONE : (enum loss)rng_below(&w->rng, LOSS_COUNT));
+	w->cut_at = cut_at;
+}
+
+struct away {
+	struct world *w;
+	bool gone;
+};
+
+static void
+tell(void *ctx)
+{
+	const struct away *a = ctx;
+	cache_ssd_event(a->w->c, a->gone);
+}
+
+static void
+look_ends(struct world *w)
+{
+	for (unsigned i = 0; w->c->away.looking || w->c->away.wants; i++)
+		if (i > 10000 || !loop_sim_step(w->sim))
+			world_lost(w, "whether the SSD is the same one is never told");
+}
+
+/* It goes under work and returns as it went; or as it was a while before, which mustn't be used. Then it
+ * returns in truth, and a crash finds all of it. */
+void
+faults_away(struct world *w)
+{
+	struct drive *d = w->ssd;
+	struct away a = {w, true};
+	uint64_t cut_at = w->cut_at, at = d->cfg.size_bytes;
+	uint32_t weight[OP_COUNT];
+	uint8_t *old = malloc(at), *is = malloc(at);
+	ASSERT(old != NULL && is != NULL);
+	w->cut_at = UINT64_MAX;
+	memcpy(old, d->now, at);
+	uint8_t record[sizeof w->c->away.record];
+	memcpy(record, w->c->away.record, sizeof record);
+	w->ops_left = 8;
+	world_work(w);
+	/* What waits for the SSD isn't ordered while it isn't there. */
+	memcpy(weight, w->cfg.weight, sizeof weight);
+	w->cfg.weight[OP_FLUSH] = w->cfg.weight[OP_EVICT] = w->cfg.weight[OP_MODE] = 0;
+	w->cfg.weight[OP_CHECKPOINT] = 0;
+	d->broken = d->deaf = true;
+	world_call(w, tell, &a);
+	w->ops_left = 12;
+	world_work(w);
+	memcpy(w->cfg.weight, weight, sizeof weight);
+	memcpy(is, d->now, at);
+	a.gone = false;
+	bool differs = memcmp(record, w->c->away.record, sizeof record) != 0;
+	d->broken = d->deaf = false;
+	if (differs) {
+		memcpy(d->now, old, at);
+		world_call(w, tell, &a);
+		look_ends(w);
+		if (!w->c->away.is_away)
+			world_lost(w, "an old copy of the SSD is used");
+		if (memcmp(d->now, old, at) != 0)
+			world_lost(w, "an old copy of the SSD is written to");
+		memcpy(d->now, is, at);
+	}
+	world_call(w, tell, &a);
+	look_ends(w);
+	if (w->c->away.is_away)
+		world_lost(w, "the SSD is back, and isn't used");
+	free(old);
+	free(is);
+	w->ops_left = 12;
+	world_work(w);
+	for (int i = 0; i < 3; i++)
 		world_cut(w, i == 0 ? LOSS_NONE : (enum loss)rng_below(&w->rng, LOSS_COUNT));
 	w->cut_at = cut_at;
 }

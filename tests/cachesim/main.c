@@ -105,6 +105,11 @@ config(uint64_t seed, bool exhaustive, struct sim_cfg *c)
 			c->store_write_error = 4;
 		}
 	}
+	c->ssd_goes = rng_below(&own, 6) == 0 && c->lie == 0 && !exhaustive;
+	if (c->ssd_goes) {
+		c->ssd_write_error = c->ssd_flush_error = 0;
+		c->ssd_read_error = 50; /* reads may fail */
+	}
 	if (exhaustive) {
 		c->ops = 3 + (uint32_t)rng_below(&r, 8);
 		c->depth = 1;

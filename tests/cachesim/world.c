@@ -967,6 +967,8 @@ world_run(
 		faults_reopen(w);
 	if (w->cfg.ssd_breaks && w->level == 0)
 		faults_void(w);
+	if (w->cfg.ssd_goes && w->level == 0)
+		faults_away(w);
 	if (w->cfg.weight[OP_REMOVE] > 0 && rng_below(&w->rng, 3) == 0) {
 		remove_and_make(w, &w->vols[rng_below(&w->rng, VOLUMES)]);
 		w->ops_left = w->cfg.ops / 4;

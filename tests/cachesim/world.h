@@ -48,6 +48,7 @@ struct sim_cfg {
 	bool few_frames;    /* of memory there is hardly any */
 	bool reopen;        /* volumes are closed and opened again */
 	bool ssd_breaks;    /* for a while */
+	bool ssd_goes;      /* away, and comes back */
 	bool absent;        /* after a crash one volume isn't opened */
 	bool dies;          /* the SSD, before the cache is detached: takes nothing any more */
 	bool impatient;     /* changes that wait are soon told BUSY */

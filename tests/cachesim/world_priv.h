@@ -145,5 +145,7 @@ void faults_evict(struct world *w, struct vol *v);
 void faults_reopen(struct world *w);
 /* The SSD takes nothing for a while; the volumes go into bypass and on; then a crash. */
 void faults_void(struct world *w);
+/* The SSD disappears under work, and returns. */
+void faults_away(struct world *w);
 
 #endif

@@ -544,6 +544,96 @@ def case_ssd_is_void():
     stop(d)
 
 
+def two_luns(folder, ssd=None):
+    """LUN 0 keeps what is written on the SSD, LUN 1 has a store that takes it."""
+    return broken_store(folder, ssd).replace(
+        "target", f"lun c {{ store {folder('c.img')}; size 16MiB; cache fast }}\ntarget").replace(
+            "lun 0 a", "lun 0 a; lun 1 c")
+
+
+def dirty(d, name):
+    return next(x["dirty_bytes"] for x in d.control.call("lun.list") if x["name"] == name)
+
+
+def gone(d, words):
+    wait_until(lambda: words in d.control.conditions().get("C609", {"sentence": ""})["sentence"], words, 60)
+    c = d.control.conditions()["C609"]
+    check(c["action"] and c["effect"], "it says what to do")
+    same(cache(d)["state"], "void", "state of the cache")
+
+
+def case_ssd_goes_and_comes():
+    """Invariant 4, DESIGN 4.3: what the stores have is served, what only the SSD has fails and stays; when it
+    is back, all of that is there. Another one under its name isn't touched."""
+    folder = Folder()
+    d = start(folder, two_luns(folder))
+    with Session(d.port, TARGET) as s:
+        s.ready()
+        same(s.execute(bytes(6), 1).status, CHECK, "unit attention")
+        write(s, 64)
+        for i in range(64):
+            same(s.write10(i * 8, pattern(i + 1), lun=1).status, GOOD, f"write {i}")
+        wait_until(lambda: dirty(d, "c") == 0, "LUN c is clean", 60)
+        subprocess.run(["cp", "--sparse=never", folder("ssd"), folder("old")], check=True)
+        write(s, 32, first=64)
+        os.rename(folder("ssd"), folder("away"))
+        gone(d, "doesn't answer")
+        for i in range(64):
+            same(s.read10(i * 8, 8, lun=1).data, pattern(i + 1), f"block {i} of the store")
+        same(s.read10(0, 8).status, CHECK, "what only the SSD has")
+        same(s.write10(0, pattern(7)).status, CHECK, "a write")
+        same(s.write10(0, pattern(7), lun=1).status, CHECK, "a write to the other one")
+        same(dirty(d, "a"), 96 * 4096, "what waits")
+        # An old copy: each block of it would be believed to be decay of the newest one.
+        before = os.stat(folder("old"))
+        os.rename(folder("old"), folder("ssd"))
+        gone(d, "another one, or an old copy")
+        same(s.read10(0, 8).status, CHECK, "nothing of it is believed")
+        same(s.write10(0, pattern(7)).status, CHECK, "a write")
+        after = os.stat(folder("ssd"))
+        same((after.st_mtime_ns, after.st_ino), (before.st_mtime_ns, before.st_ino), "it isn't written to")
+        os.rename(folder("away"), folder("ssd"))
+        wait_until(lambda: "C609" not in d.control.conditions(), "it is back", 60)
+        wait_until(lambda: s.write10(0, pattern(1)).status == GOOD, "writes go on", 60)
+        read(s, 96)
+        write(s, 16, first=96)
+        same(cache(d)["bad_blocks"], 0, "damaged blocks")
+    d.control.close()
+    d.kill()
+    d = start(folder, two_luns(folder))
+    with Session(d.port, TARGET) as s:
+        s.ready()
+        read(s, 112)
+    stop(d)
+
+
+def case_ssd_goes_for_good():
+    """While nobody asks: it is told all the same. A LUN that has nothing on it goes on without its cache."""
+    folder = Folder()
+    d = start(folder, two_luns(folder))
+    with Session(d.port, TARGET) as s:
+        s.ready()
+        write(s, 16)
+        os.unlink(folder("ssd"))
+        gone(d, "doesn't answer")
+        same(s.execute(bytes(6), 1).status, CHECK, "unit attention")
+        same(s.read10(4096, 8, lun=1).status, GOOD, "what the store has")
+    stop_dirty(d)
+    # Without it the LUN isn't served, and says how it is given up.
+    d = start(folder, two_luns(folder).replace("; size 64MiB; ram none", "; ram none") +
+              f"lun e {{ store {folder('e.img')}; size 1MiB }}\n")
+    raised(d, "C601")
+    check("isn't served without its cache" in lun(d)["why"], lun(d)["why"])
+    d.control.close()
+    d.kill()
+
+
+def stop_dirty(d):
+    """What can't be written any more doesn't hold up the end."""
+    d.control.close()
+    d.stop()
+
+
 def payload(folder, number):
     """Where a block is on the SSD."""
     with open(folder("ssd"), "rb") as f:
