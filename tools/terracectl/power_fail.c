@@ -13,14 +13,13 @@
 
 /* What caches have and stores lack; -1: the daemon didn't say. */
 static double
-dirty_now(struct tool *t)
+dirty_now(struct tool *t, int *ret_exit)
 {
-	int ignored;
 	double sum = 0;
 	size_t i;
 	const json_t *l;
 
-	json_t *luns = tool_call(t, "lun.list", json_pack("{s:b}", "stats", false), &ignored);
+	json_t *luns = tool_call(t, "lun.list", json_pack("{s:b}", "stats", false), ret_exit);
 	if (luns == NULL)
 		return -1;
 	json_array_foreach(luns, i, l)
@@ -124,7 +123,8 @@ finish(const struct tool *t, const struct answer *a)
 static int
 give_up(struct tool *t, json_int_t limit_s)
 {
-	double left = dirty_now(t);
+	int ignored;
+	double left = dirty_now(t, &ignored);
 	char size[32] = "something";
 
 	if (left >= 0)
@@ -144,18 +144,19 @@ run_power_fail(struct tool *t, const struct verb *v, json_t *params)
 	struct progress p;
 	struct answer a = {0};
 	char reason[5000];
-	int status = tool_connect(t);
+	int status, ignored;
 
-	if (status != TOOL_DONE)
+	/* One that hangs keeps nobody who stops it: it is asked what answers at once, before what may take long. */
+	double left = dirty_now(t, &status);
+	if (left < 0)
 		return status;
 	struct client *worker = client_open(t->control, reason, sizeof reason);
 	if (worker == NULL)
 		return tool_error(t, TOOL_UNREACHABLE, "%s", reason);
-	double left = dirty_now(t);
 	progress_begin(&p, t, "power-fail", left);
 	bool asked = client_send(worker, v->method, json_object(), &a), late = false;
 	while (asked && !late && !client_wait(worker, LOOK_MS, &a)) {
-		left = dirty_now(t);
+		left = dirty_now(t, &ignored);
 		if (left >= 0)
 			progress_tell(&p, left);
 		late = limited && progress_now_s() - p.began_s >= (double)limit_s;
