@@ -7,9 +7,11 @@ cache and take them away; what breaks is a condition. Arguments: names of cases.
 """
 
 import os
+import signal
 import struct
 import subprocess
 import sys
+import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
@@ -626,6 +628,81 @@ def case_ssd_goes_for_good():
     check("isn't served without its cache" in lun(d)["why"], lun(d)["why"])
     d.control.close()
     d.kill()
+
+
+def case_store_goes_and_comes():
+    """DESIGN 4.3: a store that is gone under a cache with dirty data. Nothing is lost: writes are acknowledged, what
+    the SSD has is served, and all of it goes to the store when that is back."""
+    folder = Folder()
+    d = start(folder)
+    with Session(d.port, TARGET) as s:
+        s.ready()
+        write(s, 16)
+        clean(d)
+        os.rename(folder("a.img"), folder("away.img"))
+        wait_until(lambda: "C204" in d.control.conditions(), "the store is gone", 60)
+        c = d.control.conditions()["C204"]
+        check(c["object"] == "a" and c["action"], "which, and what to do")
+        write(s, 64)
+        read(s, 64)
+        same(s.read10(16384, 8).status, CHECK, "what only the store has")
+        raised(d, "C606", 60)
+        check(lun(d)["dirty_bytes"] > 0, "it waits")
+        os.rename(folder("away.img"), folder("a.img"))
+        wait_until(lambda: "C204" not in d.control.conditions(), "the store is back", 60)
+        wait_until(lambda: lun(d)["dirty_bytes"] == 0, "all is on the store", 60)
+        wait_until(lambda: "C606" not in d.control.conditions(), "it takes its data", 60)
+        read(s, 64)
+        same(s.read10(16384, 8).status, GOOD, "what only the store has")
+    with open(folder("a.img"), "rb") as f:
+        for i in range(64):
+            check(f.read(4096) == pattern(i + 1), f"block {i} of the store")
+    stop(d)
+
+
+def case_ended_while_the_ssd_is_made():
+    """SIGTERM while a new SSD is filled with zeros: the start ends, and leaves no file that looks whole."""
+    folder = Folder()
+    d = start(folder, config(folder).replace("64MiB", "8GiB"), wait=False)
+    d.launch()
+    try:
+        wait_until(lambda: os.path.exists(folder("ssd")) or not d.alive(), "it is being made", 60)
+        os.kill(d.process.pid, signal.SIGTERM)
+        d.process.wait(60)
+    finally:
+        if d.alive():
+            d.kill()
+    said = d.log()
+    if "No space left" in said:
+        print("no room for a file of 8 GiB here")
+        return
+    check("ended by a signal while" in said, said)
+    check(not os.path.exists(folder("ssd")), "the file is gone")
+    check(marker(folder("a.img")) is None, "no LUN was promised anything")
+
+
+def case_killed_while_a_cache_is_added():
+    """cache.add killed at any instant: what is left at the SSD's place is taken by the next one, or is named."""
+    folder = Folder()
+    d = start(folder)
+    for delay in (0, 0.02, 0.1, 0.3):
+        d.control.send("cache.add", name="other", ssd=folder("other"), size="96MiB")
+        wait_until(lambda: os.path.exists(folder("other")) or delay == 0, "it is being made", 60)
+        time.sleep(delay)
+        d.control.close()
+        d.kill()
+        left = os.path.exists(folder("other"))
+        d = start(folder)
+        if "other" in [c["name"] for c in cache_list(d)]: # killed behind the commit
+            same(next(c["state"] for c in cache_list(d) if c["name"] == "other"), "ok", "the cache")
+        else:
+            answer = d.control.call("cache.add", name="other", ssd=folder("other"), size="96MiB")
+            check(answer["applied"], f"after {delay} s, file left: {left}")
+        same(next(c["state"] for c in cache_list(d) if c["name"] == "other"), "ok", "the cache")
+        d.control.call("cache.remove", name="other", yes=True)
+        check(os.path.exists(folder("other")), "its file is the administrator's")
+        os.unlink(folder("other"))
+    stop(d)
 
 
 def stop_dirty(d):
