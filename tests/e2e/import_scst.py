@@ -290,6 +290,7 @@ def case_each_file_is_served_with_its_identities_numbers_and_masking():
             tool = Tool(os.path.join(d.state, "control.sock"))
             same([(p["name"], p["protocol"], p["listen"]) for p in tool.result("portal", "list")][1:],
                  [("srp-1", "srp", ["ib:5010"]), ("srp-2", "srp", ["127.0.0.1:5010"])], "portals of SRP")
+            tool("status", says="ib:5010: logins by the InfiniBand connection manager have never been")
             groups = tool.result("group", "list")
             same([g["initiators"] for g in groups],
                  [["srp.*0002c903*"],

@@ -288,6 +288,30 @@ print_installed(const json_t *status)
 	     ": `systemctl restart terraced` changes over, with a short pause for initiators");
 }
 
+/* Ways in that nobody has seen working yet. */
+static void
+print_untested(struct tool *t)
+{
+	int ignored;
+	json_t *portals = tool_call(t, "portal.list", NULL, &ignored);
+	size_t i, k;
+	const json_t *portal, *address;
+
+	json_array_foreach(portals, i, portal)
+	{
+		json_array_foreach(json_object_get(portal, "addresses"), k, address)
+		{
+			const char *text = json_string_value(address);
+			if (text == NULL || strncmp(text, "ib:", 3) != 0)
+				continue;
+			out_text(stdout, text);
+			puts(": logins by the InfiniBand connection manager have never been tried "
+			     "on hardware");
+		}
+	}
+	json_decref(portals);
+}
+
 int
 run_status(struct tool *t, const struct verb *v, json_t *params)
 {
@@ -306,6 +330,7 @@ run_status(struct tool *t, const struct verb *v, json_t *params)
 	           (s.stats = tool_call(t, "lun.stats", NULL, &status)) != NULL) {
 		print_head(s.status);
 		print_installed(s.status);
+		print_untested(t);
 		json_array_foreach(conditions_of(s.status), i, c) print_condition(c);
 		if (json_array_size(json_object_get(s.status, "luns")) > 0)
 			print_luns_live(&s);
