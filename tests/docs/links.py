@@ -24,7 +24,7 @@ def read(path):
 def main():
     problems, links, leads = [], 0, {}
     pages = [os.path.relpath(p, ROOT) for p in
-             ["README.md", *glob.glob(f"{ROOT}/docs/*.md"), *glob.glob(f"{ROOT}/docs/format/*.md")]]
+             [f"{ROOT}/README.md", *glob.glob(f"{ROOT}/docs/*.md"), *glob.glob(f"{ROOT}/docs/format/*.md")]]
     for page in pages:
         text = re.sub(r"^```.*?^```$", "", read(page), flags=re.M | re.S)
         for target in re.findall(r"\]\(([^)\s]+)\)", text):
