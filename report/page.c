@@ -218,6 +218,7 @@ lun_row(struct out *o, const json_t *l)
 {
 	const json_t *w = get_window(l, 10);
 	const char *name = get_text(l, "name");
+	double size = get_number(l, "size_bytes");
 
 	out_add(o, "<tr><td data-of=\"LUN\"><a href=\"?lun=");
 	out_url(o, name);
@@ -227,7 +228,7 @@ lun_row(struct out *o, const json_t *l)
 	badge(o, get_text(l, "state"));
 	out_add(o, "</td>");
 	cell(o, "mode", "", get_text(l, "mode"));
-	number(o, "size", show_bytes(get_number(l, "size_bytes")));
+	number(o, "size", show_bytes(size > 0 ? size : NAN)); /* of one that isn't open */
 	number(o, "reads/s", show_count(get_number(w, "reads_per_s")));
 	number(o, "writes/s", show_count(get_number(w, "writes_per_s")));
 	number(o, "bytes/s",
@@ -403,7 +404,7 @@ sessions(struct out *o, const json_t *overview)
 			break;
 		out_add(o, "<tr>");
 		cell(o, "initiator", "w", get_text(s, "initiator"));
-		cell(o, "address", "", get_text(s, "address"));
+		cell(o, "address", "a", get_text(s, "address"));
 		cell(o, "target", "w", get_text(s, "target"));
 		cell(o, "group", "", get_text(s, "group"));
 		number(o, "connected", show_duration(get_number(s, "connected_s")));
