@@ -16,6 +16,12 @@ clock_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
+void
+events_look_at_clock(struct events *ev)
+{
+	ev->now_ms = clock_ms();
+}
+
 int
 events_init(struct events *ev)
 {

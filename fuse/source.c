@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Answers of the control socket by what was asked, kept for CACHED_MS from when it was asked. Those who
- * want the same at the same time get the same answer.
+ * Answers of the control socket by what was asked, kept for CACHED_MS from when they came: an answer that
+ * took longer than that to make and to read would otherwise be for one reader, and so would be the next.
+ * Those who want the same at the same time get the same answer.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@ struct asked {
 	struct rpc_call call;
 	bool is_asking;
 	uint64_t asked_ms;  /* when the last one was asked */
+	uint64_t came_ms;   /* when its answer came */
 	json_t *answer;     /* of it; NULL: none, or an error */
 	struct list wishes; /* for what is being asked */
 	struct list late;   /* for the next one: that was asked too long ago */
@@ -66,6 +68,8 @@ on_answer(struct rpc_call *c)
 	struct list wishes;
 
 	a->is_asking = false;
+	events_look_at_clock(a->source->ev); /* reading it may have taken long */
+	a->came_ms = a->source->ev->now_ms;
 	json_decref(a->answer);
 	a->answer = c->err == 0 ? json_incref(c->result) : NULL;
 	json_t *answer = json_incref(a->answer);
@@ -109,7 +113,7 @@ on_sweep(struct timer *t)
 	for (unsigned i = 0; i < BUCKETS; i++) {
 		LIST_FOREACH_SAFE (n, &s->buckets[i]) {
 			struct asked *a = container_of(n, struct asked, link);
-			if (!a->is_asking && s->ev->now_ms - a->asked_ms > CACHED_MS)
+			if (!a->is_asking && s->ev->now_ms - a->came_ms > CACHED_MS)
 				forget(a);
 		}
 	}
@@ -162,7 +166,9 @@ find(struct source *s, const char *method, json_t *params)
 static bool
 is_fresh(const struct source *s, const struct asked *a)
 {
-	return s->ev->now_ms - a->asked_ms <= CACHED_MS && a->asked_ms >= s->expired_ms;
+	uint64_t since_ms = a->is_asking ? a->asked_ms : a->came_ms;
+
+	return s->ev->now_ms - since_ms <= CACHED_MS && a->asked_ms >= s->expired_ms;
 }
 
 void

@@ -25,7 +25,7 @@
 /* Exit statuses of all programs of the project. */
 enum exit_status { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
-#define CACHED_MS 100u          /* an answer is given again for so long */
+#define CACHED_MS 100u          /* an answer is given again for so long after it came */
 #define ANSWER_TIMEOUT_MS 3500u /* for an answer of a daemon that is there */
 #define SILENT_TIMEOUT_MS 500u  /* … when the last one didn't come either */
 #define DOWN_PATIENCE_MS 3000u  /* for one that isn't: a restart goes unnoticed */
@@ -55,6 +55,8 @@ struct events {
 /* 0 or -errno. */
 int events_init(struct events *ev);
 void events_fini(struct events *ev);
+/* now_ms is that of this moment: after something that took long. */
+void events_look_at_clock(struct events *ev);
 /* Sets what is watched for; 0 ends it. `w` stays until then. 0 or -errno. */
 int events_watch(struct events *ev, struct watch *w, uint32_t mask);
 void timer_init(struct timer *t, void (*fire)(struct timer *t));
