@@ -5,7 +5,7 @@
  * meanwhile, until no session sees it. Then it is replaced, as a change that terraced makes by itself. Who
  * doesn't want to wait says --yes.
  *
- *	lun.set, reload ─▶ plan: the unit stays (plan.c) ─▶ monitor: who is waited for (C207) ─▶ nobody ─▶
+ *	lun.set, reload ─▶ plan: the unit stays (plan.c) ─▶ monitor: who is waited for (C208) ─▶ nobody ─▶
  *	change "mode of LUNs" ─▶ plan: another unit; who has logged in during that has to do so again
  */
 #include <stdio.h>
