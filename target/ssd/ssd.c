@@ -70,12 +70,12 @@ refuse(struct opening *o, int err, const char *fmt, ...)
 
 /* "… - ext4 /dev/sda1 rw,nobarrier": the options of the mount of a device. */
 static bool
-mount_without_barriers(dev_t dev, char *ret_at, size_t cap)
+mount_without_barriers(const char *mountinfo, dev_t dev, char *ret_at, size_t cap)
 {
 	char *line = NULL;
 	size_t size = 0;
 	bool found = false;
-	FILE *f = fopen("/proc/self/mountinfo", "re");
+	FILE *f = fopen(mountinfo, "re");
 
 	while (f != NULL && !found && getline(&line, &size, f) > 0) {
 		unsigned maj, min;
@@ -120,12 +120,17 @@ check_place(struct opening *o, int fd)
 		return refuse(o, -errno, "%s: %s", o->path, strerror(errno));
 	if (o->args->unsafe_fs)
 		return 0;
+	const char *mountinfo = "/proc/self/mountinfo";
+	if (o->args->place != NULL && o->args->place->fs_type != 0)
+		fs.f_type = o->args->place->fs_type;
+	if (o->args->place != NULL && o->args->place->mountinfo != NULL)
+		mountinfo = o->args->place->mountinfo;
 	if (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC || is_zram(st.st_dev))
 		return refuse(o, -ENOTSUP,
 		    "%s is on a file system in memory, where nothing that is acknowledged would "
 		    "survive; use a path on an SSD",
 		    o->path);
-	if (mount_without_barriers(st.st_dev, at, sizeof at))
+	if (mount_without_barriers(mountinfo, st.st_dev, at, sizeof at))
 		return refuse(o, -ENOTSUP,
 		    "%s: the file system at %s is mounted without barriers, so that a durable "
 		    "write "
@@ -423,6 +428,18 @@ make_file(struct opening *o)
 	return rc;
 }
 
+/* That a disk's image is one is more than that it isn't empty. */
+static int
+name_signature(struct opening *o)
+{
+	int fd = open(o->path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	if (fd < 0)
+		return refuse(o, -errno, "%s can't be opened: %s", o->path, strerror(errno));
+	int rc = check_signatures(o, fd);
+	close(fd);
+	return rc;
+}
+
 static int
 examine_file(struct opening *o, const struct stat *st, bool *ret_cache)
 {
@@ -440,6 +457,8 @@ examine_file(struct opening *o, const struct stat *st, bool *ret_cache)
 		    o->path, size);
 	if (rc == 0)
 		rc = look_for_cache(o, fd, ret_cache);
+	if (rc == 0 && !*ret_cache && !o->args->force)
+		rc = name_signature(o);
 	if (rc == 0 && !*ret_cache && !o->args->force)
 		rc = check_zeros(o, fd, size);
 	if (rc == 0)

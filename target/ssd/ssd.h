@@ -11,6 +11,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* What the kernel says of the place where a file lies: for a test, which can't mount each file system. */
+struct ssd_place {
+	long fs_type;          /* statfs(2); 0: as it is */
+	const char *mountinfo; /* a file like /proc/self/mountinfo; NULL: that */
+};
+
 struct ssd_args {
 	const char
 	    *spec; /* "file:PATH", "block:PATH", "lvm:VG/LV", PATH; "fault:…": a test's store */
@@ -18,6 +24,7 @@ struct ssd_args {
 	uint64_t size_bytes; /* of a file that is to be made; 0: it must be there */
 	bool unsafe_fs;      /* also where nothing can be durable: a test */
 	bool force;          /* whatever is there may be overwritten: it isn't looked at */
+	const struct ssd_place *place; /* NULL: the kernel is asked */
 };
 
 struct ssd_found {

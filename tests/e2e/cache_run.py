@@ -147,6 +147,14 @@ def case_ssd_file_is_written_in_full():
     same(st.st_mode & 0o777, 0o600, "mode of the file")
 
 
+def case_a_place_that_is_swept_is_named():
+    folder = Folder()
+    d = start(folder)
+    if folder.path.startswith("/tmp/"):
+        check(f"{folder('ssd')}: files in that place may be removed" in d.log(), d.log())
+    stop(d)
+
+
 def case_sparse_file_is_filled():
     folder = Folder()
     with open(folder("ssd"), "wb") as f:
