@@ -2,7 +2,8 @@
 /*
  * An SRP initiator that sends what it likes, over librdmacm: logins and units that are malformed, that
  * lie, or that want too much. After each the target must have answered as it should, and still serve.
- * Usage: srp_raw ADDRESS PORT id_ext=HEX,ioc_guid=HEX
+ * Usage: srp_raw ADDRESS PORT id_ext=HEX,ioc_guid=HEX [LOGINS]
+ * With LOGINS it only logs in and out, so often.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -20,10 +21,12 @@
 #define RECVS 160
 #define RECV_BYTES 512u
 #define MEM_BYTES (256u << 10)
-#define WAIT_MS 20000
+#define WAIT_MS 60000
+#define CHANNELS_MAX 16u /* of a session: limits.channels_per_session_max */
 
 static struct sockaddr_in target;
 static uint8_t target_port[16];
+static uint8_t initiator = 0xab; /* each byte of its port's identifier */
 static const char *what = "";
 
 static void __attribute__((format(printf, 1, 2), noreturn)) fail(const char *fmt, ...)
@@ -140,7 +143,7 @@ login_unit(struct srp_login_req_rdma *w)
 	be16_put(&w->formats, SRP_FMT_BIT_DIRECT | SRP_FMT_BIT_INDIRECT);
 	be32_put(&w->it_iu_len, 8260);
 	be16_put(&w->imm_data_offset, 68);
-	memset(w->initiator_port, 0xab, 16);
+	memset(w->initiator_port, initiator, 16);
 	memcpy(w->target_port, target_port, 16);
 }
 
@@ -222,15 +225,24 @@ send_unit(struct conn *c, size_t len)
 }
 
 static struct conn *
-login(void)
+login_as(uint8_t flags, uint32_t it_iu_len, uint16_t imm_data_offset)
 {
 	struct srp_login_req_rdma w;
 	struct conn *c = prepare(RECVS);
 	login_unit(&w);
+	w.flags = flags;
+	be32_put(&w.it_iu_len, it_iu_len);
+	be16_put(&w.imm_data_offset, imm_data_offset);
 	connect_with(c, &w, sizeof w);
 	if (!c->connected)
 		fail("a login that is right was refused: %08x", be32_get(c->rej.reason));
 	return c;
+}
+
+static struct conn *
+login(void)
+{
+	return login_as(SRP_LOGIN_IMMEDIATE, 8260, 68);
 }
 
 /* The target lets go of the connection. */
@@ -291,9 +303,63 @@ no_format(struct srp_login_req_rdma *w)
 	be16_put(&w->formats, 0);
 }
 static void
+no_units(struct srp_login_req_rdma *w)
+{
+	be32_put(&w->it_iu_len, 0);
+}
+static void
 wrong_action(struct srp_login_req_rdma *w)
 {
 	w->flags |= 3;
+}
+static void
+one_more(struct srp_login_req_rdma *w)
+{
+	w->flags |= SRP_LOGIN_MULTI;
+}
+
+/* The shortest and the longest units; immediate data is granted where its place can be. */
+static void
+lengths(void)
+{
+	static const struct {
+		uint32_t it_iu_len;
+		uint16_t offset;
+		bool granted;
+	} rows[] = {{64, 68, false}, {8448, 68, true}, {8260, 0, false}, {8260, 47, false},
+	    {8260, 52, true}, {8260, 65535, false}};
+	for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		char text[80];
+		snprintf(text, sizeof text, "units of %u bytes, immediate data at %u",
+		    rows[i].it_iu_len, rows[i].offset);
+		what = text;
+		struct conn *c = login_as(SRP_LOGIN_IMMEDIATE, rows[i].it_iu_len, rows[i].offset);
+		if (((c->rsp.flags & SRP_LOGIN_IMMEDIATE) != 0) != rows[i].granted)
+			fail("flags %02x", c->rsp.flags);
+		release(c);
+	}
+}
+
+/* A further channel that is the first, as many as there may be, and one more. */
+static void
+many_channels(void)
+{
+	struct conn *all[CHANNELS_MAX];
+	initiator = 0xcd; /* no session of it may still be ending */
+	what = "a further channel of nothing";
+	all[0] = login_as(SRP_LOGIN_MULTI, 276, 0);
+	if ((all[0]->rsp.flags & 3) != 0)
+		fail("flags %02x", all[0]->rsp.flags);
+	what = "many channels";
+	for (unsigned i = 1; i < CHANNELS_MAX; i++) {
+		all[i] = login_as(SRP_LOGIN_MULTI, 276, 0);
+		if ((all[i]->rsp.flags & 3) != SRP_LOGIN_RSP_MAINTAINED)
+			fail("flags %02x of channel %u", all[i]->rsp.flags, i);
+	}
+	refused_login("a channel too many", one_more, 56, SRP_REJ_CHANNELS);
+	for (unsigned i = 0; i < CHANNELS_MAX; i++)
+		release(all[i]);
+	initiator = 0xab;
 }
 
 static void
@@ -304,6 +370,7 @@ logins(void)
 	refused_login("half a login", wrong_opcode, 30, SRP_REJ_UNSPECIFIED);
 	refused_login("another opcode", wrong_opcode, 56, SRP_REJ_UNSPECIFIED);
 	refused_login("another target", wrong_target, 56, SRP_REJ_NEXUS);
+	refused_login("no units", no_units, 56, SRP_REJ_UNSPECIFIED);
 	refused_login("short units", short_units, 56, SRP_REJ_UNSPECIFIED);
 	refused_login("long units", long_units, 56, SRP_REJ_IU_LEN);
 	refused_login("no format", no_format, 56, SRP_REJ_FORMATS);
@@ -315,6 +382,8 @@ logins(void)
 	wait_end(a);
 	release(a);
 	release(b);
+	lengths();
+	many_channels();
 }
 
 /* ---- units ------------------------------------------------------------------------------------------- */
@@ -531,6 +600,54 @@ greedy(void)
 	still_serves();
 }
 
+/* A command ends anywhere. */
+static void
+cut_commands(void)
+{
+	for (size_t len = 1; len < 64; len += 7) {
+		char text[40];
+		snprintf(text, sizeof text, "%zu bytes of a command", len);
+		what = text;
+		struct conn *c = login();
+		(void)read_blocks(c, 1, 8);
+		send_unit(c, len);
+		if (!wait_message(c, WAIT_MS) || c->last.bytes[0] != SRP_T_LOGOUT)
+			fail("no T_LOGOUT but %02x", c->last.bytes[0]);
+		uint32_t reason = len < 48 ? SRP_LOGOUT_BAD_IU : SRP_LOGOUT_IN_COUNT;
+		if (load_be32(c->last.bytes + 4) != reason)
+			fail("reason %u instead of %u", load_be32(c->last.bytes + 4), reason);
+		wait_end(c);
+		release(c);
+	}
+	still_serves();
+}
+
+static void
+longer_than_agreed(void)
+{
+	what = "a unit longer than agreed";
+	struct conn *c = login_as(0, 276, 0);
+	(void)read_blocks(c, 1, 8);
+	send_unit(c, 12000);
+	wait_end(c);
+	release(c);
+	still_serves();
+}
+
+/* The queue is gone, and nobody says so; the target writes to it. */
+static void
+silent_end(void)
+{
+	what = "a queue that is gone while data is on its way";
+	struct conn *c = login();
+	for (uint64_t tag = 1; tag <= 20; tag++)
+		send_unit(c, read_blocks(c, tag, 256));
+	struct ibv_qp_attr attr = {.qp_state = IBV_QPS_ERR};
+	(void)ibv_modify_qp(c->id->qp, &attr, IBV_QP_STATE);
+	still_serves(); /* takes the place of the session too */
+	release(c);
+}
+
 static void
 no_receives(void)
 {
@@ -599,19 +716,28 @@ hex(const char *s, uint8_t *ret, unsigned len)
 int
 main(int argc, char **argv)
 {
-	if (argc != 4)
-		fail("usage: srp_raw ADDRESS PORT id_ext=HEX,ioc_guid=HEX");
+	if (argc != 4 && argc != 5)
+		fail("usage: srp_raw ADDRESS PORT id_ext=HEX,ioc_guid=HEX [LOGINS]");
 	target =
 	    (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[2]))};
 	const char *ext = strstr(argv[3], "id_ext="), *guid = strstr(argv[3], "ioc_guid=");
 	if (inet_pton(AF_INET, argv[1], &target.sin_addr) != 1 || ext == NULL || guid == NULL ||
 	    hex(ext + 7, target_port, 8) < 0 || hex(guid + 9, target_port + 8, 8) < 0)
 		fail("wrong arguments");
+	if (argc == 5) {
+		what = "many logins";
+		for (int i = 0; i < atoi(argv[4]); i++)
+			release(login());
+		return 0;
+	}
 	logins();
 	units();
+	cut_commands();
+	longer_than_agreed();
 	wrong_key(false);
 	wrong_key(true);
 	greedy();
+	silent_end();
 	no_receives();
 	half_open();
 	puts("srp_raw: done");
