@@ -18,9 +18,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "lib"))
 from iscsi import GOOD, Refused, Session  # noqa: E402
 from terraced import Daemon, Failed, Folder, check, run, same  # noqa: E402
-from terracectl import Tool  # noqa: E402
+from terracectl import TOOL, Tool  # noqa: E402
 
-TERRACECTL = os.environ["TERRACECTL"]
+TERRACECTL = TOOL
 FILES = os.path.join(HERE, "..", "data", "scst")
 DONE, FAILED, USAGE, LOST = 0, 1, 2, 3
 
@@ -310,4 +310,5 @@ def main():
         globals()[name if name.startswith("case_") else f"case_{name}"]()
 
 
-run(main)
+if __name__ == "__main__":
+    run(main)

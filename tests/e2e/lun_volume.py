@@ -114,6 +114,7 @@ def case_resize():
          "it had grown already: only the LUN")
     box.lun("resize", "vm", "5GiB", status=FAILED, says="never shrinks")
     box.lun("resize", "vm", "20GiB", "--dry-run", says="Would run: lvextend")
+    box.lun("resize", "vm", "20GiB", "--dry-run", "--json").json()
     check("lvextend" not in " ".join(box.did()), "a dry run grows it")
     box.lun("resize", "img", "20GiB")
     same(box.did(), ['lun.resize {"name": "img", "size": "20GiB"}'], "a file is the daemon's")

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """
 Linux's own initiator, in a VM, against a terraced on this machine: discovery, logins, file systems,
-resets, changes under it, and the daemon killed under load. With the argument "short", for builds with
-sanitizers, only what exercises most of terraced.
+resets, changes under it, the daemon killed under load, and what SCST's files become. With the argument
+"short", for builds with sanitizers, only what exercises most of terraced; with "imported" only the last.
 """
 
 import os
@@ -14,9 +14,11 @@ import time
 sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "lib"))
+sys.path.insert(0, os.path.join(HERE, "../e2e"))
 from vm import HERE as VM_FOLDER, Vm, run_vms  # noqa: E402
 from change import Changes  # noqa: E402
-from terraced import TARGET, Daemon, run  # noqa: E402
+from import_scst import GOLDEN, SERVED, ctl, here  # noqa: E402
+from terraced import TARGET, Daemon, Folder, run  # noqa: E402
 
 CONFIG = """
 portal san { listen 127.0.0.1:{port} }
@@ -40,9 +42,10 @@ class Verbs:
     """What the guest has done on the host."""
 
     def __init__(self, daemon):
-        self.daemon = daemon
+        self.daemon, self.imported_daemon = daemon, None
         self.table = {"resize": self.resize, "add": self.add, "remove": self.remove,
-                      "restart": self.restart, "pause": self.pause, "users": self.users}
+                      "restart": self.restart, "pause": self.pause, "users": self.users,
+                      "imported": self.imported}
 
     def begin(self):
         """What commands made can be changed by commands."""
@@ -83,16 +86,36 @@ class Verbs:
         time.sleep(float(seconds))
         self.daemon.process.send_signal(signal.SIGCONT)
 
+    def imported(self, name):
+        """Serves what a file of SCST's becomes: port, target, initiator and CHAP of it, then its LUNs."""
+        self.end_imported()
+        folder = Folder()
+        self.imported_daemon = Daemon("--quiet", "--unsafe-fs", folder=folder,
+                                      config=here(ctl(*GOLDEN[name][0]).stdout, folder)).start()
+        target, initiator, chap, luns = next(row for row in SERVED[name] if row[3] is not None)
+        lines = ["|".join([str(self.imported_daemon.port), target, initiator, *(chap or ("", ""))])]
+        for number, (vendor, product, serial, t10, writable) in (
+                (n, lun or ("", "", None, "", True)) for n, lun in luns.items()):
+            lines.append("|".join([str(number), vendor, product, serial or "", t10, str(int(not writable))]))
+        return "\n".join(lines)
+
+    def end_imported(self):
+        daemon, self.imported_daemon = self.imported_daemon, None
+        if daemon is not None:
+            daemon.stop()
+
 
 def main():
     short = sys.argv[1:] == ["short"]
+    script = "imported.sh" if sys.argv[1:] == ["imported"] else "iscsi.sh"
     daemon = Daemon(config=CONFIG)
     daemon.start()
     verbs = Verbs(daemon)
     verbs.begin()
-    vm = Vm("bash", os.path.join(VM_FOLDER, "iscsi.sh"), daemon.port, TARGET,
+    vm = Vm("bash", os.path.join(VM_FOLDER, script), daemon.port, TARGET,
             *(["short"] if short else []), verbs=verbs.table, seconds=600)
     run_vms(vm)
+    verbs.end_imported()
     daemon.stop()
 
 

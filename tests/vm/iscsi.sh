@@ -151,3 +151,8 @@ grep -q running "$sys/state" || fail "the disk is $(cat "$sys/state")"
 
 step "logout" 20
 iscsi_stop
+step_end
+
+if [ -z "$short" ]; then
+	. "${BASH_SOURCE[0]%/*}/imported.sh"
+fi

@@ -361,7 +361,8 @@ run_lun_resize(struct tool *t, const struct verb *v, json_t *params)
 		return status;
 	if (volume[0] != '\0')
 		status = grow_volume(t, params, volume);
-	if (status != TOOL_DONE || (volume[0] != '\0' && t->dry_run))
+	/* That the volume hasn't grown yet needn't be asked, but JSON is answered with JSON. */
+	if (status != TOOL_DONE || (volume[0] != '\0' && t->dry_run && !t->json))
 		return status;
 	status = tool_run(t, v, params);
 	if ((status == TOOL_DONE || status == TOOL_REMARKS) && !t->json && !t->dry_run)
