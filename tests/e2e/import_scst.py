@@ -129,6 +129,9 @@ def case_options():
     r = ctl("cluster.conf", "-o", folder("out"))
     check(r.returncode == FAILED and "is there already and stays as it is" in r.stderr, r.stderr)
     same(open(folder("out/terrace.conf")).read(), before, "the file that was there")
+    r = ctl("iscsi-scstd.conf", "initiators.allow")
+    check("in initiators.deny every address was admitted" in r.stderr, r.stderr)
+    check("allow" not in "".join(line for line in r.stdout.splitlines(True) if line[0] != "#"), r.stdout)
     r = json.loads(ctl("--json", "mixed.conf").stdout)["result"]
     check("target iqn.2024-05.net.example:mixed" in r["text"], r)
     check({"not carried over", "remark"} == {n["severity"] for n in r["notes"]}, r)

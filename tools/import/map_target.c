@@ -527,12 +527,22 @@ void
 import_map_access(struct import *im, FILE *out, const char *target, unsigned depth)
 {
 	const struct scst *s = &im->scst;
+	const struct scst_access *allow = NULL;
 	bool denies = false;
 
-	for (unsigned i = 0; i < s->access_count; i++)
-		denies = denies || (s->access[i].deny && is_for(&s->access[i], target));
+	for (unsigned i = 0; i < s->access_count; i++) {
+		if (!is_for(&s->access[i], target))
+			continue;
+		denies = denies || s->access[i].deny;
+		if (!s->access[i].deny && allow == NULL)
+			allow = &s->access[i];
+	}
+	if (!denies && allow != NULL)
+		import_tell(im, &allow->pos, IMPORT_REMARK,
+		    "without a line for %s in initiators.deny every address was admitted, and is",
+		    target);
 	if (!denies)
-		return; /* everybody was admitted, whatever initiators.allow said */
+		return;
 	fprintf(out, "%*sinitiators {\n", (int)(4 * depth), "");
 	for (unsigned i = 0; i < s->access_count; i++) {
 		const struct scst_access *a = &s->access[i];
