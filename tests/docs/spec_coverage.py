@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """
 docs/spec-coverage.md: every function and test that it names exists; every page of the page tables is
-named in it. (Commands: opcodes_test.c.)
+named in it. (Commands: opcodes_test.c.) docs/format/cache.md: each invariant has guards or tests, which exist,
+and each guard of the simulation is named with its invariant.
 """
 
 import fnmatch
@@ -48,6 +49,7 @@ def test_functions():
     for folder in ("sim", "conformance"):
         if os.path.isdir(os.path.join(ROOT, "tests", folder)):
             found.setdefault({"conformance": "libiscsi"}.get(folder, folder), set())
+    found["cachesim"] = found["faults"] | found["world"] | found["drive"]
     return found
 
 
@@ -60,6 +62,33 @@ def check_tests(number, cell, tests, errors):
         for name in filter(None, (n.strip() for n in names.split(","))):
             if not fnmatch.filter(tests[file.strip()], name):
                 errors.append(f"{PAGE}:{number}: {file} has no {name}")
+
+
+def check_invariants(tests, errors):
+    page = "docs/format/cache.md"
+    text, source = read(page), read("cache/cache_priv.h")
+    guards = dict(re.findall(r"X\((\w+)\)\s*/\*\s*\[(\d+)\]", source))
+    found = {}
+    part = text[text.index("## Where that is shown"):]
+    for line in part.splitlines():
+        cells = [c.strip() for c in line.strip("|").split("|")]
+        if line.startswith("|") and cells[0].isdigit():
+            found[cells[0]] = cells
+            named = re.findall(r"`(\w+)`", cells[1])
+            for name in named:
+                if guards.get(name) != cells[0]:
+                    errors.append(f"{page}: {name} isn't a guard of invariant {cells[0]}")
+            if not named and not cells[2]:
+                errors.append(f"{page}: nothing shows invariant {cells[0]}")
+            check_tests(cells[0], cells[2], tests, errors)
+    numbers = {str(i) for i in range(1, 25)}
+    if set(found) != numbers:
+        errors.append(f"{page}: invariants without a row: {sorted(numbers - set(found), key=int)}")
+    for name, number in guards.items():
+        if f"`{name}`" not in found.get(number, ["", ""])[1]:
+            errors.append(f"{page}: guard {name} isn't named at invariant {number}")
+    if len(guards) < 30:
+        errors.append("cache/cache_priv.h: the guards aren't found any more")
 
 
 def main():
@@ -86,6 +115,7 @@ def main():
             name = f"{kind} {code.upper()}h" + (f"/{sub.upper()}h" if sub not in ("", "00") else "")
             if not re.search(re.escape(name) + r"(?!/)", text):
                 errors.append(f"{PAGE}: no {name}")
+    check_invariants(tests, errors)
     if count < 80:
         errors.append(f"{PAGE}: only {count} rows were understood")
     print("\n".join(errors) or f"{count} rows")

@@ -148,6 +148,34 @@ def case_daemon_takes_what_was_formatted():
     d.stop()
 
 
+def case_formatted_over_garbage():
+    """Invariant 23: nothing depends on what free space holds, a former cache least of all."""
+    folder = Folder()
+    cachectl("format", folder("ssd"), "--size", "32MiB")
+    for round_ in range(2):
+        text = CONFIG.replace("STORE", "fault:1:write_error=1:file:")
+        for end in ("kill", "stop"):
+            d = Daemon(config=text, folder=folder)
+            d.start()
+            with Session(d.port, "iqn.2026-11.example.terrace:test") as s:
+                s.ready()
+                if end == "kill":
+                    for i in range(256):
+                        same(s.write10(i * 8, pattern(1000 * round_ + i + 1)).status, GOOD, f"write {i}")
+                for i in range(256):
+                    same(s.read10(i * 8, 8).data, pattern(1000 * round_ + i + 1), f"block {i}")
+            getattr(d, end)()
+        if round_ == 0:
+            # Records of the old cache are left behind the new one's tables; the rest is noise.
+            with open(folder("ssd"), "r+b") as f:
+                f.seek(20 * MIB)
+                f.write(os.urandom(12 * MIB))
+            cachectl("format", folder("ssd"), "--force")
+            after = Folder()  # its store knows of no cache
+            os.rename(folder("ssd"), after("ssd"))
+            folder = after
+
+
 # ---- check -------------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ import os
 import struct
 import subprocess
 import sys
+import threading
 import time
 
 sys.dont_write_bytecode = True
@@ -119,6 +120,35 @@ def case_flush():
     fails(d, -32004, "no cache 'slow'", method="cache.flush", cache="slow")
     fails(d, -32000, "has no cache", method="cache.flush", lun="plain")
     fails(d, -32602, "of which LUN", method="cache.flush")
+    stop(d)
+
+
+def case_flush_under_writes():
+    """Invariant 21: a flush is of what was acknowledged before it; who goes on writing doesn't keep it from ending."""
+    folder = Folder()
+    d = start(folder)
+    with Session(d.port, TARGET) as s:
+        ready(s)
+        write(s, 64)
+        c = Control(d)
+        ended = []
+
+        def flush():
+            ended.append(c.call("cache.flush", lun="a"))
+
+        t = threading.Thread(target=flush)
+        t.start()
+        end, rounds = time.monotonic() + 120, 0
+        while not ended and time.monotonic() < end:
+            rounds += 1
+            write(s, 64, version=64 * rounds)
+        t.join(60)
+        check(ended, f"the flush doesn't end while there are writes ({rounds} rounds)")
+        c.close()
+        with open(folder("a.img"), "rb") as f:
+            for i in range(64):
+                number = struct.unpack("<Q", f.read(4096)[:8])[0]
+                check(number % 64 == (i + 1) % 64 and number > 0, f"block {i} of the store: {number}")
     stop(d)
 
 
