@@ -287,6 +287,23 @@ def case_freeze():
     stop(d)
 
 
+def case_freeze_dry_run():
+    folder = Folder()
+    d = start(folder)
+    with Session(d.port, TARGET) as s:
+        ready(s)
+        write(s, 16)
+        mark = folder("ran")
+        out = run_tool(d, "freeze", "a", "b", "--dry-run", "--", "touch", mark)
+        check("a: " in out and "b: " in out and "Nothing was done" in out, out)
+        check(not os.path.exists(mark) and not lun(d)["frozen"], "it did something")
+        check("not all of these" in run_tool(d, "freeze", "nowhere", "--dry-run", "--", "true", status=1), "names")
+        check("no SSD" in run_tool(d, "freeze", "plain", "--dry-run", "--", "true", status=1), "who can")
+        run_tool(d, "freeze", "a", "--", "touch", mark)
+        check(os.path.exists(mark), "the command ran")
+    stop(d)
+
+
 def case_freeze_ends_with_its_client():
     folder = Folder()
     d = start(folder)

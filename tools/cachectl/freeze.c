@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "tools/cachectl/cachectl.h"
 
 #define LOOK_MS 100u
@@ -118,6 +119,63 @@ run_frozen(struct freeze *f)
 	return status;
 }
 
+static bool
+is_named(const json_t *params, const json_t *lun)
+{
+	const char *cache = get_text(params, "cache"), *name = get_text(lun, "name");
+	size_t i;
+	const json_t *e;
+
+	json_array_foreach(json_object_get(params, "luns"), i, e)
+	{
+		if (json_is_string(e) && strcmp(json_string_value(e), name) == 0)
+			return true;
+	}
+	return cache[0] != '\0' && strcmp(get_text(lun, "cache"), cache) == 0;
+}
+
+/* What would be done; as the daemon would, it refuses LUNs that aren't there or have no SSD. */
+static int
+dry_run(struct tool *t, const json_t *params)
+{
+	json_t *found = json_array();
+	size_t i;
+	json_t *l;
+	int status;
+
+	json_t *luns = tool_call(t, "lun.list", json_pack("{s:b}", "stats", false), &status);
+	json_array_foreach(luns, i, l)
+	{
+		if (!is_named(params, l))
+			continue;
+		if (json_object_get(l, "dirty_bytes") == NULL)
+			status =
+			    tool_error(t, TOOL_FAILED, "LUN %s has no SSD", get_text(l, "name"));
+		json_array_append(found, l);
+	}
+	if (luns != NULL && status == TOOL_DONE &&
+	    json_array_size(found) < json_array_size(json_object_get(params, "luns")))
+		status = tool_error(t, TOOL_FAILED,
+		    "not all of these LUNs are there: `terracectl lun list` shows those there are");
+	if (luns != NULL && status == TOOL_DONE && t->json)
+		tool_print_json(found, false);
+	else if (luns != NULL && status == TOOL_DONE) {
+		json_array_foreach(found, i, l)
+		{
+			char dirty[32];
+			text_format_size((uint64_t)get_int(l, "dirty_bytes"), dirty, sizeof dirty);
+			out_text(stdout, get_text(l, "name"));
+			printf(": %s would go to ", dirty);
+			out_text(stdout, get_text(l, "store"));
+			puts(", then writes would wait");
+		}
+		printf("Meanwhile %s would run. Nothing was done.\n", t->command[0]);
+	}
+	json_decref(found);
+	json_decref(luns);
+	return status;
+}
+
 int
 run_cache_freeze(struct tool *t, const struct verb *v, json_t *params)
 {
@@ -132,6 +190,8 @@ run_cache_freeze(struct tool *t, const struct verb *v, json_t *params)
 	    json_object_get(params, "cache") == NULL)
 		return tool_error(
 		    t, TOOL_USAGE, "of which LUN? Name some, or --cache CACHE for all of one");
+	if (t->dry_run)
+		return dry_run(t, params);
 	int status = tool_connect(t);
 	if (status != TOOL_DONE)
 		return status;

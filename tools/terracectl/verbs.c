@@ -481,6 +481,7 @@ const struct verb verbs[] = {
 	    .no_yes = true, .run = run_cache_order},
 	{.words = "cache freeze", .help = "writes wait while a command runs, as a snapshot",
 	    .args = cache_freeze_args, .method = "cache.freeze", .run = run_cache_freeze,
+	    .changes = true, .no_runtime = true, .no_yes = true,
 	    .takes_command = true,
 	    .more = "While COMMAND runs, the stores of these LUNs are at one instant: what was\n"
 	            "acknowledged is on them, and writes wait. Writes go on when COMMAND ends, at the\n"
