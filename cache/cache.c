@@ -122,6 +122,7 @@ tick(struct loop_timer *t)
 	/* A detach writes its own; one that fails would be begun again before it is seen to have ended. */
 	if ((c->ck.header_only && !c->gives_up) || (due && !c->ck.running && !c->stopping))
 		cache_checkpoint_start(c);
+	cache_pack_tick(c);
 	cache_log_expire(c);
 	cache_destage_tick(c);
 	c->space.moved = false;
@@ -169,6 +170,7 @@ cache_alloc(const struct cache_args *args)
 	loop_defer_init(&c->later_defer, later);
 	cache_away_init(c);
 	loop_defer_init(&c->space_defer, cache_space_run);
+	cache_pack_begin(c);
 	loop_timer_init(&c->tick, c->home, tick);
 	c->loops_copy = calloc(c->loop_count, sizeof(struct loop *));
 	c->loops = c->loops_copy;
@@ -197,6 +199,8 @@ cache_size(struct cache *c)
 		err = cache_segment_memory(c, &c->segs[i]);
 	for (unsigned s = 0; s < CACHE_LOG_COUNT && err == 0; s++)
 		err = cache_log_init(c, s);
+	if (err == 0)
+		err = cache_pack_init(c);
 	return err == 0 ? cache_tier_init(c) : err;
 }
 
@@ -204,6 +208,7 @@ void
 cache_go(struct cache *c)
 {
 	c->loaded = true;
+	c->pack.on = c->super.incompat & CF_INCOMPAT_PACKED;
 	cache_tier_recovered(c);
 	c->ck.last_ns = loop_now_ns(c->home);
 	loop_timer_set(&c->tick, TICK_NS);
@@ -232,6 +237,7 @@ cache_free(struct cache *c)
 	for (unsigned s = 0; s < CACHE_LOG_COUNT; s++)
 		cache_log_fini(&c->logs[s]);
 	cache_tier_fini(c);
+	cache_pack_fini(c);
 	free(c->segs);
 	free(c->sb.buf);
 	free(c->ck.slots); /* its header could never be written */
@@ -300,7 +306,7 @@ detach_idle(void *ctx, int result)
 		cache_wait(&c->tick_waiters, detach_idle, d);
 		return;
 	}
-	if (sealing(c) || !cache_log_idle(c) || c->vt.busy || c->epoch_writing ||
+	if (sealing(c) || !cache_log_idle(c) || c->vt.busy || c->epoch_writing || c->pack.writing ||
 	    c->space.evicting || c->space.copying > 0 || c->away.looking) {
 		cache_wait(&c->tick_waiters, detach_idle, d);
 		return;

@@ -172,6 +172,7 @@ struct cache_fill_policy {
 	bool on_read;
 	uint64_t
 	    cutoff_bytes; /* of one sequential stream: what follows isn't filled; 0: no cutoff */
+	bool compress;    /* what is filled, or written again for its hits */
 };
 void cache_volume_set_fill(struct cache_volume *v, const struct cache_fill_policy *p);
 /* What SCSI uses. Owned by the volume. */
@@ -221,7 +222,10 @@ struct cache_stats {
 	    rewritten_blocks;         /* blocks filled; dropped; kept for their hits */
 	uint64_t checkpoints, copies; /* copies: blocks that were moved */
 	uint64_t ssd_errors, ssd_bad_blocks;
-	uint32_t conditions; /* bits 1 << enum cache_condition */
+	uint64_t pack_in_bytes, pack_out_bytes; /* compressed data: of the LUNs; on the SSD */
+	uint64_t pack_refused_bytes;            /* didn't get smaller */
+	uint64_t pack_skipped_bytes; /* not tried: too much at once, or all before was refused */
+	uint32_t conditions;         /* bits 1 << enum cache_condition */
 };
 void cache_get_stats(const struct cache *c, struct cache_stats *ret);
 

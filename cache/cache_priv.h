@@ -15,6 +15,7 @@
 #include "cache/cache.h"
 #include "cache/codec.h"
 #include "cache/index.h"
+#include "cache/pack_unit.h"
 #include "cache/policy/policy.h"
 #include "store/blk_driver.h"
 
@@ -96,6 +97,14 @@ struct cache_op;
 
 /* ---- I/O to the SSD and the stores (io.c) -------------------------------------------------- */
 
+/* Where a packed piece lies. */
+struct cache_pack_at {
+	uint32_t block, count; /* of the SSD's units, in the segment; verified as they are */
+	uint32_t skip, bytes;  /* the unit in them */
+	uint32_t unit_bytes;   /* unpacked */
+	uint32_t first;        /* the piece in the unit, bytes */
+};
+
 /* One block I/O of the cache's own. Its list of memory may hold up to two segments, or borrow more. */
 struct cache_io {
 	struct blk_io io;
@@ -107,7 +116,8 @@ struct cache_io {
 	struct cache_piece piece;
 	struct cache_fill *fill;
 	void *frame;
-	bool looks;        /* whether the SSD is the same one */
+	bool looks; /* whether the SSD is the same one */
+	struct cache_pack_at at;
 	struct iovec *iov; /* of a borrowed list */
 };
 
@@ -182,6 +192,8 @@ struct segment {
 	uint8_t *dead, *clean; /* bitmaps of data_blocks */
 	uint32_t *crc;         /* of each payload block */
 	void *foot;            /* footer under construction, until sealed */
+	struct pack_map *map;  /* where its packed units are, by half */
+	uint32_t map_count, map_cap;
 };
 
 static inline bool
@@ -205,7 +217,8 @@ struct cache_ent {
 	uint8_t mask;
 	const struct blk_sg *sg; /* NULL for zeros */
 	uint64_t sg_at;
-	uint32_t loc; /* out */
+	uint8_t units[CF_PACK_UNITS]; /* PACKED: their sectors, which lie together from sg_at on */
+	uint32_t loc;                 /* out */
 };
 
 /* What goes into one record together. */
@@ -214,6 +227,8 @@ struct cache_req {
 	struct cache_volume *vol;
 	struct cache_ent ent[CACHE_REQ_ENTS];
 	uint32_t ents, blocks, zeros;
+	uint32_t packed,
+	    sectors; /* blocks that are packed, in so many sectors; not among `blocks` */
 	/* Durable (W, G) or written (F), in the order of the log; or a failure: nothing of it counts. */
 	void (*done)(struct cache_req *r, int result);
 	void *ctx;
@@ -245,6 +260,7 @@ struct cache_log {
 	uint32_t *crcs;
 	struct iovec *iov;
 	uint32_t iovcnt;
+	char *packed; /* F: what is packed of the record */
 };
 
 int cache_log_init(struct cache *c, unsigned log);
@@ -284,6 +300,44 @@ struct cache_zero {
 	bool no_unmap;
 };
 
+/* ---- packed data (pack.c) -------------------------------------------------------------------- */
+
+/* A request on its way to a log of F. */
+struct cache_packing {
+	struct cache_req *req;
+	char *mem; /* its data, in one piece; packed in place */
+	struct list link;
+	unsigned log;
+	uint32_t done, out; /* blocks; bytes that they take now */
+	uint8_t units[CACHE_REQ_ENTS * CF_PACK_UNITS];
+	bool any;
+};
+
+/* As cache_log_submit(), packed if that is worth it: `mem` is what the request's only entry writes. */
+void cache_pack_submit(
+    struct cache *c, unsigned log, struct cache_req *r, char *mem, struct cache_packing *k);
+/* Blocks of a request that may be packed, at most. */
+#define CACHE_PACK_REQ_BLOCKS (CACHE_REQ_ENTS * CACHE_PACK_DESC_BLOCKS)
+bool cache_pack_idle(const struct cache *c);
+void cache_pack_begin(struct cache *c);
+int cache_pack_init(struct cache *c);
+void cache_pack_fini(struct cache *c);
+void cache_pack_tick(struct cache *c);
+/* A packed descriptor of the segment counts. */
+void cache_pack_learn(struct cache *c, struct segment *s, const struct cache_desc *d);
+/* The record under construction: what is packed of it lies from `data` on. Returns its blocks. */
+uint32_t cache_pack_place(struct cache_log *l, uint32_t data);
+
+/* Memory for it, of which there is always some again; NULL: wait as for a frame. */
+char *cache_pack_raw_get(struct cache *c);
+void cache_pack_raw_put(struct cache *c, char *raw);
+/* The first unit of the piece, which is cut to it. */
+struct cache_pack_at cache_pack_find(struct cache *c, struct cache_piece *p);
+void cache_pack_read(struct cache_io *x, uint32_t loc, const struct cache_pack_at *at, char *raw);
+/* The piece's blocks out of what was read there; NULL: they are damaged. Valid until the next call. */
+const char *cache_pack_open(
+    struct cache *c, uint32_t loc, const struct cache_pack_at *at, const char *raw);
+
 /* ---- volumes ------------------------------------------------------------------------------- */
 
 /* A range of blocks that one change holds; granted in the order of arrival [1]. */
@@ -303,6 +357,7 @@ struct cache_fill {
 	bool cancelled;
 	struct blk_sg sg;
 	void *mem;
+	struct cache_packing packing;
 };
 
 /* Dirty data on its way to a G segment: durable there before it is the only copy. Or clean data that was hit on
@@ -315,6 +370,10 @@ struct cache_copy {
 	struct blk_sg sg;
 	char *mem;
 	bool rewrite, hit; /* to F; the new place counts as hit */
+	uint32_t read;     /* blocks; packed ones unit by unit… */
+	char *raw;         /* …by way of this */
+	struct cache_pack_at at;
+	struct cache_packing packing;
 };
 
 struct destage_item {
@@ -399,6 +458,7 @@ struct cache_volume {
 	void *removed_ctx;
 	bool closing;
 	bool store_fails;             /* its last batch did */
+	uint32_t pack_refused;        /* units one after the other that didn't get smaller */
 	struct loop_timer slow_timer; /* the next held change may begin */
 	uint64_t slow_until_ns;       /* virtual clock of writes that are slowed */
 	uint64_t write_delay_ns;      /* for each block; 0: none is */
@@ -473,9 +533,9 @@ struct cache {
 	} vt;
 	/* away.c */
 	struct {
-		bool is_away;  /* nothing is asked of the SSD */
-		bool there;    /* it answers; whether it is the same one isn't known yet */
-		bool wants;    /* to look, when nothing is on its way to it */
+		bool is_away; /* nothing is asked of the SSD */
+		bool there;   /* it answers; whether it is the same one isn't known yet */
+		bool wants;   /* to look, when nothing is on its way to it */
 		bool looking, again;
 		unsigned next;
 		void *buf;
@@ -507,23 +567,68 @@ struct cache {
 		uint32_t footer_at, desc_at;
 		bool pressure;
 	} space;
+	/* pack.c */
+	struct {
+		struct pack_ctx *ctx;
+		char *unit;           /* unpacked */
+		struct bufpool *bufs; /* for reads */
+		uint32_t raw_free;
+		struct list queue; /* of cache_packing */
+		struct loop_defer defer;
+		uint32_t budget; /* units that may be tried until the next tick */
+		bool on, want, writing,
+		    found;      /* on: the superblocks say so; found: there are some */
+		uint32_t hold;  /* ticks, after the superblocks couldn't be written */
+		uint64_t bytes; /* of memory for maps */
+	} pack;
+	uint32_t loc_packed; /* LOC_PACKED; 0: the SSD is too large for it */
 	struct cache_stats stats;
 };
 
+/* Of packed blocks: two of them share a unit of the segment, as far as bits of liveness and hits go. */
+#define LOC_PACKED 0x80000000u
+static inline bool
+is_packed(const struct cache *c, uint32_t loc)
+{
+	return (loc & c->loc_packed) != 0;
+}
+static inline uint32_t
+raw_loc(const struct cache *c, uint32_t loc)
+{
+	return is_packed(c, loc) ? (loc & ~LOC_PACKED) / 2 : loc;
+}
+static inline uint32_t
+seg_index(const struct cache *c, uint32_t loc)
+{
+	return raw_loc(c, loc) / c->geo.segment_blocks;
+}
 static inline struct segment *
 seg_of(struct cache *c, uint32_t loc)
 {
-	return &c->segs[loc / c->geo.segment_blocks];
+	return &c->segs[seg_index(c, loc)];
 }
 static inline uint32_t
 unit_of(const struct cache *c, uint32_t loc)
 {
-	return loc % c->geo.segment_blocks;
+	return raw_loc(c, loc) % c->geo.segment_blocks;
+}
+/* The map with the dead bit of unit_of(). */
+static inline uint8_t *
+dead_map(const struct cache *c, const struct segment *s, uint32_t loc)
+{
+	return is_packed(c, loc) && (loc & 1) ? s->clean : s->dead;
 }
 static inline uint32_t
 loc_of(const struct cache *c, uint32_t seg, uint32_t unit)
 {
 	return seg * c->geo.segment_blocks + unit;
+}
+static inline uint32_t
+loc_of_desc(const struct cache *c, uint32_t seg, const struct cache_desc *d)
+{
+	if (d->flags & CF_DESC_PACKED)
+		return LOC_PACKED | (2 * seg * c->geo.segment_blocks + d->place);
+	return loc_of(c, seg, d->place);
 }
 static inline uint64_t
 block_of_loc(const struct cache *c, uint32_t loc)

@@ -14,10 +14,13 @@
 #include "base/crc32c.h"
 #include "base/text.h"
 #include "cache/codec.h"
+#include "cache/pack_unit.h"
 
 #define B ((size_t)CF_BLOCK_BYTES)
 #define SLOTS_AT_ONCE 256u
-#define PAYLOAD_AT_ONCE 256u
+#define PAYLOAD_AT_ONCE 256u /* as much as a record has */
+
+_Static_assert(PAYLOAD_AT_ONCE >= CACHE_RECORD_BLOCKS_MAX, "records are read whole");
 
 /* Where a record stands in its chain. */
 struct link {
@@ -47,6 +50,8 @@ struct check {
 	void *slot_block; /* of the segment under way: the slot in force */
 	void *header;     /* of a segment, or a record */
 	char *payload;
+	struct pack_ctx *unpacker;
+	char *unpacked;
 	void *footer;
 	uint64_t looked_at, total;
 	bool no_memory;
@@ -323,6 +328,12 @@ is_dead(const struct seg *s, uint32_t unit)
 }
 
 static bool
+is_dead_in(const struct seg *s, const struct cache_desc *d, uint32_t i)
+{
+	return s->has_bits && cache_desc_dead(d, i, s->bits.dead, s->bits.clean);
+}
+
+static bool
 is_dirty(const struct seg *s, uint32_t unit)
 {
 	return s->head.stream != CF_F && !is_dead(s, unit) &&
@@ -342,16 +353,19 @@ static void
 look_at_desc(struct check *k, const struct seg *s, const struct cache_desc *d, uint64_t block)
 {
 	const struct cache_volrow *row = row_of(k, d->volume);
-	bool zero = d->flags & CF_DESC_ZERO;
+	bool zero = d->flags & CF_DESC_ZERO, packed = d->flags & CF_DESC_PACKED;
 
 	if (k->args->descriptors)
 		line(k, block, "descriptor",
 		    "volume %u block %llu count %llu ver %llu place %u%s%s", d->volume,
 		    (unsigned long long)d->block, (unsigned long long)d->count,
-		    (unsigned long long)d->ver, d->place, zero ? " zeros" : "",
-		    is_dead(s, d->place)    ? " dead"
-		    : is_dirty(s, d->place) ? " dirty"
-		                            : " clean");
+		    (unsigned long long)d->ver, d->place,
+		    zero     ? " zeros"
+		    : packed ? " packed"
+		             : "",
+		    is_dead_in(s, d, 0)                ? " dead"
+		    : !packed && is_dirty(s, d->place) ? " dirty"
+		                                       : " clean");
 	if (k->have_table && d->volume >= k->next_id)
 		problem(k, true,
 		    "segment %u has data of volume %u, which the volume table doesn't know: "
@@ -366,30 +380,80 @@ look_at_desc(struct check *k, const struct seg *s, const struct cache_desc *d, u
 		    "copy",
 		    s->number, row->name);
 	for (uint64_t i = 0; i < (zero ? 1 : d->count); i++) {
-		k->r->live_blocks += !is_dead(s, d->place + (uint32_t)i);
-		k->r->dirty_blocks += is_dirty(s, d->place + (uint32_t)i);
+		k->r->live_blocks += !is_dead_in(s, d, (uint32_t)i);
+		k->r->dirty_blocks += !packed && is_dirty(s, d->place + (uint32_t)i);
+		k->r->packed_blocks += packed && !is_dead_in(s, d, (uint32_t)i);
 	}
+}
+
+/* A block of the SSD's, in k->payload from the record's first. */
+static bool
+is_whole(const struct check *k, const struct cache_record *r, uint32_t i)
+{
+	return crc32c(k->payload + i * B, B) == le32_get(r->crcs[i]);
+}
+
+static bool
+unpacks(struct check *k, const struct cache_record *r, const struct cache_pack_unit *u)
+{
+	uint32_t from = u->sector - (r->unit + r->header_blocks) * CF_SECTORS;
+	for (uint32_t i = from / CF_SECTORS; i * CF_SECTORS < from + u->sectors; i++)
+		if (!is_whole(k, r, i))
+			return false;
+	return u->sectors == u->blocks * CF_SECTORS ||
+	       unpack_unit(k->unpacker, k->payload + (size_t)from * PACK_SECTOR_BYTES,
+	           u->sectors * PACK_SECTOR_BYTES, k->unpacked, u->blocks * CF_BLOCK_BYTES) == 0;
+}
+
+/* Packed blocks that are damaged, of those that aren't dead; the record's payload was read. */
+static uint32_t
+bad_packed(struct check *k, const struct seg *s, const struct cache_record *r, bool readable)
+{
+	struct cache_pack_unit u;
+	struct cache_desc d;
+	uint32_t bad = 0;
+
+	for (uint32_t i = 0; i < r->desc_count; i++) {
+		cache_desc_get(&r->descs[i], &d);
+		if (!(d.flags & CF_DESC_PACKED))
+			continue;
+		for (unsigned n = 0; cache_desc_unit(&d, n, &u); n++) {
+			bool good = readable && unpacks(k, r, &u);
+			for (uint32_t b = 0; !good && b < u.blocks; b++)
+				bad += !is_dead_in(s, &d, u.half - d.place + b);
+		}
+	}
+	return bad;
+}
+
+/* The first block of a record's payload that holds packed data. */
+static uint32_t
+packed_from(const struct cache_record *r)
+{
+	struct cache_desc d;
+
+	for (uint32_t i = 0; i < r->desc_count; i++) {
+		cache_desc_get(&r->descs[i], &d);
+		if (d.flags & CF_DESC_PACKED)
+			return d.sector / CF_SECTORS - (r->unit + r->header_blocks);
+	}
+	return r->payload_blocks;
 }
 
 /* False: the data isn't what it was. Dead blocks are nobody's any more. */
 static bool
 look_at_payload(struct check *k, const struct seg *s, const struct cache_record *r, bool told)
 {
-	uint32_t unit = r->unit + r->header_blocks, bad = 0, bad_dirty = 0;
+	uint32_t unit = r->unit + r->header_blocks, bad_dirty = 0, n = r->payload_blocks;
+	bool readable =
+	    n == 0 || get(k, cache_data_block(&k->geo, s->number, unit), k->payload, n) == 0;
+	uint32_t raw = packed_from(r), bad = bad_packed(k, s, r, readable);
 
-	for (uint32_t at = 0; at < r->payload_blocks; at += PAYLOAD_AT_ONCE) {
-		uint32_t n = r->payload_blocks - at;
-		n = n < PAYLOAD_AT_ONCE ? n : PAYLOAD_AT_ONCE;
-		bool readable =
-		    get(k, cache_data_block(&k->geo, s->number, unit + at), k->payload, n) == 0;
-		for (uint32_t i = 0; i < n; i++) {
-			if (is_dead(s, unit + at + i) ||
-			    (readable &&
-			        crc32c(k->payload + i * B, B) == le32_get(r->crcs[at + i])))
-				continue;
-			bad++;
-			bad_dirty += is_dirty(s, unit + at + i);
-		}
+	for (uint32_t i = 0; i < raw; i++) {
+		if (is_dead(s, unit + i) || (readable && is_whole(k, r, i)))
+			continue;
+		bad++;
+		bad_dirty += is_dirty(s, unit + i);
 	}
 	k->r->read_blocks += r->payload_blocks;
 	if (!told)
@@ -649,7 +713,10 @@ alloc(struct check *k)
 	k->header = malloc(CACHE_RECORD_HEADER_BLOCKS_MAX * B);
 	k->payload = malloc(PAYLOAD_AT_ONCE * B);
 	k->slot_block = malloc(B);
-	return k->header != NULL && k->payload != NULL && k->slot_block != NULL ? 0 : -ENOMEM;
+	k->unpacked = malloc(CF_PACK_UNIT_BLOCKS * B);
+	if (k->header == NULL || k->payload == NULL || k->slot_block == NULL || k->unpacked == NULL)
+		return -ENOMEM;
+	return pack_ctx_create(false, &k->unpacker);
 }
 
 static void
@@ -658,6 +725,8 @@ fini(struct check *k)
 	free(k->header);
 	free(k->payload);
 	free(k->slot_block);
+	free(k->unpacked);
+	pack_ctx_destroy(k->unpacker);
 	free(k->footer);
 	free(k->slots);
 	free(k->rows);

@@ -37,7 +37,8 @@ struct cache_check_result {
 	bool in_order; /* the last one who had it closed it: nothing has to be recovered */
 	uint32_t volumes, segments, free, sealed, open, empty, lost;
 	uint64_t records, payload_blocks, live_blocks,
-	    dirty_blocks; /* dirty: the store lacks it, at most */
+	    dirty_blocks;       /* dirty: the store lacks it, at most */
+	uint64_t packed_blocks; /* of the live ones */
 	uint64_t read_blocks, bad_blocks,
 	    bad_dirty_blocks;     /* with `payload`; of those that aren't dead */
 	uint32_t remarks, losses; /* problems */

@@ -178,6 +178,7 @@ cache_super_encode(const struct cache_super *s, unsigned which, void *buf)
 {
 	struct cf_super *d = buf;
 	memset(d, 0, sizeof *d);
+	le64_put(&d->incompat, s->incompat);
 	le64_put(&d->ro_compat, s->ro_compat);
 	le64_put(&d->size_blocks, s->geo.size_blocks);
 	le32_put(&d->segment_blocks, s->geo.segment_blocks);
@@ -223,6 +224,7 @@ cache_super_decode(const void *buf, unsigned which, uint64_t device_bytes, struc
 		return CF_NEWER;
 	struct cache_super s = {
 	    .generation = le64_get(d->head.generation),
+	    .incompat = le64_get(d->incompat),
 	    .ro_compat = le64_get(d->ro_compat),
 	    .geo =
 	        {
@@ -499,6 +501,8 @@ cache_record_encode(const struct cache_geometry *g, const uint8_t uuid[16], uint
 		le64_put(&to->count, descs->count);
 		le64_put(&to->ver, descs->ver);
 		le32_put(&to->place, descs->place);
+		le32_put(&to->sector, descs->sector);
+		memcpy(to->units, descs->units, sizeof to->units);
 	}
 	le32 *c = (le32 *)(void *)to;
 	for (uint32_t i = 0; i < r->payload_blocks; i++)
@@ -528,7 +532,59 @@ cache_desc_get(const struct cf_desc *d, struct cache_desc *ret)
 	    .count = le64_get(d->count),
 	    .ver = le64_get(d->ver),
 	    .place = le32_get(d->place),
+	    .sector = le32_get(d->sector),
 	};
+	memcpy(ret->units, d->units, sizeof ret->units);
+}
+
+uint32_t
+cache_pack_payload(uint32_t blocks, uint32_t sectors)
+{
+	uint32_t room = (sectors + CF_SECTORS - 1) / CF_SECTORS, bits = (blocks + 1) / 2;
+	return room > bits ? room : bits;
+}
+
+bool
+cache_desc_unit(const struct cache_desc *d, unsigned i, struct cache_pack_unit *ret)
+{
+	if (i >= CF_PACK_UNITS || (uint64_t)i * CF_PACK_UNIT_BLOCKS >= d->count)
+		return false;
+	uint64_t left = d->count - (uint64_t)i * CF_PACK_UNIT_BLOCKS;
+	*ret = (struct cache_pack_unit){
+	    .half = d->place + i * CF_PACK_UNIT_BLOCKS,
+	    .sector = d->sector,
+	    .blocks = left < CF_PACK_UNIT_BLOCKS ? (uint32_t)left : CF_PACK_UNIT_BLOCKS,
+	    .sectors = d->units[i],
+	};
+	for (unsigned k = 0; k < i; k++)
+		ret->sector += d->units[k];
+	return true;
+}
+
+/* What is packed comes last, its units one after the other. */
+struct packed {
+	uint32_t begin; /* first block of its payload; 0: there is none */
+	uint32_t blocks, sectors;
+};
+
+static bool
+packed_good(
+    const struct cache_record *r, const struct cache_desc *d, uint32_t next, struct packed *p)
+{
+	struct cache_pack_unit u;
+	unsigned i;
+	if (p->begin == 0)
+		p->begin = next;
+	if (r->stream != CF_F || d->flags != CF_DESC_PACKED || d->count > CACHE_PACK_DESC_BLOCKS ||
+	    d->place != 2 * p->begin + p->blocks || d->sector != p->begin * CF_SECTORS + p->sectors)
+		return false;
+	for (i = 0; cache_desc_unit(d, i, &u); i++) {
+		if (u.sectors == 0 || u.sectors > u.blocks * CF_SECTORS)
+			return false;
+		p->sectors += u.sectors;
+	}
+	p->blocks += (uint32_t)d->count;
+	return i == CF_PACK_UNITS || cf_all_zero(d->units + i, CF_PACK_UNITS - i);
 }
 
 /* Descriptors in the order of their places, which cover the payload exactly. */
@@ -537,6 +593,7 @@ descs_good(const struct cache_record *r)
 {
 	uint32_t zero = r->unit, next = r->unit + r->header_blocks;
 	const uint32_t end = next + r->payload_blocks;
+	struct packed packed = {0};
 	for (uint32_t i = 0; i < r->desc_count; i++) {
 		struct cache_desc d;
 		cache_desc_get(&r->descs[i], &d);
@@ -552,11 +609,16 @@ descs_good(const struct cache_record *r)
 			zero++;
 			continue;
 		}
-		if (d.flags != 0 || d.place != next || d.count > end - next)
+		if (d.flags & CF_DESC_PACKED) {
+			if (!packed_good(r, &d, next, &packed))
+				return false;
+			continue;
+		}
+		if (d.flags != 0 || d.place != next || d.count > end - next || packed.begin != 0)
 			return false;
 		next += (uint32_t)d.count;
 	}
-	return next == end;
+	return end - next == cache_pack_payload(packed.blocks, packed.sectors);
 }
 
 bool

@@ -71,7 +71,7 @@ struct cache_position {
 struct cache_super {
 	uint8_t uuid[16];
 	uint64_t generation;
-	uint64_t ro_compat;
+	uint64_t incompat, ro_compat;
 	struct cache_geometry geo;
 	uint64_t epoch;
 	struct cache_position end[CF_STREAM_COUNT];
@@ -159,7 +159,34 @@ struct cache_desc {
 	uint8_t mask;
 	uint64_t block, count, ver;
 	uint32_t place;
+	uint32_t sector; /* PACKED only, as the next */
+	uint8_t units[CF_PACK_UNITS];
 };
+
+/*
+ * Packed data. Its blocks have two bits of liveness for each block of payload: the first half of a block is
+ * told by the bit of that block in the slot's `dead`, the second by that in `clean`, which F doesn't need. So
+ * there are at most twice as many of them, and their places count halves.
+ */
+#define CACHE_PACK_DESC_BLOCKS (CF_PACK_UNITS * CF_PACK_UNIT_BLOCKS)
+struct cache_pack_unit {
+	uint32_t half, sector; /* in the data area */
+	uint32_t blocks,
+	    sectors; /* unpacked; packed: as many as the blocks have if it is stored as it was */
+};
+/* Payload of so many blocks that take so many sectors. */
+uint32_t cache_pack_payload(uint32_t blocks, uint32_t sectors);
+/* Whether block k of a descriptor is dead, by the bitmaps of its segment's slot. */
+static inline bool
+cache_desc_dead(const struct cache_desc *d, uint32_t k, const uint8_t *dead, const uint8_t *clean)
+{
+	uint32_t at = d->place + k;
+	if (d->flags & CF_DESC_PACKED)
+		return (at & 1 ? clean : dead)[at / 16] >> (at / 2 % 8) & 1;
+	return dead[at / 8] >> (at % 8) & 1;
+}
+/* Unit i of a PACKED descriptor. False: it has no more. */
+bool cache_desc_unit(const struct cache_desc *d, unsigned i, struct cache_pack_unit *ret);
 
 struct cache_record {
 	uint64_t generation, epoch, seq, durable_seq;

@@ -16,6 +16,7 @@
 #include "cache/cache_priv.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/crc32c.h"
 
@@ -148,7 +149,26 @@ copy_log(struct cache_copy *k)
 		blk_sg_append(&k->sg, k->mem, bytes);
 		e->sg = &k->sg;
 	}
-	cache_log_submit(k->vol->c, k->rewrite ? CACHE_LOG_MAIN : CF_G, &k->req);
+	if (k->rewrite)
+		cache_pack_submit(k->vol->c, CACHE_LOG_MAIN, &k->req, k->mem, &k->packing);
+	else
+		cache_log_submit(k->vol->c, CF_G, &k->req);
+}
+
+static void
+was_read(struct cache_copy *k, bool good)
+{
+	struct cache *c = k->vol->c;
+	cache_segment_unpin(c, k->was.loc);
+	if (k->raw != NULL)
+		cache_pack_raw_put(c, k->raw);
+	if (good) {
+		copy_log(k);
+		return;
+	}
+	/* It stays where it is; whoever reads it next finds out and says so. */
+	c->stats.ssd_errors++;
+	copy_free(k);
 }
 
 static void
@@ -160,14 +180,38 @@ copy_read(struct cache_io *x, int result)
 	bool good = result == 0;
 	for (uint64_t i = 0; good && i < k->was.count; i++)
 		good = crc32c(k->mem + i * CF_BLOCK_BYTES, CF_BLOCK_BYTES) == crc[i];
-	cache_segment_unpin(c, k->was.loc);
-	if (good) {
-		copy_log(k);
+	was_read(k, good);
+}
+
+static void unit_next(struct cache_copy *k);
+
+static void
+unit_read(struct cache_io *x, int result)
+{
+	struct cache_copy *k = x->ctx;
+	const char *data = result == 0 ? cache_pack_open(x->c, x->piece.loc, &k->at, k->raw) : NULL;
+	if (data == NULL) {
+		was_read(k, false);
 		return;
 	}
-	/* It stays where it is; whoever reads it next finds out and says so. */
-	c->stats.ssd_errors++;
-	copy_free(k);
+	memcpy(k->mem + (size_t)k->read * CF_BLOCK_BYTES, data, x->piece.count << CF_BLOCK_SHIFT);
+	k->read += (uint32_t)x->piece.count;
+	if (k->read < k->was.count)
+		unit_next(k);
+	else
+		was_read(k, true);
+}
+
+static void
+unit_next(struct cache_copy *k)
+{
+	struct cache *c = k->vol->c;
+	struct cache_io *x = cache_io_get(c, unit_read, k);
+	x->piece = k->was;
+	x->piece.loc += k->read;
+	x->piece.count -= k->read;
+	k->at = cache_pack_find(c, &x->piece);
+	cache_pack_read(x, x->piece.loc, &k->at, k->raw);
 }
 
 /* False: no memory. */
@@ -184,7 +228,14 @@ copy_start(struct cache_volume *v, const struct cache_piece *p, bool rewrite, bo
 	k->hit = hit;
 	if (p->kind == CACHE_DATA) {
 		k->mem = bufpool_get(c->bufs, p->count << CF_BLOCK_SHIFT);
-		if (k->mem == NULL) {
+		bool packed = is_packed(c, p->loc);
+		if (packed)
+			k->raw = cache_pack_raw_get(c);
+		if (k->mem == NULL || (packed && k->raw == NULL)) {
+			if (k->mem != NULL)
+				bufpool_put(c->bufs, k->mem, p->count << CF_BLOCK_SHIFT);
+			if (k->raw != NULL)
+				cache_pack_raw_put(c, k->raw);
 			free(k);
 			return false;
 		}
@@ -196,6 +247,10 @@ copy_start(struct cache_volume *v, const struct cache_piece *p, bool rewrite, bo
 		return true;
 	}
 	cache_segment_pin(c, p->loc);
+	if (k->raw != NULL) {
+		unit_next(k);
+		return true;
+	}
 	struct cache_io *x = cache_io_get(c, copy_read, k);
 	cache_io_buf(x, k->mem, p->count << CF_BLOCK_SHIFT);
 	cache_ssd_read(x, block_of_loc(c, p->loc), (uint32_t)p->count);

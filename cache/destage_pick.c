@@ -120,7 +120,8 @@ bridge(struct search *s, uint64_t block)
 		struct cache_piece p;
 		cache_index_lookup(&s->v->ix, at, block - at, &p);
 		if (p.kind != CACHE_DATA || p.mask != 0xff ||
-		    (p.flags & (CACHE_EXT_DIRTY | CACHE_EXT_BAD)) || !add(s, &p, POLICY_PICK_GAP)) {
+		    (p.flags & (CACHE_EXT_DIRTY | CACHE_EXT_BAD)) || is_packed(s->v->c, p.loc) ||
+		    !add(s, &p, POLICY_PICK_GAP)) {
 			/* A run ends with what is dirty. */
 			s->found = found;
 			s->picks = picks;
@@ -154,7 +155,7 @@ is_due(const struct search *s, const struct cache_piece *p)
 	if (s->all)
 		return true;
 	uint32_t loc = p->kind == CACHE_ZERO ? c->zeros[p->loc]->loc : p->loc;
-	return c->segs[loc / c->geo.segment_blocks].order <= s->v->d.due_order;
+	return c->segs[seg_index(c, loc)].order <= s->v->d.due_order;
 }
 
 /* False: the batch is full; the piece is the next one's. A piece that is too long is cut. */

@@ -100,7 +100,8 @@ epoch_end(struct cache *c)
 void
 cache_epoch_retry(struct cache *c)
 {
-	if (!c->epoch_owed || c->epoch_writing || c->stopping || c->away.is_away)
+	if (!c->epoch_owed || c->epoch_writing || c->stopping || c->away.is_away ||
+	    c->sb.done != NULL)
 		return;
 	if (c->epoch_begun) {
 		if (has_old_unsealed(c))
@@ -116,7 +117,8 @@ void
 cache_epoch_check(struct cache *c)
 {
 	const struct cache_log *w = &c->logs[CF_W], *g = &c->logs[CF_G];
-	if (!c->epoch_ending || c->epoch_writing || w->busy || w->opening || g->busy || g->opening)
+	if (!c->epoch_ending || c->epoch_writing || w->busy || w->opening || g->busy ||
+	    g->opening || c->sb.done != NULL)
 		return;
 	epoch_end(c);
 }

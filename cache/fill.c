@@ -65,7 +65,8 @@ fill_logged(struct cache_req *r, int result)
 	struct cache_fill *f = r->ctx;
 	struct cache_volume *v = f->vol;
 	struct cache_piece p;
-	const struct cache_ent *e = &r->ent[0];
+	struct cache_ent e = r->ent[0]; /* …of several, which follow each other */
+	e.count = f->count;
 	bool absent = !cache_index_next(&v->ix, f->block, f->block + f->count, 0, &p);
 	if (result == 0) {
 		bool cancelled =
@@ -73,11 +74,11 @@ fill_logged(struct cache_req *r, int result)
 		if (absent && (!cancelled || MUTANT(FILL_NO_CANCEL))) {
 			/* Itself isn't older than itself: out of the list first. */
 			list_remove(&f->link);
-			cache_apply(v, e, f->ver, 0);
+			cache_apply(v, &e, f->ver, 0);
 			v->c->stats.fills += f->count;
 			v->stats.filled_blocks += f->count;
 		} else {
-			cache_units_dead(v->c, e->loc, e->count);
+			cache_units_dead(v->c, e.loc, e.count);
 		}
 	}
 	cache_fill_abandon(f);
@@ -109,7 +110,8 @@ cache_fill_data(struct cache_fill *f, const struct blk_sg *sg, uint64_t at)
 	    .mask = 0xff,
 	    .sg = &f->sg,
 	};
-	cache_log_submit(f->vol->c, cache_tier_place(f->vol->c, f->vol, f->block), &f->req);
+	cache_pack_submit(
+	    f->vol->c, cache_tier_place(f->vol->c, f->vol, f->block), &f->req, f->mem, &f->packing);
 }
 
 void

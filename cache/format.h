@@ -64,8 +64,10 @@ _Static_assert(sizeof(struct cf_position) == 24, "position");
 
 #define CF_MEMBERS_MAX 4u
 
-#define CF_INCOMPAT_KNOWN 0u  /* features without which nothing may be touched */
-#define CF_RO_COMPAT_KNOWN 0u /* features without which nothing may be written */
+#define CF_INCOMPAT_PACKED 0x1u /* records of F may hold packed data */
+/* Features without which nothing may be touched; …nothing may be written. */
+#define CF_INCOMPAT_KNOWN CF_INCOMPAT_PACKED
+#define CF_RO_COMPAT_KNOWN 0u
 
 struct cf_super {
 	struct cf_head head;                     /*   0 */
@@ -196,7 +198,12 @@ _Static_assert(sizeof(struct cf_record) == 96, "record");
 
 #define CF_DESC_ZERO 0x0001u     /* reads as zeros; no payload, one unit */
 #define CF_DESC_NO_UNMAP 0x0002u /* with ZERO: the store's space stays allocated */
-#define CF_DESC_KNOWN 0x0003u
+#define CF_DESC_PACKED 0x0004u   /* only in F: its payload is compressed */
+#define CF_DESC_KNOWN 0x0007u
+
+/* Packed data: units of up to so many blocks, each compressed by itself into sectors of 512 bytes. */
+#define CF_PACK_UNIT_BLOCKS 4u
+#define CF_PACK_UNITS 8u /* of a descriptor */
 
 struct cf_desc {
 	le32 volume;   /*  0 */
@@ -206,9 +213,10 @@ struct cf_desc {
 	le64 block;    /*  8  of the volume */
 	le64 count;    /* 16  blocks */
 	le64 ver;      /* 24 */
-	le32 place;    /* 32  first payload block, or the unit of a ZERO, in the data area */
-	le32 zero1;    /* 36  room for a packed length and offset */
-	le64 zero2;    /* 40 */
+	le32
+	    place; /* 32  first payload block, or the unit of a ZERO, in the data area; PACKED: half */
+	le32 sector; /* 36  PACKED: of the data area, where its first unit begins */
+	uint8_t units[CF_PACK_UNITS]; /* 40  PACKED: sectors of each unit */
 };
 
 _Static_assert(sizeof(struct cf_desc) == 48, "descriptor");

@@ -20,8 +20,9 @@ unit_dead(struct cache *c, uint32_t loc)
 {
 	struct segment *s = seg_of(c, loc);
 	uint32_t u = unit_of(c, loc);
-	ASSERT(s->live > 0 && (!bit_get(s->dead, u) || MUTANT(EARLY_DEAD)));
-	bit_set(s->dead, u);
+	uint8_t *dead = dead_map(c, s, loc);
+	ASSERT(s->live > 0 && (!bit_get(dead, u) || MUTANT(EARLY_DEAD)));
+	bit_set(dead, u);
 	s->live--;
 	s->changed = true;
 	if (s->live == 0 && c->loaded)
@@ -169,7 +170,7 @@ cache_units_dead(struct cache *c, uint32_t loc, uint64_t count)
 {
 	struct segment *s = seg_of(c, loc);
 	for (uint32_t i = 0; i < count; i++)
-		bit_set(s->dead, unit_of(c, loc) + i);
+		bit_set(dead_map(c, s, loc + i), unit_of(c, loc + i));
 	s->changed = true;
 }
 
@@ -204,7 +205,7 @@ cache_apply(struct cache_volume *v, const struct cache_ent *e, uint64_t ver, uin
 		s->live += (uint32_t)e->count;
 		if (dirty)
 			s->dirty += (uint32_t)e->count;
-		else if (!cache_hides(v, e->block, e->count, ver))
+		else if (!is_packed(c, e->loc) && !cache_hides(v, e->block, e->count, ver))
 			for (uint32_t i = 0; i < e->count; i++)
 				bit_set(s->clean, unit_of(c, e->loc) + i);
 	}

@@ -29,7 +29,10 @@ cache_log_init(struct cache *c, unsigned log)
 	l->descs = calloc(CACHE_RECORD_DESCS_MAX, sizeof *l->descs);
 	l->crcs = calloc(CACHE_RECORD_BLOCKS_MAX, sizeof *l->crcs);
 	l->iov = calloc(CACHE_RECORD_IOVS, sizeof *l->iov);
-	bool ok = l->header != NULL && l->descs != NULL && l->crcs != NULL && l->iov != NULL;
+	if (s == CF_F)
+		l->packed = cache_pages_alloc(CACHE_RECORD_BLOCKS_MAX * CF_BLOCK_BYTES);
+	bool ok = (s != CF_F || l->packed != NULL) && l->header != NULL && l->descs != NULL &&
+	          l->crcs != NULL && l->iov != NULL;
 	return ok ? 0 : -ENOMEM;
 }
 
@@ -53,16 +56,24 @@ cache_log_req_max(const struct cache *c)
 
 struct room {
 	uint32_t descs, zeros, blocks;
+	uint32_t packed, sectors;
 };
+
+static uint32_t
+payload(const struct room *m)
+{
+	return m->blocks + cache_pack_payload(m->packed, m->sectors);
+}
 
 static bool
 fits(const struct cache *c, const struct segment *s, const struct room *m)
 {
-	uint32_t header = cache_record_header_blocks(m->descs, m->zeros, m->blocks);
-	uint32_t foot = cache_footer_need(cache_record_bytes(m->descs, m->blocks));
+	uint32_t blocks = payload(m),
+	         header = cache_record_header_blocks(m->descs, m->zeros, blocks);
+	uint32_t foot = cache_footer_need(cache_record_bytes(m->descs, blocks));
 	return m->descs <= CACHE_RECORD_DESCS_MAX && m->zeros <= CACHE_RECORD_ZEROS_MAX &&
-	       m->blocks <= CACHE_RECORD_BLOCKS_MAX && header <= HEADER_BLOCKS_MAX &&
-	       header + m->blocks <= c->geo.data_blocks - s->unit &&
+	       blocks <= CACHE_RECORD_BLOCKS_MAX && header <= HEADER_BLOCKS_MAX &&
+	       header + blocks <= c->geo.data_blocks - s->unit &&
 	       foot <= c->geo.footer_blocks * CF_BLOCK_BYTES - s->foot_bytes;
 }
 
@@ -72,6 +83,8 @@ add(struct room *m, const struct cache_req *r)
 	m->descs += r->ents;
 	m->zeros += r->zeros;
 	m->blocks += r->blocks;
+	m->packed += r->packed;
+	m->sectors += r->sectors;
 }
 
 /* A volume whose store doesn't take its data can't have the whole log [18]; nobody gets more of the index
@@ -143,7 +156,8 @@ early_dead(struct cache_volume *v, const struct cache_ent *e)
 	uint64_t at = e->block, end = e->block + e->count;
 	for (; cache_index_next(&v->ix, at, end, 0, &p); at = p.block + p.count) {
 		for (uint32_t i = 0; p.kind == CACHE_DATA && i < p.count; i++) {
-			bit_set(seg_of(v->c, p.loc)->dead, unit_of(v->c, p.loc) + i);
+			bit_set(dead_map(v->c, seg_of(v->c, p.loc), p.loc + i),
+			    unit_of(v->c, p.loc + i));
 			seg_of(v->c, p.loc)->changed = true;
 		}
 	}
@@ -191,21 +205,22 @@ build(struct cache_log *l, const struct room *m)
 	    .prev_crc = l->acked.crc,
 	    .stream = l->stream,
 	    .unit = s->unit,
-	    .header_blocks = cache_record_header_blocks(m->descs, m->zeros, m->blocks),
-	    .payload_blocks = m->blocks,
+	    .header_blocks = cache_record_header_blocks(m->descs, m->zeros, payload(m)),
+	    .payload_blocks = payload(m),
 	};
 	uint32_t zero = s->unit, data = s->unit + l->rec.header_blocks;
 	l->iov[0] = (struct iovec){l->header, (size_t)l->rec.header_blocks << CF_BLOCK_SHIFT};
 	l->iovcnt = 1;
 	LIST_FOREACH (n, &l->inflight) {
 		struct cache_req *r = container_of(n, struct cache_req, link);
-		for (uint32_t i = 0; i < r->ents; i++) {
+		for (uint32_t i = 0; r->packed == 0 && i < r->ents; i++) {
 			if (MUTANT(EARLY_DEAD) && l->stream == CF_W)
 				early_dead(r->vol, &r->ent[i]);
 			place_ent(l, &r->ent[i], r->vol->row.id, &zero, &data);
 		}
 	}
-	ASSERT(data == s->unit + l->rec.header_blocks + m->blocks);
+	data += cache_pack_place(l, data);
+	ASSERT(data == s->unit + l->rec.header_blocks + l->rec.payload_blocks);
 	cache_record_encode(&c->geo, c->uuid, l->seg, &l->rec, l->descs, l->crcs, l->header);
 	s->unit = data;
 }
@@ -225,6 +240,9 @@ account(struct cache_log *l)
 	memcpy(s->crc + r->unit + r->header_blocks, l->crcs, r->payload_blocks * sizeof *l->crcs);
 	l->acked = (struct cache_position){r->epoch, r->seq, r->crc};
 	cache_away_note(l);
+	for (uint32_t i = 0; i < r->desc_count; i++)
+		if (l->descs[i].flags & CF_DESC_PACKED)
+			cache_pack_learn(l->c, s, &l->descs[i]);
 }
 
 static void
@@ -411,5 +429,5 @@ cache_log_idle(const struct cache *c)
 		if (l->busy || l->opening || !list_empty(&l->queue))
 			return false;
 	}
-	return !c->epoch_ending;
+	return !c->epoch_ending && cache_pack_idle(c);
 }

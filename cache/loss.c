@@ -25,7 +25,8 @@ tell(struct recovery *v, const struct cache_loss *l)
 }
 
 static void
-tell_record(struct recovery *v, const struct cache_record *r, const uint8_t *dead, const char *why)
+tell_record(
+    struct recovery *v, const struct cache_record *r, const struct segment *dead, const char *why)
 {
 	for (uint32_t i = 0; i < r->desc_count; i++) {
 		struct cache_desc d;
@@ -33,7 +34,7 @@ tell_record(struct recovery *v, const struct cache_record *r, const uint8_t *dea
 		const struct cache_volume *vol = cache_volume_by_id(v->c, d.volume);
 		bool zero = d.flags & CF_DESC_ZERO, live = dead == NULL;
 		for (uint32_t k = 0; !live && k < (zero ? 1 : d.count); k++)
-			live = !bit_get(dead, d.place + k);
+			live = !cache_desc_dead(&d, k, dead->dead, dead->clean);
 		if (!live)
 			continue;
 		struct cache_loss l = {
@@ -75,7 +76,7 @@ got_footer(struct recovery *v, int result)
 	              (size_t)c->geo.footer_blocks << CF_BLOCK_SHIFT, &foot) &&
 	          f->head_ok && foot.generation == f->head.generation;
 	while (ok && cache_footer_next(&c->geo, c->uuid, v->seg, v->buf, &foot, &at, &r))
-		tell_record(v, &r, f->bits ? c->segs[v->seg].dead : NULL, why(v, v->seg));
+		tell_record(v, &r, f->bits ? &c->segs[v->seg] : NULL, why(v, v->seg));
 	for (uint32_t i = f->rec_first; !ok && i < f->rec_end; i++)
 		if (!v->recs[i].sealed)
 			tell_record(v, &v->recs[i].r, NULL, "near to records that are damaged");

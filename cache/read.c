@@ -249,6 +249,51 @@ part_read(struct cache_op *op, uint64_t at, uint64_t len, const struct cache_pie
 	return true;
 }
 
+/* ---- packed, from the SSD -------------------------------------------------------------------------- */
+
+static void
+packed_done(struct cache_io *x, int result)
+{
+	struct cache_op *op = x->ctx;
+	struct cache *c = x->c;
+	const struct cache_piece *p = &x->piece;
+	const char *data = result == 0 ? cache_pack_open(c, p->loc, &x->at, x->frame) : NULL;
+	cache_segment_unpin(c, p->loc);
+	if (data != NULL)
+		blk_sg_copy_in(op->io->sg, x->a,
+		    data + (op->io->offset_bytes + x->a - (p->block << CF_BLOCK_SHIFT)), x->b);
+	cache_pack_raw_put(c, x->frame);
+	if (data == NULL)
+		ssd_failed(op, p, x->a, x->b, p->block, result == 0);
+	sub_end(op);
+}
+
+/* [at, at + len) of the request, as far as the piece's first unit has it: returns how much. 0: no frame. */
+static uint64_t
+packed_read(struct cache_op *op, uint64_t at, uint64_t len, struct cache_piece *p)
+{
+	struct cache *c = op->vol->c;
+	struct cache_pack_at where = cache_pack_find(c, p);
+	uint64_t from = op->io->offset_bytes + at;
+	uint64_t have = ((p->block + p->count) << CF_BLOCK_SHIFT) - from;
+	char *raw = cache_pack_raw_get(c);
+	if (raw == NULL)
+		return 0;
+	len = len < have ? len : have;
+	struct cache_io *x = cache_io_get(c, packed_done, op);
+	x->a = at;
+	x->b = len;
+	x->piece = *p;
+	x->at = where;
+	x->frame = raw;
+	if (!(op->io->flags & BLK_QUIET))
+		cache_tier_hit(c, p->loc, p->count);
+	cache_segment_pin(c, p->loc);
+	op->pending++;
+	cache_pack_read(x, p->loc, &where, raw);
+	return len;
+}
+
 /* ---- the pieces of a request ---------------------------------------------------------------------- */
 
 /* Begins the next piece. False: it can't be begun now. */
@@ -263,14 +308,17 @@ read_piece(struct cache_op *op)
 	cache_index_lookup(&v->ix, block, op->last - block + 1, &p);
 	uint64_t to = (p.block + p.count) << CF_BLOCK_SHIFT, at = op->at;
 	to = to < end ? to : end;
-	if (p.kind != CACHE_HOLE && !(io->flags & BLK_QUIET))
-		v->stats.hit_blocks += (to - from + CF_BLOCK_BYTES - 1) >> CF_BLOCK_SHIFT;
 	if (p.kind == CACHE_HOLE) {
 		store_read(op, at, to - from, true);
 	} else if (p.kind == CACHE_ZERO) {
 		blk_sg_fill(io->sg, at, 0, to - from);
 	} else if (p.flags & CACHE_EXT_BAD) {
 		op->err = -EIO;
+	} else if (is_packed(v->c, p.loc)) {
+		uint64_t got = packed_read(op, at, to - from, &p);
+		if (got == 0)
+			return false;
+		to = from + got;
 	} else {
 		bool whole = (from & (CF_BLOCK_BYTES - 1)) == 0 && to - from >= CF_BLOCK_BYTES;
 		if (whole && p.mask == 0xff) {
@@ -285,6 +333,8 @@ read_piece(struct cache_op *op)
 				return false;
 		}
 	}
+	if (p.kind != CACHE_HOLE && !(io->flags & BLK_QUIET))
+		v->stats.hit_blocks += (to - from + CF_BLOCK_BYTES - 1) >> CF_BLOCK_SHIFT;
 	op->at += to - from;
 	return true;
 }

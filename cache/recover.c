@@ -538,6 +538,8 @@ seal_next(struct recovery *v, int result)
 		c->super.end[CF_G] = v->last[CF_G];
 		if (!MUTANT(NO_EPOCH))
 			c->super.epoch++;
+		if (!c->pack.found)
+			c->super.incompat &= ~(uint64_t)CF_INCOMPAT_PACKED;
 		memcpy(c->super.host, v->args.host, sizeof c->super.host);
 		cache_super_write(c, epoch_written, v);
 		return;

@@ -210,19 +210,22 @@ insert_data(struct cache_volume *v, const struct cache_desc *d, uint32_t loc, bo
 {
 	struct cache *c = v->c;
 	const struct segment *s = seg_of(c, loc);
-	uint32_t u0 = unit_of(c, loc), n = (uint32_t)d->count;
+	uint32_t u0 = d->place, n = (uint32_t)d->count;
 	for (uint32_t i = 0, k; i < n; i = k) {
-		bool dead = bit_get(s->dead, u0 + i) && !MUTANT(NO_DEAD_BIT);
+		bool is = cache_desc_dead(d, i, s->dead, s->clean),
+		     dead = is && !MUTANT(NO_DEAD_BIT);
 		bool clean = all_clean || bit_get(s->clean, u0 + i);
 		for (k = i + 1; k < n; k++)
-			if (bit_get(s->dead, u0 + k) != bit_get(s->dead, u0 + i) ||
+			if (cache_desc_dead(d, k, s->dead, s->clean) != is ||
 			    (!all_clean && bit_get(s->clean, u0 + k) != bit_get(s->clean, u0 + i)))
 				break;
 		if (dead)
 			continue;
 		if (MUTANT(NO_DEAD_BIT))
-			for (uint32_t j = i; j < k; j++)
-				s->dead[(u0 + j) / 8] &= (uint8_t) ~(1u << ((u0 + j) % 8));
+			for (uint32_t j = i; j < k; j++) {
+				uint32_t u = unit_of(c, loc + j);
+				dead_map(c, s, loc + j)[u / 8] &= (uint8_t) ~(1u << (u % 8));
+			}
 		struct cache_piece p = {
 		    .block = d->block + i,
 		    .count = k - i,
@@ -241,7 +244,7 @@ any_live(const struct segment *s, const struct cache_desc *d)
 {
 	uint64_t units = (d->flags & CF_DESC_ZERO) ? 1 : d->count;
 	for (uint32_t i = 0; i < units; i++)
-		if (!bit_get(s->dead, d->place + i))
+		if (!cache_desc_dead(d, i, s->dead, s->clean))
 			return true;
 	return false;
 }
@@ -257,7 +260,8 @@ recovery_insert(struct recovery *v, uint32_t seg, const struct cache_record *r)
 	for (uint32_t i = 0; i < r->desc_count; i++) {
 		struct cache_desc d;
 		cache_desc_get(&r->descs[i], &d);
-		uint32_t loc = loc_of(c, seg, d.place);
+		uint32_t loc = loc_of_desc(c, seg, &d);
+		bool packed = d.flags & CF_DESC_PACKED;
 		if (d.ver > v->max_ver)
 			v->max_ver = d.ver;
 		if (s->order == 0 || d.ver < s->order)
@@ -270,6 +274,10 @@ recovery_insert(struct recovery *v, uint32_t seg, const struct cache_record *r)
 			v->old_table = true;
 		if (d.volume > v->max_volume && d.volume < UINT32_MAX / 2)
 			v->max_volume = d.volume;
+		if (packed && c->loc_packed == 0)
+			continue; /* nobody wrote that: the SSD is too large for it */
+		if (packed)
+			cache_pack_learn(c, s, &d);
 		if (!fits)
 			cache_units_dead(c, loc, zero ? 1 : d.count); /* its volume is gone [17] */
 		else if (!zero)

@@ -58,6 +58,7 @@ cache_segment_reset(struct cache *c, struct segment *s)
 	memset(s->dead, 0, 2 * bits);
 	s->unit = s->acked = s->live = s->dirty = s->records = 0;
 	s->foot_bytes = sizeof(struct cf_footer);
+	s->map_count = 0;
 	s->stuck = false;
 }
 

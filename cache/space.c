@@ -29,6 +29,8 @@ static void
 evict_piece(struct cache *c, struct cache_volume *v, const struct cache_piece *p)
 {
 	uint32_t most = cache_log_req_max(c);
+	if (v->fill.compress && most > CACHE_PACK_REQ_BLOCKS)
+		most = CACHE_PACK_REQ_BLOCKS;
 	struct cache_piece run = *p;
 	enum policy_verdict is = POLICY_DROP, next;
 	for (uint64_t i = 0, n = 0; i <= p->count; i++) {
@@ -53,7 +55,7 @@ static void
 evict_desc(struct cache *c, const struct cache_desc *d)
 {
 	struct cache_volume *v = cache_volume_by_id(c, d->volume);
-	uint32_t loc = loc_of(c, c->space.victim, d->place);
+	uint32_t loc = loc_of_desc(c, c->space.victim, d);
 	struct cache_piece p;
 	if (v == NULL)
 		return;
@@ -195,7 +197,7 @@ press(struct cache *c, bool on)
 static void
 index_look(struct cache *c)
 {
-	uint64_t bytes = 0;
+	uint64_t bytes = c->pack.bytes;
 	bool was = c->index_full;
 	LIST_FOREACH (n, &c->volumes)
 		bytes += container_of(n, struct cache_volume, link)->ix.bytes;

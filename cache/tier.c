@@ -79,7 +79,8 @@ learn(struct cache *c, uint32_t seg)
 	}
 	if (s->tier == TIER_FREE)
 		cache_tier_opened(c, seg, s->stream == CF_G); /* found at recovery */
-	count(c, seg, s->live, s->dirty);
+	/* Packed blocks may be more than it has room for. */
+	count(c, seg, s->live < c->geo.data_blocks ? s->live : c->geo.data_blocks, s->dirty);
 	if (s->tier == TIER_OPEN && s->state == SEG_SEALED) {
 		policy_segs_seal(c->tier, seg);
 		s->tier = TIER_SEALED;
@@ -110,11 +111,11 @@ cache_tier_recovered(struct cache *c)
 void
 cache_tier_hit(struct cache *c, uint32_t loc, uint64_t blocks)
 {
-	uint32_t seg = loc / c->geo.segment_blocks;
+	uint32_t seg = seg_index(c, loc);
 	if (c->segs[seg].tier == TIER_FREE)
 		return; /* while it is being recovered */
 	for (uint32_t i = 0; i < blocks; i++)
-		policy_segs_hit(c->tier, seg, unit_of(c, loc) + i);
+		policy_segs_hit(c->tier, seg, unit_of(c, loc + i));
 }
 
 unsigned
@@ -168,7 +169,7 @@ cache_tier_victim(struct cache *c)
 enum policy_verdict
 cache_tier_judge(struct cache *c, uint32_t loc, const struct cache_volume *v, uint64_t block)
 {
-	uint32_t seg = loc / c->geo.segment_blocks;
+	uint32_t seg = seg_index(c, loc);
 	if (c->segs[seg].tier != TIER_EMPTYING)
 		return POLICY_DROP;
 	return policy_segs_judge(c->tier, seg, unit_of(c, loc), policy_key(v->row.id, block));

@@ -452,6 +452,8 @@ void
 cache_volume_set_fill(struct cache_volume *v, const struct cache_fill_policy *p)
 {
 	v->fill = *p;
+	v->c->pack.want |= p->compress;
+	v->pack_refused = 0;
 }
 
 void

@@ -156,6 +156,9 @@ merge_edge(struct cache_op *op, unsigned i)
 		op->err = -EIO;
 		return;
 	}
+	/* Clean: the store has it too, and that is less work. */
+	if (is_packed(v->c, p.loc))
+		return;
 	struct cache_io *x = cache_io_get(v->c, merge_read, op);
 	x->a = i;
 	x->piece = p;

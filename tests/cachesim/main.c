@@ -6,6 +6,7 @@
  *	sim-cache -s SEED [-v [-v]]                 one seed, with its story on stderr, with I/O
  *	sim-cache -x COUNT                          short workloads, cut at every event
  *	sim-cache -r …                              as otherwise, and bits of the SSD decay
+ *	sim-cache -z …                              as otherwise, and every seed compresses, not one in three
  *	sim-cache -t SECONDS                        new seeds for so long
  *	sim-cache [-N SEEDS] -m[NAME]               without each guard in turn: the seed that misses it
  *	sim-cache -g NAME …                         without this guard
@@ -28,6 +29,8 @@
 
 static uint64_t mutant_seeds = MUTANT_SEEDS;
 static bool rot; /* in every seed */
+/* What was found before there was compression is found again only without it. */
+static enum { PACK_SOME, PACK_ALL, PACK_NONE } pack;
 
 struct shared {
 	struct sim_totals totals;
@@ -110,6 +113,8 @@ config(uint64_t seed, bool exhaustive, struct sim_cfg *c)
 		c->ssd_write_error = c->ssd_flush_error = 0;
 		c->ssd_read_error = 50; /* reads may fail */
 	}
+	uint64_t third = seed * 193 + 11;
+	c->compress = pack == PACK_ALL || (pack == PACK_SOME && rng_below(&third, 3) == 0);
 	if (exhaustive) {
 		c->ops = 3 + (uint32_t)rng_below(&r, 8);
 		c->depth = 1;
@@ -173,6 +178,9 @@ report(void)
 	    t->fills, t->checkpoints, t->evicted, t->copies, t->epochs);
 	printf("rewritten %" PRIu64 ", gaps written %" PRIu64 ", requests slowed %" PRIu64 "\n",
 	    t->rewritten, t->gaps, t->slowed);
+	printf("compressed %" PRIu64 " KiB to %" PRIu64 ", refused %" PRIu64 ", not tried %" PRIu64
+	       "\n",
+	    t->pack_in >> 10, t->pack_out >> 10, t->pack_refused >> 10, t->pack_skipped >> 10);
 }
 
 static int
@@ -187,6 +195,10 @@ run_file(const char *path)
 	}
 	while (bad == 0 && fgets(line, sizeof line, f) != NULL) {
 		uint64_t seed;
+		pack = PACK_ALL;
+		if (sscanf(line, "packed %" SCNu64, &seed) == 1)
+			bad = run_batch(seed, 1, false, 0, false);
+		pack = PACK_NONE;
 		if (sscanf(line, "seed %" SCNu64, &seed) == 1)
 			bad = run_batch(seed, 1, false, 0, false);
 		else if (sscanf(line, "short %" SCNu64, &seed) == 1)
@@ -195,6 +207,7 @@ run_file(const char *path)
 		if (bad == 0 && rot)
 			bad = run_batch(seed, 1, false, 0, false);
 		rot = false;
+		pack = PACK_SOME;
 	}
 	fclose(f);
 	if (bad != 0)
@@ -247,7 +260,7 @@ main(int argc, char **argv)
 	    mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (shared == MAP_FAILED)
 		return 2;
-	while ((opt = getopt(argc, argv, "n:f:s:x:t:m::g:vS:N:r")) != -1) {
+	while ((opt = getopt(argc, argv, "n:f:s:x:t:m::g:vS:N:rz")) != -1) {
 		switch (opt) {
 		case 'n':
 			count = strtoull(optarg, NULL, 0);
@@ -281,6 +294,9 @@ main(int argc, char **argv)
 			break;
 		case 'r':
 			rot = true;
+			break;
+		case 'z':
+			pack = PACK_ALL;
 			break;
 		case 'N':
 			mutant_seeds = strtoull(optarg, NULL, 0);

@@ -206,8 +206,11 @@ static void
 on_opened(void *ctx, int result, struct cache_volume *v)
 {
 	struct opening *o = ctx;
+	const struct cache_fill_policy fill = {.on_read = true, .compress = o->w->cfg.compress};
 	o->result = result;
 	o->v->v = v;
+	if (v != NULL)
+		cache_volume_set_fill(v, &fill);
 	o->done = true;
 }
 
@@ -838,6 +841,10 @@ shut_down(struct world *w)
 	totals.evicted += s.evicted_blocks;
 	totals.copies += s.copies;
 	totals.rewritten += s.rewritten_blocks;
+	totals.pack_in += s.pack_in_bytes;
+	totals.pack_out += s.pack_out_bytes;
+	totals.pack_refused += s.pack_refused_bytes;
+	totals.pack_skipped += s.pack_skipped_bytes;
 	w->detached = false;
 	if (w->cfg.dies && rng_below(&w->rng, 2) == 0) {
 		w->mend_at = UINT64_MAX;

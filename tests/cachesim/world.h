@@ -52,6 +52,7 @@ struct sim_cfg {
 	bool absent;        /* after a crash one volume isn't opened */
 	bool dies;          /* the SSD, before the cache is detached: takes nothing any more */
 	bool impatient;     /* changes that wait are soon told BUSY */
+	bool compress;      /* what is filled */
 	uint32_t
 	    rot; /* in one of so many crashes a bit of the SSD decays, once in a line of them */
 };
@@ -59,7 +60,7 @@ struct sim_cfg {
 struct sim_totals {
 	uint64_t cuts, deep_cuts, ops, reads, verified, attaches, refused, epochs, reuses, copies,
 	    fills, checkpoints, evicted, destaged, events, lied, rotten, rot_refused, rewritten,
-	    slowed, gaps;
+	    slowed, gaps, pack_in, pack_out, pack_refused, pack_skipped;
 };
 
 extern struct sim_totals totals;

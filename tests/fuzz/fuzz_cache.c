@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The decoders of the cache's on-disk structures. The first byte says which; what follows are its bytes,
- * whose magic, place and CRC are made right, so that the fuzzer gets behind them.
+ * whose magic, place and CRC are made right, so that the fuzzer gets behind them. 255: a unit of packed data,
+ * with the second byte its size.
  */
 #include "tests/fuzz/fuzz.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
 #include "base/crc32c.h"
 #include "cache/codec.h"
+#include "cache/pack_unit.h"
 
 static const uint8_t uuid[16] = {1, 2, 3};
 static struct cache_geometry geo;
@@ -25,6 +28,51 @@ dress(enum cf_type type, uint64_t place, uint32_t cap)
 	cf_seal(buf, type, bytes, uuid, place, le64_get(h->generation));
 }
 
+/* Units within the payload, each block with a bit of its own. */
+static void
+check_packed(const struct cache_record *r, const struct cache_desc *d, uint32_t data, uint32_t end)
+{
+	struct cache_pack_unit u;
+	uint64_t blocks = 0;
+	ASSERT(r->stream == CF_F && d->count <= CACHE_PACK_DESC_BLOCKS);
+	ASSERT(d->place >= 2 * data && d->place + d->count <= 2ull * end);
+	for (unsigned i = 0; cache_desc_unit(d, i, &u); i++) {
+		ASSERT(u.sectors > 0 && u.sectors <= u.blocks * CF_SECTORS);
+		ASSERT(u.sector >= data * CF_SECTORS && u.sector + u.sectors <= end * CF_SECTORS);
+		ASSERT(u.half == d->place + blocks && u.blocks <= CF_PACK_UNIT_BLOCKS);
+		blocks += u.blocks;
+	}
+	ASSERT(blocks == d->count);
+}
+
+static void
+try_unit(uint8_t kind, const uint8_t *data, size_t size)
+{
+	static struct pack_ctx *ctx;
+	uint32_t blocks = kind % CF_PACK_UNIT_BLOCKS + 1, bytes = blocks * CF_BLOCK_BYTES;
+	size = size < bytes - 1 ? size : bytes - 1;
+	/* Of its own, so that what reaches beyond is seen. */
+	uint8_t *src = malloc(size), *dst = malloc(bytes);
+	ASSERT(dst != NULL && (size == 0 || src != NULL));
+	if (ctx == NULL && pack_ctx_create(true, &ctx) < 0)
+		abort();
+	if (size > 0)
+		memcpy(src, data, size);
+	if (size > 0 && unpack_unit(ctx, src, (uint32_t)size, dst, bytes) == 0) {
+		uint8_t *again = malloc(bytes), *back = malloc(bytes);
+		ASSERT(again != NULL && back != NULL);
+		uint32_t n = pack_unit(ctx, dst, bytes, again);
+		if (n > 0) {
+			int err = unpack_unit(ctx, again, n * PACK_SECTOR_BYTES, back, bytes);
+			ASSERT(err == 0 && memcmp(back, dst, bytes) == 0);
+		}
+		free(again);
+		free(back);
+	}
+	free(src);
+	free(dst);
+}
+
 /* What an accepted record promises. */
 static void
 check_record(const struct cache_record *r)
@@ -35,6 +83,10 @@ check_record(const struct cache_record *r)
 		struct cache_desc d;
 		cache_desc_get(&r->descs[i], &d);
 		ASSERT(d.count > 0 && d.block + d.count > d.block && d.ver > 0 && d.mask != 0);
+		if (d.flags & CF_DESC_PACKED) {
+			check_packed(r, &d, data, end);
+			continue;
+		}
 		if (d.flags & CF_DESC_ZERO)
 			ASSERT(d.place >= r->unit && d.place < data);
 		else
@@ -129,7 +181,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	memset(buf, 0, sizeof buf);
 	memcpy(buf, data + 2, size - 2 < sizeof buf ? size - 2 : sizeof buf);
-	if (data[0] % 7 == 5)
+	if (data[0] == 255)
+		try_unit(data[1], data + 2, size - 2);
+	else if (data[0] % 7 == 5)
 		try_record(data[1]);
 	else if (data[0] % 7 == 6)
 		try_footer();

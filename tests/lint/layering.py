@@ -13,7 +13,7 @@ MODULES = {
     # Before "cache", whose folder it is in: the first that fits is taken.
     "cache_policy": ("cache/policy/", {"base"}, {"policy.h"}),
     "cache_ram": ("cache/ram/", {"base", "loop", "store", "cache_policy"}, {"ram_tier.h"}),
-    "cache": ("cache/", {"base", "loop", "store", "cache_policy"}, {"cache.h", "check.h", "codec.h"}),
+    "cache": ("cache/", {"base", "loop", "store", "cache_policy"}, {"cache.h", "check.h", "codec.h", "pack_unit.h"}),
     # What a daemon and cachectl have to know of an SSD before it is one.
     "ssd": ("target/ssd/", {"base"}, {"ssd.h"}),
     "scsi": ("target/scsi/", {"base", "loop", "store"}, {"scsi.h"}),

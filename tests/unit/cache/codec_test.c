@@ -17,6 +17,7 @@
 #define GOLDEN_CHECKPOINT 0x6212eabbu
 #define GOLDEN_SEGMENT 0xc8816edeu
 #define GOLDEN_RECORD 0x6d982a85u
+#define GOLDEN_PACKED 0xdabad469u
 
 static const uint8_t uuid[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
 static const uint8_t other[16] = {9};
@@ -201,9 +202,9 @@ record_make(struct cache_record *r)
 	    .payload_blocks = 3,
 	    .desc_count = 3,
 	};
-	descs[0] = (struct cache_desc){1, 0, 0x0f, 100, 1, 41, 5};
-	descs[1] = (struct cache_desc){1, CF_DESC_ZERO, 0xff, 200, 1u << 30, 42, 4};
-	descs[2] = (struct cache_desc){2, 0, 0xff, 7, 2, 43, 6};
+	descs[0] = (struct cache_desc){1, 0, 0x0f, 100, 1, 41, 5, 0, {0}};
+	descs[1] = (struct cache_desc){1, CF_DESC_ZERO, 0xff, 200, 1u << 30, 42, 4, 0, {0}};
+	descs[2] = (struct cache_desc){2, 0, 0xff, 7, 2, 43, 6, 0, {0}};
 	cache_record_encode(&geo, uuid, 1, r, descs, crcs, buf);
 }
 
@@ -239,15 +240,16 @@ static void
 a_record_says_nothing_of_others_blocks(void **state)
 {
 	static const struct cache_desc wrong[] = {
-	    {0, 0, 0xff, 7, 2, 43, 6},             /* no volume */
-	    {2, 4, 0xff, 7, 2, 43, 6},             /* unknown flag */
-	    {2, 0, 0x00, 7, 2, 43, 6},             /* no sector */
-	    {2, 0, 0x01, 7, 2, 43, 6},             /* sectors of two blocks */
-	    {2, 0, 0xff, 7, 3, 43, 6},             /* beyond the payload */
-	    {2, 0, 0xff, 7, 1, 43, 6},             /* not all of it */
-	    {2, 0, 0xff, 7, 2, 43, 5},             /* another's block */
-	    {2, 0, 0xff, 7, 2, 0, 6},              /* no ver */
-	    {2, 0, 0xff, UINT64_MAX - 1, 2, 43, 6} /* wraps */
+	    {0, 0, 0xff, 7, 2, 43, 6, 0, {0}},             /* no volume */
+	    {2, 8, 0xff, 7, 2, 43, 6, 0, {0}},             /* unknown flag */
+	    {2, 4, 0xff, 7, 2, 43, 6, 0, {0}},             /* packed, in W */
+	    {2, 0, 0x00, 7, 2, 43, 6, 0, {0}},             /* no sector */
+	    {2, 0, 0x01, 7, 2, 43, 6, 0, {0}},             /* sectors of two blocks */
+	    {2, 0, 0xff, 7, 3, 43, 6, 0, {0}},             /* beyond the payload */
+	    {2, 0, 0xff, 7, 1, 43, 6, 0, {0}},             /* not all of it */
+	    {2, 0, 0xff, 7, 2, 43, 5, 0, {0}},             /* another's block */
+	    {2, 0, 0xff, 7, 2, 0, 6, 0, {0}},              /* no ver */
+	    {2, 0, 0xff, UINT64_MAX - 1, 2, 43, 6, 0, {0}} /* wraps */
 	};
 	struct cache_record r, d;
 	(void)state;
@@ -261,6 +263,74 @@ a_record_says_nothing_of_others_blocks(void **state)
 	r.unit = 12; /* it doesn't fit into the segment */
 	cache_record_encode(&geo, uuid, 1, &r, descs, crcs, buf);
 	assert_false(cache_record_decode(&geo, uuid, 1, 12, buf, sizeof buf, &d));
+}
+
+/* A block as it is, then 7 and 2 packed ones: 20 and 9 sectors, and 3. */
+static void
+packed_make(struct cache_record *r, const struct cache_desc *with)
+{
+	const uint32_t sums[6] = {1, 2, 3, 4, 5, 6};
+	*r = (struct cache_record){
+	    .generation = 2,
+	    .epoch = 1,
+	    .seq = 6,
+	    .durable_seq = 5,
+	    .stream = CF_F,
+	    .unit = 2,
+	    .header_blocks = 1,
+	    .payload_blocks = 6,
+	    .desc_count = 3,
+	};
+	struct cache_desc d[3] = {
+	    {1, 0, 0xff, 100, 1, 41, 3, 0, {0}},
+	    {1, CF_DESC_PACKED, 0xff, 200, 7, 42, 8, 32, {20, 9}},
+	    {2, CF_DESC_PACKED, 0xff, 7, 2, 40, 15, 61, {3}},
+	};
+	if (with != NULL)
+		d[2] = *with;
+	cache_record_encode(&geo, uuid, 1, r, d, sums, buf);
+}
+
+static void
+packed_records_come_back(void **state)
+{
+	static const struct cache_desc wrong[] = {
+	    {2, CF_DESC_PACKED, 0xff, 7, 2, 40, 14, 61, {3}},    /* a bit of another's */
+	    {2, CF_DESC_PACKED, 0xff, 7, 2, 40, 16, 61, {3}},    /* a gap */
+	    {2, CF_DESC_PACKED, 0xff, 7, 2, 40, 15, 60, {3}},    /* another's sector */
+	    {2, CF_DESC_PACKED, 0xff, 7, 2, 40, 15, 61, {17}},   /* more than it unpacks to */
+	    {2, CF_DESC_PACKED, 0xff, 7, 2, 40, 15, 61, {0}},    /* nothing */
+	    {2, CF_DESC_PACKED, 0xff, 7, 2, 40, 15, 61, {3, 1}}, /* a unit without blocks */
+	    {2, CF_DESC_PACKED, 0x0f, 7, 2, 40, 15, 61, {3}},    /* sectors of a block */
+	    {2, CF_DESC_PACKED | CF_DESC_ZERO, 0xff, 7, 2, 40, 15, 61, {3}},
+	    {2, CF_DESC_PACKED, 0xff, 7, 5, 40, 15, 61, {3, 3}}, /* more than two of a block */
+	    {2, CF_DESC_PACKED, 0xff, 7, 33, 40, 15, 61, {3, 3, 3, 3, 3, 3, 3, 3}},
+	    {2, 0, 0xff, 7, 1, 40, 8, 0, {0}}, /* behind what is packed */
+	};
+	struct cache_record r, d;
+	struct cache_desc e;
+	struct cache_pack_unit u;
+	(void)state;
+	packed_make(&r, NULL);
+	assert_true(cache_record_decode(&geo, uuid, 1, 2, buf, sizeof buf, &d));
+	cache_desc_get(&d.descs[1], &e);
+	assert_true(cache_desc_unit(&e, 1, &u));
+	assert_int_equal(u.half, 12);
+	assert_int_equal(u.sector, 52);
+	assert_int_equal(u.blocks, 3);
+	assert_int_equal(u.sectors, 9);
+	assert_false(cache_desc_unit(&e, 2, &u));
+	for (unsigned i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+		packed_make(&r, &wrong[i]);
+		assert_false(cache_record_decode(&geo, uuid, 1, 2, buf, sizeof buf, &d));
+	}
+	/* Two bits for each block of payload: the even ones of the first map, the odd ones of the second. */
+	const uint8_t dead[2] = {0x20, 0}, clean[2] = {0x40, 0};
+	for (uint32_t k = 0; k < 7; k++)
+		assert_int_equal(cache_desc_dead(&e, k, dead, clean), k == 2 || k == 5);
+	assert_int_equal(cache_pack_payload(0, 0), 0);
+	assert_int_equal(cache_pack_payload(7, 1), 4);
+	assert_int_equal(cache_pack_payload(7, 33), 5);
 }
 
 static void
@@ -363,6 +433,8 @@ bytes_stay_what_they_were(void **state)
 	assert_int_equal(crc32c(buf, 4096), GOLDEN_SEGMENT);
 	record_make(&r);
 	assert_int_equal(crc32c(buf, 4096), GOLDEN_RECORD);
+	packed_make(&r, NULL);
+	assert_int_equal(crc32c(buf, 4096), GOLDEN_PACKED);
 }
 
 int
@@ -377,6 +449,7 @@ main(void)
 	    cmocka_unit_test_setup(slots_and_headers_know_their_place, setup),
 	    cmocka_unit_test_setup(record_comes_back, setup),
 	    cmocka_unit_test_setup(a_record_says_nothing_of_others_blocks, setup),
+	    cmocka_unit_test_setup(packed_records_come_back, setup),
 	    cmocka_unit_test_setup(footer_comes_back, setup),
 	    cmocka_unit_test_setup(numbers_leave_room, setup),
 	    cmocka_unit_test_setup(bytes_stay_what_they_were, setup),

@@ -138,7 +138,7 @@ set_fill(void *ctx)
 static void
 fill_policy(bool on_read, uint64_t cutoff_bytes)
 {
-	struct cache_fill_policy p = {on_read, cutoff_bytes};
+	struct cache_fill_policy p = {.on_read = on_read, .cutoff_bytes = cutoff_bytes};
 	world_call(w, 0, set_fill, &p);
 }
 
