@@ -218,6 +218,14 @@ conf_lun_mode(const struct conf_lun *l)
 	return l->has_ssd ? CONF_MODE_NV : CONF_MODE_WRITETHROUGH;
 }
 
+bool
+conf_lun_compress(const struct conf_lun *l)
+{
+	if (l->compress >= 0)
+		return l->compress > 0;
+	return l->profile != CONF_PROFILE_DATABASE && l->profile != CONF_PROFILE_UNCACHED;
+}
+
 /* ---- objects by name ------------------------------------------------------------------------- */
 
 static const struct conf_head *

@@ -149,11 +149,14 @@ struct conf_lun {
 	enum conf_nbd nbd;
 	bool read_only, removable, rotational, sanitize;
 	bool rotational_set;
-	int thin; /* -1: as the store can, 0, 1 */
+	int thin;     /* -1: as the store can, 0, 1 */
+	int compress; /* -1: as the profile says, conf_lun_compress(); 0, 1 */
 };
 
 /* What holds where no mode is written: the profile's, with an SSD or without. Never _DEFAULT. */
 enum conf_mode conf_lun_mode(const struct conf_lun *l);
+/* Whether what its reads bring to the SSD is compressed, as written or by the profile. */
+bool conf_lun_compress(const struct conf_lun *l);
 
 enum conf_protocol { CONF_PROTOCOL_ISCSI, CONF_PROTOCOL_SRP };
 const char *conf_protocol_to_string(enum conf_protocol p);

@@ -80,6 +80,8 @@ static const struct conf_key lun_keys[] = {
 	CONF_TYPE_CHOICE, FIELD(conf_lun, profile), .choices = profiles},
     {"mode", "nv|writethrough|volatile|bypass", "nv with an SSD, else writethrough", "what an acknowledged write means",
 	CONF_TYPE_CHOICE, FIELD(conf_lun, mode), .choices = modes, .implied = implied_mode},
+    {"compress", "yes|no", "as the profile says", "what reads bring to the SSD is compressed there",
+	CONF_TYPE_TRISTATE, FIELD(conf_lun, compress)},
     {"uuid", "UUID", "generated", "identity, from which the others come",
 	CONF_TYPE_TEXT, FIELD(conf_lun, uuid), .text = conf_text_uuid},
     {"naa", "HEX|none", "from uuid", "NAA designator, 32 hexadecimal digits (NAA-6) or 16; none: hosts know the LUN by another",
@@ -121,6 +123,7 @@ lun_defaults(void *object)
 	l->block_size = 512;
 	l->physical_exponent = -1;
 	l->thin = -1;
+	l->compress = -1;
 }
 
 static const struct conf_object lun_object = {

@@ -65,6 +65,13 @@ add_ssd(json_t *o, const struct daemon *d, const struct daemon_cache *c)
 	add(o, "slowed_writes", sum.slowed_writes);
 	add(o, "write_delay_us", sum.write_delay_ns / 1000);
 	add(o, "store_errors", sum.store_errors);
+	add(o, "compress_in_bytes", st.pack_in_bytes);
+	add(o, "compress_out_bytes", st.pack_out_bytes);
+	add(o, "compress_refused_bytes", st.pack_refused_bytes);
+	add(o, "compress_skipped_bytes", st.pack_skipped_bytes);
+	json_object_set_new(o, "compress_ratio",
+	    json_real(st.pack_out_bytes > 0 ? (double)st.pack_in_bytes / (double)st.pack_out_bytes
+	                                    : 1.0));
 	add(o, "ssd_errors", st.ssd_errors);
 	add(o, "bad_blocks", st.ssd_bad_blocks);
 }

@@ -86,15 +86,17 @@ static void
 follow_fill(struct daemon_lun *l)
 {
 	static const struct cache_fill_policy profiles[] = {
-	    [CONF_PROFILE_VMWARE] = {true, 4u << 20},
-	    [CONF_PROFILE_WINDOWS] = {true, 4u << 20},
-	    [CONF_PROFILE_DATABASE] = {true, 0},
-	    [CONF_PROFILE_FILESERVER] = {true, 4u << 20},
-	    [CONF_PROFILE_ARCHIVE] = {false, 0}, /* memory only */
-	    [CONF_PROFILE_UNCACHED] = {false, 0},
+	    [CONF_PROFILE_VMWARE] = {.on_read = true, .cutoff_bytes = 4u << 20},
+	    [CONF_PROFILE_WINDOWS] = {.on_read = true, .cutoff_bytes = 4u << 20},
+	    [CONF_PROFILE_DATABASE] = {.on_read = true},
+	    [CONF_PROFILE_FILESERVER] = {.on_read = true, .cutoff_bytes = 4u << 20},
+	    [CONF_PROFILE_ARCHIVE] = {.on_read = false}, /* memory only */
+	    [CONF_PROFILE_UNCACHED] = {.on_read = false},
 	};
 	ASSERT((unsigned)l->conf->profile < sizeof profiles / sizeof profiles[0]);
-	cache_volume_set_fill(l->volume, &profiles[l->conf->profile]);
+	struct cache_fill_policy p = profiles[l->conf->profile];
+	p.compress = conf_lun_compress(l->conf);
+	cache_volume_set_fill(l->volume, &p);
 }
 
 static void detach_run(struct lun_detach *x);

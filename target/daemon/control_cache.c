@@ -76,7 +76,7 @@ cache_json(const struct daemon *d, const struct daemon_cache *c)
 			json_array_append_new(conditions, json_string(condition_names[k]));
 	return json_pack(
 	    "{s:o, s:o, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:i, s:i, s:i, s:i, s:I, s:I, "
-	    "s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
+	    "s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
 	    "name", ctl_string(c->name), "ssd",
 	    ctl_string(c->ssd != NULL    ? blk_get_name(c->ssd)
 	               : c->spec != NULL ? c->spec
@@ -87,11 +87,14 @@ cache_json(const struct daemon *d, const struct daemon_cache *c)
 	    "dirty_bytes", (json_int_t)st.dirty_bytes, "segments", (int)st.segments,
 	    "segments_free", (int)st.segments_free, "segments_bad", (int)st.segments_bad, "luns",
 	    (int)luns, "reads", (json_int_t)reads, "read_hits", (json_int_t)hits, "ssd_errors",
-	    (json_int_t)st.ssd_errors, "bad_blocks", (json_int_t)st.ssd_bad_blocks, "ram_bytes",
-	    (json_int_t)ram.size_bytes, "ram_used_bytes",
-	    (json_int_t)(ram.frames_used * POLICY_BLOCK_BYTES), "ram_hits", (json_int_t)ram.hits,
-	    "ram_misses", (json_int_t)ram.misses, "ram_ahead", (json_int_t)ram.ahead,
-	    "ram_ahead_wasted", (json_int_t)ram.ahead_wasted, "conditions", conditions);
+	    (json_int_t)st.ssd_errors, "bad_blocks", (json_int_t)st.ssd_bad_blocks,
+	    "compress_in_bytes", (json_int_t)st.pack_in_bytes, "compress_out_bytes",
+	    (json_int_t)st.pack_out_bytes, "compress_refused_bytes",
+	    (json_int_t)st.pack_refused_bytes, "ram_bytes", (json_int_t)ram.size_bytes,
+	    "ram_used_bytes", (json_int_t)(ram.frames_used * POLICY_BLOCK_BYTES), "ram_hits",
+	    (json_int_t)ram.hits, "ram_misses", (json_int_t)ram.misses, "ram_ahead",
+	    (json_int_t)ram.ahead, "ram_ahead_wasted", (json_int_t)ram.ahead_wasted, "conditions",
+	    conditions);
 }
 
 json_t *
@@ -121,6 +124,7 @@ control_add_volume(json_t *o, const struct picture_lun *l)
 	json_object_set_new(o, "profile", json_string(conf_profile_to_string(l->conf->profile)));
 	if (!l->has_volume)
 		return;
+	json_object_set_new(o, "compress", json_boolean(conf_lun_compress(l->conf)));
 	json_object_set_new(o, "frozen", json_boolean(l->frozen));
 	json_object_set_new(o, "dirty_bytes", json_integer((json_int_t)st->dirty_bytes));
 	json_object_set_new(o, "cached_bytes", json_integer((json_int_t)st->cached_bytes));

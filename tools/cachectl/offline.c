@@ -120,13 +120,14 @@ on_progress(void *ctx, uint64_t left, uint64_t total)
 static void
 print_result(const struct cache_check_result *r)
 {
-	char uuid[37], size[32], live[32], dirty[32], looked[32];
+	char uuid[37], size[32], live[32], dirty[32], looked[32], packed[32];
 
 	text_format_uuid(r->uuid, uuid);
 	text_format_size(r->size_bytes, size, sizeof size);
 	text_format_size(r->live_blocks * 4096, live, sizeof live);
 	text_format_size(r->dirty_blocks * 4096, dirty, sizeof dirty);
 	text_format_size(r->read_blocks * 4096, looked, sizeof looked);
+	text_format_size(r->packed_blocks * 4096, packed, sizeof packed);
 	printf("cache %s, %s, %u LUN%s, %s\n", uuid, size, r->volumes, r->volumes == 1 ? "" : "s",
 	    r->in_order ? "closed in order"
 	                : "in use when it was left: the next start recovers it");
@@ -134,6 +135,8 @@ print_result(const struct cache_check_result *r)
 	    r->free, r->sealed, r->open, r->empty, r->lost);
 	printf("data: %s, of which at most %s aren't on a store yet; %s read and compared\n", live,
 	    dirty, looked);
+	if (r->packed_blocks > 0)
+		printf("compressed: %s of it\n", packed);
 	if (r->losses > 0)
 		printf("%u problem%s: acknowledged data is, or may be, lost.\n", r->losses,
 		    r->losses == 1 ? "" : "s");
@@ -154,14 +157,15 @@ result_json(const struct cache_check_result *r, json_t *problems)
 	        (json_int_t)r->size_bytes, "generation", (json_int_t)r->generation, "epoch",
 	        (json_int_t)r->epoch, "checkpoint", (json_int_t)r->checkpoint, "void", r->is_void,
 	        "in_order", r->in_order, "volumes", (int)r->volumes, "segments", (int)r->segments);
-	json_t *more = json_pack(
-	    "{s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:O}", "free",
-	    (int)r->free, "sealed", (int)r->sealed, "open", (int)r->open, "empty", (int)r->empty,
-	    "lost", (int)r->lost, "records", (json_int_t)r->records, "payload_blocks",
-	    (json_int_t)r->payload_blocks, "live_blocks", (json_int_t)r->live_blocks,
-	    "dirty_blocks", (json_int_t)r->dirty_blocks, "bad_blocks", (json_int_t)r->bad_blocks,
-	    "bad_dirty_blocks", (json_int_t)r->bad_dirty_blocks, "losses", (int)r->losses,
-	    "remarks", (int)r->remarks, "problems", problems);
+	json_t *more =
+	    json_pack("{s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:O}",
+	        "free", (int)r->free, "sealed", (int)r->sealed, "open", (int)r->open, "empty",
+	        (int)r->empty, "lost", (int)r->lost, "records", (json_int_t)r->records,
+	        "payload_blocks", (json_int_t)r->payload_blocks, "live_blocks",
+	        (json_int_t)r->live_blocks, "dirty_blocks", (json_int_t)r->dirty_blocks,
+	        "packed_blocks", (json_int_t)r->packed_blocks, "bad_blocks",
+	        (json_int_t)r->bad_blocks, "bad_dirty_blocks", (json_int_t)r->bad_dirty_blocks,
+	        "losses", (int)r->losses, "remarks", (int)r->remarks, "problems", problems);
 	json_object_update(o, more);
 	json_decref(more);
 	return o;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* mode, profile, add, remove: keys of a LUN under other names. */
+/* mode, profile, compress: keys of a LUN under other names. */
 #include <string.h>
 
 #include "tools/cachectl/cachectl.h"

@@ -277,6 +277,13 @@ static const struct arg cache_profile_args[] = {
 	SET_DEFAULT, END,
 };
 
+static const struct arg cache_compress_args[] = {
+	NAME("lun"),
+	{"VALUE", "value", ARG_TEXT, false, NULL, "whether what is read is compressed on the SSD",
+	    "yes|no"},
+	SET_DEFAULT, END,
+};
+
 static const struct arg import_args[] = {
 	{"FILE", "files", ARG_LIST, true, NULL,
 	    "scst.conf, old or new, iscsi-scstd.conf, initiators.allow, initiators.deny", "file"},
@@ -491,6 +498,9 @@ const struct verb verbs[] = {
 	    .judge = judge_change, .run = run_cache_set},
 	{.words = "cache profile", .help = "what uses a LUN: read-ahead, what is cached",
 	    .args = cache_profile_args, .method = "lun.set", .changes = true,
+	    .print = print_change, .judge = judge_change, .run = run_cache_set},
+	{.words = "cache compress", .help = "whether what a LUN reads is compressed on the SSD",
+	    .args = cache_compress_args, .method = "lun.set", .changes = true,
 	    .print = print_change, .judge = judge_change, .run = run_cache_set},
 	{.words = "cache add", .help = "make a cache, put LUNs behind one", .args = cache_add_args,
 	    .method = "cache.add", .changes = true, .print = print_change, .judge = judge_change},
