@@ -40,6 +40,7 @@ BARS = [
     ("p99-alone", "p99 of an iSCSI client alone", "us", None, None),
     ("p99-readers", "p99 with four readers of image", "us", None, None),
     ("p99-ratio", "the one / the other", "", "<=", 1.25),
+    ("p99-busy", "p99 with four processes that only copy zeros", "us", None, None),
     ("loops-alone", "CPU of the loops, 1000 LUNs, a client", "%", None, None),
     ("loops-stats", "the same, all stats read in a loop", "%", None, None),
     ("loops-more", "more, of a CPU", "%", "<=", 2.0),
@@ -47,6 +48,7 @@ BARS = [
     ("p99-quiet", "p99 of the client, nobody reads stats", "us", None, None),
     ("p99-stats", "p99 of the client meanwhile", "us", None, None),
     ("p99-stats-ratio", "the one / the other", "", "<=", 1.10),
+    ("p99-files", "p99 while plain files are read in a loop", "us", None, None),
 ]
 
 
@@ -239,6 +241,7 @@ class Meanwhile:
             t.join()
 
 
+BUSY = ["dd", "if=/dev/zero", "of=/dev/null", "bs=1M", f"count={8 * SIZE // MIB}", "status=none"]
 CLIENT = ["--block", "4KiB", "--depth", "4", "--pace", "4000", "--sleep"]
 
 
@@ -263,6 +266,12 @@ def readers(opt, results):
                 results.setdefault("p99-readers", []).append(p99(client(opt, t)))
             finally:
                 load.end()
+            # What a busy machine costs the client, whoever keeps it busy.
+            load = Meanwhile(lambda: subprocess.run(BUSY, check=True), READERS)
+            try:
+                results.setdefault("p99-busy", []).append(p99(client(opt, t)))
+            finally:
+                load.end()
     finally:
         t.end()
     results["p99-ratio"] = [b / a for a, b in zip(results["p99-alone"], results["p99-readers"])]
@@ -272,6 +281,12 @@ def stats(opt, results):
     luns = "".join(f"lun l{i} {{{{ store null: ; size 64MiB }}}}\n" for i in range(opt.luns - 1))
     t = Target(opt, f"lun a {{{{ store ram: ; size {64 * MIB} ; mode volatile }}}}\n" + luns)
     script = f"cd {t.path()} && exec cat */stats"
+    files = os.path.join(t.folder, "files")
+    for name in os.listdir(t.path()):
+        os.makedirs(os.path.join(files, name))
+        with open(os.path.join(files, name, "stats"), "w", encoding="ascii") as f:
+            f.write("as long as those of a LUN\n" * 60)
+    plain = f"cd {files} && exec cat */stats"
 
     def measure():
         cpu, begin = t.loops_cpu_s(), time.monotonic()
@@ -295,6 +310,12 @@ def stats(opt, results):
             results.setdefault("p99-stats", []).append(latency)
             results.setdefault("stats-rate", []).append(
                 load.count * opt.luns / (time.monotonic() - begin))
+            load = Meanwhile(lambda: subprocess.run(["sh", "-c", plain], check=True,
+                                                    stdout=subprocess.DEVNULL), 1)
+            try:
+                results.setdefault("p99-files", []).append(measure()[1])
+            finally:
+                load.end()
     finally:
         t.end()
     results["loops-more"] = [b - a for a, b in zip(results["loops-alone"], results["loops-stats"])]
