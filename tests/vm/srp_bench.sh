@@ -9,7 +9,7 @@ shift 2
 step "disks in memory" 60
 modprobe brd rd_nr=2 rd_size=131072 max_part=0
 for disk in /dev/ram0 /dev/ram1; do
-	dd if=/dev/urandom of=$disk bs=1M count=128 status=none
+	dd if=/dev/zero of=$disk bs=1M count=128 status=none # pages are there
 done
 srp_begin block:/dev/ram0
 
