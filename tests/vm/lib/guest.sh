@@ -71,7 +71,10 @@ wait_for() {
 	shift
 	until "$@"; do
 		now
-		[ "${NOW%.*}" -lt "$until" ] || fail "not in time: $*"
+		if [ "${NOW%.*}" -ge "$until" ]; then
+			fail "not in time: $*"
+			return 1
+		fi
 		nap 0.1
 	done
 }

@@ -26,6 +26,23 @@ TIMED_OUT, DIED = 124, 125
 SLOW = float(os.environ.get("VM_SLOW", "1"))
 APPEND = ("console=ttyS0 quiet loglevel=4 mitigations=off nopti nokaslr panic=-1 net.ifnames=0 "
           "tsc=reliable no_timer_check random.trust_cpu=on")
+# Of a system of its own: what the test runs is one of its services. Modules are there for its script and not
+# before: udev would load all that fits, which takes minutes in an emulated machine.
+PID1 = """
+. /ctl/env
+modprobe -d "/host$VM_KERNEL_ROOT" -a fuse virtio_blk dm_mod
+mkdir -p /etc/systemd/system/multi-user.target.wants
+cat >/etc/systemd/system/vm-job.service <<'END'
+[Service]
+Type=exec
+ExecStart=/bin/bash /ctl/guest-init
+StandardOutput=append:/ctl/log
+StandardError=append:/ctl/log
+LimitMEMLOCK=infinity
+END
+ln -sf ../vm-job.service /etc/systemd/system/multi-user.target.wants/vm-job.service
+exec /lib/systemd/systemd
+"""
 # In the kernel's messages: it is broken, whatever the script says.
 BROKEN = ("BUG: ", "Oops: ", "general protection fault", "Kernel panic", "UBSAN:", "KASAN:")
 
@@ -36,16 +53,19 @@ class Vm:
     names to functions of strings: what the guest asks for with `host NAME ARGUMENTS`; their text is
     the answer, Failed its failure. `disks` are files, in the guest /dev/vda and so on. `net` is "user"
     (the host's 127.0.0.1 is 10.0.2.2), or None; `link` a port that two machines share a network by:
-    one has ("listen", port), one ("connect", port).
+    one has ("listen", port), one ("connect", port). `root` is a folder of the host with another system,
+    whose systemd is started as the first process and runs `command` as one of its services; the host's
+    root is /host then.
     """
 
     running = []
 
     def __init__(self, *command, verbs=None, name="vm", memory_mib=1024, cpus=2, seconds=300,
-                 disks=(), net="user", link=None, env=None, options=()):
+                 disks=(), net="user", link=None, env=None, options=(), root=None):
         self.command, self.verbs, self.name = [str(c) for c in command], verbs or {}, name
         self.memory_mib, self.cpus, self.disks = memory_mib, cpus, list(disks)
         self.net, self.link, self.env, self.options = net, link, dict(env or {}), list(options)
+        self.root = root
         self.deadline_s = seconds * SLOW
         self.boot = boot_files()
         self.ctl = tempfile.mkdtemp(prefix="terrace-vm.", dir="/tmp")
@@ -73,6 +93,10 @@ class Vm:
             if key in os.environ:
                 env[key] = os.environ[key]
         env.update(self.env)
+        if self.root:
+            env["VM_ROOT"] = self.root
+            with open(self.in_ctl("pid1"), "w", encoding="utf-8") as f:
+                f.write(PID1)
         with open(self.in_ctl("env"), "w", encoding="utf-8") as f:
             f.writelines(f"export {k}={shlex.quote(v)}\n" for k, v in env.items())
         with open(self.in_ctl("job"), "w", encoding="utf-8") as f:
@@ -86,7 +110,8 @@ class Vm:
             "qemu-system-x86_64", "-name", self.name, "-accel", accel, "-smp", str(self.cpus),
             "-cpu", os.environ.get("VM_CPU", "Westmere"), "-m", str(self.memory_mib),
             "-machine", "q35", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-            "-kernel", self.boot.kernel, "-initrd", self.boot.initrd, "-append", APPEND,
+            "-kernel", self.boot.kernel, "-initrd", self.boot.initrd,
+            "-append", APPEND + (f" vm.root={self.root} systemd.mask=serial-getty@ttyS0.service" if self.root else ""),
             "-serial", f"file:{self.in_ctl('console')}",
             "-fsdev", f"{share},id=root,path=/,readonly=on,multidevs=remap",
             "-device", "virtio-9p-pci,fsdev=root,mount_tag=hostroot",
