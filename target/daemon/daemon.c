@@ -239,8 +239,8 @@ open_stores(void *ctx)
 
 	change_recover(d);
 	d->config = (struct daemon_config){0};
-	int rc = plan_create(
-	    d, config, d->options->config_file != NULL, NULL, &d->plan, d->reason, sizeof d->reason);
+	int rc = plan_create(d, config, d->options->config_file != NULL, NULL, &d->plan, d->reason,
+	    sizeof d->reason);
 	if (rc < 0)
 		return rc;
 	rc = plan_open(d->plan);

@@ -65,7 +65,7 @@ struct daemon_lun {
 	char *canonical;              /* the store's, or "ram:NAME": key of its identity */
 	char *why;                    /* it isn't served: one sentence, else NULL */
 	bool created;                 /* its file was made by this start or change */
-	bool is_volatile; /* opened for, and told as, mode volatile; see mode_wait.c */
+	bool is_volatile;             /* opened for, and told as, mode volatile; see mode_wait.c */
 	struct catalog_identity id;
 	struct {
 		void *blob;
