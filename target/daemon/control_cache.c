@@ -122,9 +122,9 @@ control_add_volume(json_t *o, const struct picture_lun *l)
 
 	json_object_set_new(o, "cache", ctl_string(l->conf->cache != NULL ? l->conf->cache : ""));
 	json_object_set_new(o, "profile", json_string(conf_profile_to_string(l->conf->profile)));
+	json_object_set_new(o, "compress", json_boolean(conf_lun_compress(l->conf)));
 	if (!l->has_volume)
 		return;
-	json_object_set_new(o, "compress", json_boolean(conf_lun_compress(l->conf)));
 	json_object_set_new(o, "frozen", json_boolean(l->frozen));
 	json_object_set_new(o, "dirty_bytes", json_integer((json_int_t)st->dirty_bytes));
 	json_object_set_new(o, "cached_bytes", json_integer((json_int_t)st->cached_bytes));
