@@ -65,7 +65,7 @@ def usage():
     wrong = [
         ([], "--help"), (["statsu"], 'did you mean "status"?'), (["lun", "creat"], "lun create"),
         (["--colour", "status"], "--colour"), (["lun", "create"], "NAME is missing"),
-        (["lun", "create", "a"], "--store is missing"),
+        (["lun", "create", "a"], "--store STORE, or --vg"),
         (["lun", "create", "a", "b"], "one word too many: b"),
         (["lun", "create", "a", "--store"], "--store needs a value"),
         (["lun", "create", "a", "--store", "x", "--store", "y"], "--store is given twice"),
