@@ -68,6 +68,8 @@ disk 3 && nv=$DISK
 step "a RAID's stripe is told" 300
 limits=$(sg_vpd -p bl "$md")
 expect_match "block limits" "$limits" 'Optimal transfer length: 256 blocks'
+expect_match "block limits" "$limits" 'Optimal transfer length granularity: 128 blocks'
+expect "part of a stripe" "$(cat "/sys/block/${md#/dev/}/queue/minimum_io_size")" 65536
 expect "stripe" "$(cat "/sys/block/${md#/dev/}/queue/optimal_io_size")" 131072
 fio_verify "$md" 12M
 mdadm --wait /dev/md0 || :
@@ -186,6 +188,19 @@ serve
 pattern --verify_only
 condition C60 && fail "the SSD works again, but: $(cat control.out)"
 grep -E 'AddressSanitizer|LeakSanitizer|runtime error:|assertion' $T/log && fail "a report in terraced's log"
+
+step "a part of the SSD can't be read" 300
+control cache flush --all || fail "flush: $(cat control.out)"
+kill -TERM "$SERVER" # what memory has would hide it
+wait "$SERVER" || fail "terraced ended with $?"
+serve
+table ssd "0 8192 linear /dev/ram5 0
+8192 $(($(sectors 24) - 8192)) error"
+pattern --verify_only
+wait_for 60 condition C604
+condition C605 && fail "the store has it all, but: $(cat control.out)"
+table ssd "$ssd"
+pattern --verify_only
 
 step "end" 30
 iscsi_stop
