@@ -397,6 +397,7 @@ struct destage {
 	struct policy_destage policy;
 	uint64_t credit;    /* blocks that may be begun; UINT64_MAX: all */
 	uint64_t due_order; /* what lies in segments opened later has time */
+	uint32_t window;    /* so many of the oldest segments with dirty data are due */
 	uint32_t depth;     /* store writes at once */
 	uint64_t ticked_ns; /* 0: never */
 	uint64_t last_batch_ns;
@@ -705,6 +706,10 @@ void cache_copy_desc(struct cache_volume *v, const struct cache_desc *d, uint32_
 void cache_destage_rate(struct cache *c);
 /* Everything dirty may go, at full depth: somebody waits for it, or its space is needed. */
 bool cache_destage_drains(const struct cache_volume *v);
+/* …in the order of the store, since somebody waits for all of it; else the oldest segments first. */
+bool cache_destage_all(const struct cache_volume *v);
+/* Which segments are due now. */
+void cache_destage_due(struct cache_volume *v);
 /* A batch may begin now. */
 bool cache_destage_may(const struct cache_volume *v);
 

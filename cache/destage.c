@@ -74,14 +74,40 @@ cache_volume_stuck(const struct cache_volume *v)
 	       (v->d.running && loop_now_ns(v->c->home) - v->d.begun_ns > STUCK_NS);
 }
 
+/* The batch goes on with this item, from its first sector. */
+static void
+go_on(struct destage *d, uint32_t item)
+{
+	d->next = item;
+	d->sector = 0;
+}
+
+/* False: nothing is left to begin in this sweep. */
+static bool
+pick(struct cache_volume *v)
+{
+	struct destage *d = &v->d;
+	bool more = cache_destage_pick(v);
+	if (d->count > 0 || more || cache_destage_all(v))
+		return more;
+	/* The segments that were due are clean: the next ones. */
+	cache_destage_due(v);
+	more = cache_destage_pick(v);
+	if (d->count > 0 || more || !cache_destage_drains(v))
+		return more;
+	/* The oldest are another volume's, whose store may be slow: that holds up nobody [18]. */
+	d->due_order = UINT64_MAX;
+	return cache_destage_pick(v);
+}
+
 static void
 batch_start(struct cache_volume *v)
 {
 	struct destage *d = &v->d;
-	bool more = cache_destage_pick(v);
+	bool more = pick(v);
 	if (d->count == 0) {
 		/* What is dirty is lost: whoever waits for it is told each time [21]. */
-		if (!more && cache_destage_drains(v))
+		if (!more && cache_destage_all(v))
 			cache_wake(&v->clean_waiters, -EIO);
 		return;
 	}
@@ -91,7 +117,8 @@ batch_start(struct cache_volume *v)
 		d->credit -= d->blocks_used < d->credit ? d->blocks_used : d->credit;
 	d->reading = true;
 	d->any = false;
-	d->next = d->pending = d->sector = 0;
+	d->pending = 0;
+	go_on(d, 0);
 	batch_read(v);
 }
 
@@ -172,7 +199,7 @@ batch_read(struct cache_volume *v)
 	if (d->pending > 0)
 		return;
 	d->reading = false;
-	d->next = 0;
+	go_on(d, 0);
 	batch_write(v);
 }
 
@@ -291,23 +318,21 @@ batch_write(struct cache_volume *v)
 	struct destage *d = &v->d;
 	uint32_t depth = cache_destage_drains(v) ? DEPTH_MAX : d->depth > 0 ? d->depth : 1;
 	while (d->next < d->count && d->pending < depth) {
-		struct destage_item *it = &d->items[d->next];
-		if (it->err < 0) {
-			/* Perhaps in the middle of it: the next one's sectors begin at the first. */
-			d->sector = 0;
-			d->next++;
+		const uint32_t at = d->next;
+		struct destage_item *it = &d->items[at];
+		if (it->err < 0) { /* perhaps in the middle of it */
+			go_on(d, at + 1);
 		} else if (it->piece.kind == CACHE_ZERO && MUTANT(ZERO_NO_DESTAGE)) {
 			d->any = true;
-			d->next++;
+			go_on(d, at + 1);
 		} else if (it->piece.kind == CACHE_ZERO) {
-			write_zeros(v, d->next++);
+			write_zeros(v, at);
+			go_on(d, at + 1);
 		} else if (it->piece.mask != 0xff) {
-			if (!write_sectors(v, it, d->next)) {
-				d->sector = 0;
-				d->next++;
-			}
+			if (!write_sectors(v, it, at))
+				go_on(d, at + 1);
 		} else {
-			d->next = write_blocks(v, d->next);
+			go_on(d, write_blocks(v, at));
 		}
 	}
 	if (d->pending > 0)

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define LOOKS_MAX 8192u          /* pieces of one batch: clients wait meanwhile */
+#define FEW_BLOCKS 64u           /* are no batch for a store that drains */
 #define GAP_MAX 4u               /* blocks */
 #define GAP_FROM_NS 500000u      /* latency of the store from which on gaps are written */
 #define RUN_BLOCKS 256u          /* of one store write, unless its stripe is longer */
@@ -238,19 +239,22 @@ cache_destage_pick(struct cache_volume *v)
 	    .v = v,
 	    .stripe = stripe_of(v),
 	    .gaps = gaps_pay(v),
-	    .all = cache_destage_drains(v) || d->credit == UINT64_MAX,
+	    .all = cache_destage_all(v),
 	    .run_end = UINT64_MAX,
 	};
 	uint64_t cursor = d->cursor, at = cursor, end = v->blocks;
 	bool wrapped = at == 0, more = false, counted = false;
-	s.limit = d->credit < d->blocks && !s.all ? (uint32_t)d->credit : d->blocks;
+	bool drains = cache_destage_drains(v);
+	s.limit = d->credit < d->blocks && !drains ? (uint32_t)d->credit : d->blocks;
 	d->run_blocks = s.stripe > RUN_BLOCKS ? s.stripe : RUN_BLOCKS;
 	d->sweeps += wrapped;
 	for (uint32_t looks = 0;; looks++) {
 		struct cache_piece p;
 		if (looks == LOOKS_MAX && !s.all) {
 			more = true;
-			break;
+			if (!drains || s.blocks >= FEW_BLOCKS)
+				break;
+			s.all = true; /* the due ones are elsewhere: room comes from here, too */
 		}
 		if (!cache_index_next(&v->ix, at, end, CACHE_EXT_DIRTY, &p)) {
 			if (wrapped)

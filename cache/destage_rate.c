@@ -10,6 +10,9 @@
 
 #define BATCH_BLOCKS 256u          /* a flush of the store for fewer isn't worth it… */
 #define BATCH_WAIT_NS 200000000ull /* …unless it is so long since the last one */
+#define WINDOW_SHARE_MOST 4u       /* of the segments, that are due at once */
+#define WINDOW_SHARE_LEAST 16u     /* fewer would be looked for in too much else */
+#define WINDOW_MIN 2u
 
 static uint64_t
 log_blocks(const struct cache *c)
@@ -27,10 +30,16 @@ all_dirty(const struct cache *c)
 }
 
 bool
+cache_destage_all(const struct cache_volume *v)
+{
+	return v->want_clean || !list_empty(&v->clean_waiters) || v->c->is_void;
+}
+
+bool
 cache_destage_drains(const struct cache_volume *v)
 {
 	const struct cache *c = v->c;
-	if (v->want_clean || !list_empty(&v->clean_waiters) || c->space.pressure || c->is_void)
+	if (cache_destage_all(v) || c->space.pressure)
 		return true;
 	/* Where a limit is set, it decides instead of the controller. */
 	if (c->tuning.dirty_low_percent > 0 &&
@@ -72,6 +81,27 @@ oldest_dirty(const struct cache *c, uint32_t n)
 	return lo;
 }
 
+/*
+ * Where nobody waits for all of it, segments turn clean one after the other, and space comes early: a few
+ * of them where it is short, a quarter of them otherwise, so that there are neighbours to go with them.
+ */
+static uint32_t
+window_of(const struct cache *c, uint32_t asked)
+{
+	uint32_t least = c->geo.segment_count / WINDOW_SHARE_LEAST;
+	uint32_t most = c->space.pressure ? least : c->geo.segment_count / WINDOW_SHARE_MOST;
+	uint32_t n = asked < most ? asked : most;
+	n = n > least ? n : least;
+	return n > WINDOW_MIN ? n : WINDOW_MIN;
+}
+
+void
+cache_destage_due(struct cache_volume *v)
+{
+	struct destage *d = &v->d;
+	d->due_order = cache_destage_all(v) ? UINT64_MAX : oldest_dirty(v->c, d->window);
+}
+
 static void
 ask(struct cache_volume *v, const struct policy_destage_in *common)
 {
@@ -92,6 +122,7 @@ ask(struct cache_volume *v, const struct policy_destage_in *common)
 	d->written = d->destaged = d->store_ops = d->store_ns = 0;
 	policy_destage_tick(&d->policy, &in, &out);
 	d->depth = out.depth;
+	d->window = window_of(c, out.window_segs);
 	v->write_delay_ns = out.delay_ns;
 	if (out.budget_blocks == UINT64_MAX)
 		d->credit = UINT64_MAX;
@@ -100,7 +131,7 @@ ask(struct cache_volume *v, const struct policy_destage_in *common)
 	else if (d->credit < d->blocks)
 		d->credit += out.budget_blocks;
 	if (!d->running && cache_destage_may(v))
-		d->due_order = in.drain ? UINT64_MAX : oldest_dirty(c, out.window_segs);
+		cache_destage_due(v);
 }
 
 void

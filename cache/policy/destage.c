@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * How fast dirty data goes to the store. Three curves over the dirty pressure p (0…1):
+ * How fast dirty data goes to the store. Three curves over the dirty pressure p (0…1), which is the share
+ * of dirty blocks, or more where four fifths of the segments are held by them:
  *
  *   rate    0 up to 45 % (but for what an idle store takes), at 55 % what turns dirty, rising on
  *   depth   +1 a tick while clients' latency at the store allows it, × 0.8 where it doesn't; from
@@ -24,6 +25,7 @@
 #define RATE_FROM 0.45
 #define RATE_HOLD 0.55
 #define SLOW_FROM 0.60
+#define HELD_FROM 0.80 /* of the segments: presses as SLOW_FROM of the blocks does */
 #define FREE_LOW 0.20
 #define DRAIN_MIN_PER_S 250. /* assumed of a store of which nothing is known */
 #define SPREAD_SECONDS 10.   /* within which the excess over RATE_FROM goes, without writes */
@@ -88,6 +90,11 @@ pressure(const struct policy_destage_in *in)
 	                    ? (double)in->dirty_blocks / (double)in->dirty_max_blocks
 	                    : in->dirty_blocks > 0;
 	double held = in->segs ? 1 - (double)in->segs_free / in->segs : 0;
+	/* A segment is held by any dirty block: what else is in it weighs only when room ends. */
+	if (held < HELD_FROM)
+		held *= SLOW_FROM / HELD_FROM;
+	else
+		held = SLOW_FROM + (held - HELD_FROM) * (1 - SLOW_FROM) / (1 - HELD_FROM);
 	return clamp(blocks > held ? blocks : held, 0, 1);
 }
 

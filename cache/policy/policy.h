@@ -305,8 +305,9 @@ void policy_advise(const struct policy_advise_in *in, struct policy_advise_out *
 /* ---- destage: how fast ---------------------------------------------------------------------- */
 
 /*
- * One per store, asked every POLICY_DESTAGE_TICK_NS. Dirty pressure is the larger of dirty blocks
- * of their limit and segments held by dirty data of all. Up to 45 % only what an idle store takes
+ * One per store, asked every POLICY_DESTAGE_TICK_NS. Dirty pressure is the share of dirty blocks of
+ * their limit; segments held by dirty data count the same when four fifths of them are, and press
+ * more from there on. Up to 45 % only what an idle store takes
  * is destaged, since what waits may be overwritten and its neighbours come; from there the rate
  * grows so as to hold 55 %; from 60 % writes are slowed smoothly, so that they settle at the
  * store's speed at 80 %. The number of store writes in flight follows the store's latency; the less
