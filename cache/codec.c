@@ -603,6 +603,8 @@ descs_good(const struct cache_record *r)
 			return false;
 		if (d.mask != 0xff && (d.count != 1 || (d.flags & CF_DESC_ZERO)))
 			return false;
+		if ((d.flags & CF_DESC_PACKED) && d.flags != CF_DESC_PACKED)
+			return false;
 		if (d.flags & CF_DESC_ZERO) {
 			if (d.place != zero || zero >= r->unit + r->header_blocks)
 				return false;

@@ -278,7 +278,7 @@ packed_make(struct cache_record *r, const struct cache_desc *with)
 	    .stream = CF_F,
 	    .unit = 2,
 	    .header_blocks = 1,
-	    .payload_blocks = 6,
+	    .payload_blocks = with != NULL && (with->flags & CF_DESC_ZERO) ? 5 : 6,
 	    .desc_count = 3,
 	};
 	struct cache_desc d[3] = {
@@ -324,6 +324,13 @@ packed_records_come_back(void **state)
 		packed_make(&r, &wrong[i]);
 		assert_false(cache_record_decode(&geo, uuid, 1, 2, buf, sizeof buf, &d));
 	}
+	/* Zeros in their right place, and such that say that they are packed as well. */
+	struct cache_desc zeros = {2, CF_DESC_ZERO, 0xff, 7, 1, 40, 2, 0, {0}};
+	packed_make(&r, &zeros);
+	assert_true(cache_record_decode(&geo, uuid, 1, 2, buf, sizeof buf, &d));
+	zeros.flags |= CF_DESC_PACKED;
+	packed_make(&r, &zeros);
+	assert_false(cache_record_decode(&geo, uuid, 1, 2, buf, sizeof buf, &d));
 	/* Two bits for each block of payload: the even ones of the first map, the odd ones of the second. */
 	const uint8_t dead[2] = {0x20, 0}, clean[2] = {0x40, 0};
 	for (uint32_t k = 0; k < 7; k++)
