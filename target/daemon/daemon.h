@@ -64,6 +64,7 @@ struct daemon_lun {
 	struct scsi_lu *lu;           /* NULL: no unit (store not open, or ending): not served */
 	char *canonical;              /* the store's, or "ram:NAME": key of its identity */
 	char *why;                    /* it isn't served: one sentence, else NULL */
+	bool lacks_cache;             /* that is why: the store's newest data is in a cache */
 	bool created;                 /* its file was made by this start or change */
 	bool is_volatile;             /* opened for, and told as, mode volatile; see mode_wait.c */
 	struct catalog_identity id;

@@ -214,6 +214,7 @@ check_marker(struct daemon_lun *l, char *reason, size_t cap)
 	    "NAME "
 	    "to the LUN; if the SSD is lost, this gives up what it had and the store hasn't: %s",
 	    l->name, l->canonical, name, undo);
+	l->lacks_cache = true;
 	return -EUCLEAN;
 }
 
@@ -221,6 +222,7 @@ int
 daemon_lun_open(struct daemon_lun *l, char *reason, size_t cap)
 {
 	ASSERT(l->blk == NULL && l->lu == NULL);
+	l->lacks_cache = false;
 	int rc = open_store(l, reason, cap);
 	if (rc == 0)
 		rc = check_store(l, reason, cap);
@@ -258,6 +260,7 @@ daemon_lun_take(struct daemon_lun *l, struct daemon_lun *trial)
 	trial->marker = NULL;
 	l->canonical = trial->canonical;
 	l->why = trial->why;
+	l->lacks_cache = trial->lacks_cache;
 	l->created = trial->created;
 	l->is_volatile = trial->is_volatile;
 	l->id = trial->id;

@@ -141,14 +141,18 @@ open_stores(struct plan *p)
 	return rc;
 }
 
-/* A start where nothing at all could be opened is one that failed. */
+/*
+ * A start where nothing at all could be opened is one that failed. But for a LUN that was on its way out of a
+ * cache when the power went: it is a command that gives it back, and somebody has to take that.
+ */
 static int
 check_any(struct plan *p)
 {
 	unsigned open = 0;
 	for (unsigned i = 0; i < p->lun_count; i++)
 		open +=
-		    p->luns[i].after != NULL && (p->luns[i].late || p->luns[i].after->blk != NULL);
+		    p->luns[i].after != NULL && (p->luns[i].late || p->luns[i].after->blk != NULL ||
+		                                    p->luns[i].after->lacks_cache);
 	if (open > 0 || p->lun_count == 0)
 		return 0;
 	for (unsigned i = 0; i < p->lun_count; i++) {

@@ -295,7 +295,15 @@ def case_store_without_its_cache():
     folder = Folder()
     stop(start(folder))
     text = config(folder).replace("; cache fast", "")
-    refused(folder, text, "has its newest data in cache", "add cache NAME", "setfattr -x")
+    # Not served, and the daemon is there for the command that gives it back.
+    d = start(folder, text)
+    same(raised(d, "C201")["object"], "a", "the object")
+    for words in "has its newest data in cache", "add cache NAME", "setfattr -x":
+        check(words in lun(d)["why"], lun(d)["why"])
+    stop(d)
+    d = start(folder)
+    same(lun(d)["state"], "ok", "with its cache")
+    stop(d)
     subprocess.run(["rm", folder("ssd")], check=True)
     # A new SSD isn't the one that it was.
     refused(folder, config(folder), "on another cache than 'fast'", "setfattr -x")
