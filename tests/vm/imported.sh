@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 # In the VM, at the end of iscsi.sh or alone; see iscsi.py. SCST's files, imported and served: the kernel's
-# initiator, under the names that they admit, sees the disks that they say.
+# initiator, under the names that they admit, sees the disks that they say. A guide for SCST, followed.
 declare -F step >/dev/null || . "$VM_LIB/guest.sh"
 
 iscsid_gone() { ! iscsi_ready; }
@@ -40,3 +40,20 @@ for file in vmware cluster mixed old-howto old-vmware; do
 	expect "number of disks" "${#found[@]}" "${#luns[@]}"
 	iscsi_stop
 done
+
+step "a guide for SCST, up to a mounted file system" 300
+read -r at target < <(host guide)
+wait_for 10 iscsid_gone
+iscsi_start iqn.2026-11.example.vm:guide
+iscsi_login "$target" "10.0.2.2:$at"
+disk 0
+mkfs.ext4 -q "$DISK"
+mkdir -p /mnt/guide
+mount "$DISK" /mnt/guide
+cp -r /etc/iscsi /mnt/guide/
+umount /mnt/guide
+mount -o ro "$DISK" /mnt/guide
+diff -r /etc/iscsi /mnt/guide/iscsi
+umount /mnt/guide
+e2fsck -fn "$DISK"
+iscsi_stop

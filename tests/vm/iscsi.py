@@ -18,6 +18,8 @@ sys.path.insert(0, os.path.join(HERE, "../e2e"))
 from vm import HERE as VM_FOLDER, Vm, run_vms  # noqa: E402
 from change import Changes  # noqa: E402
 from import_scst import GOLDEN, SERVED, ctl, here  # noqa: E402
+from scstadmin import IQN, Box  # noqa: E402
+from terracectl import DONE, REMARKS  # noqa: E402
 from terraced import TARGET, Daemon, Folder, run  # noqa: E402
 
 CONFIG = """
@@ -45,7 +47,7 @@ class Verbs:
         self.daemon, self.imported_daemon = daemon, None
         self.table = {"resize": self.resize, "add": self.add, "remove": self.remove,
                       "restart": self.restart, "pause": self.pause, "users": self.users,
-                      "imported": self.imported}
+                      "imported": self.imported, "guide": self.guide}
 
     def begin(self):
         """What commands made can be changed by commands."""
@@ -98,6 +100,21 @@ class Verbs:
                 (n, lun or ("", "", None, "", True)) for n, lun in luns.items()):
             lines.append("|".join([str(number), vendor, product, serial or "", t10, str(int(not writable))]))
         return "\n".join(lines)
+
+    def guide(self):
+        """A terraced that has nothing, and what a classic guide for SCST has one type: port and target."""
+        self.end_imported()
+        box = Box()
+        disk = box.disk("md0", 64)
+        for words, status in (
+                (["-clearConfig"], DONE),
+                (["-adddev", "vdisk01", "-path", disk, "-handler", "vdisk", "-options", "BLOCKIO"], REMARKS),
+                (["-add_target", IQN, "-driver", "iscsi"], DONE),
+                (["-assigndev", "vdisk01", "-group", "Default", "-lun", "0"], REMARKS),
+                (["-WriteConfig", "/etc/scst.conf"], DONE)):
+            box(*words, status=status)
+        self.imported_daemon = box.daemon
+        return f"{box.daemon.port} {IQN}"
 
     def end_imported(self):
         daemon, self.imported_daemon = self.imported_daemon, None
