@@ -480,6 +480,36 @@ def case_cache_comes_and_goes():
     stop(d)
 
 
+def case_killed_while_a_lun_leaves():
+    """Its store takes nothing yet; then the power goes. It isn't served without its cache, and a command brings it back."""
+    folder = Folder()
+    os.mkdir(folder("conf.d"))
+    line = "lun a { store STORE; size 16MiB; cache fast }\n"
+    main = "".join(x for x in config(folder).splitlines(True) if not x.startswith("lun a "))
+    folder.write("conf.d/lun-a.conf", line.replace("STORE", f"fault:1:write_error=1:file:{folder('a.img')}"))
+    d = start(folder, main)
+    with Session(d.port, TARGET) as s:
+        s.ready()
+        write(s, 64)
+    d.control.send("cache.remove", name="fast", luns=["a"], yes=True)
+    with Control(d) as c:
+        wait_until(lambda: c.call("lun.list")[0]["cache"] != "fast" or
+                   "cache fast" not in open(folder("conf.d/lun-a.conf"), encoding="utf-8").read(),
+                   "it is leaving its cache", 30)
+    d.control.close()
+    d.kill()
+    said = open(folder("conf.d/lun-a.conf"), encoding="utf-8").read()
+    folder.write("conf.d/lun-a.conf", said.replace("write_error=1", ""))
+    d = start(folder, main)
+    check("has its newest data in cache" in lun(d)["why"], lun(d)["why"])
+    check(d.control.call("cache.add", name="fast", luns=["a"], yes=True)["applied"], "the command")
+    wait_until(lambda: lun(d)["state"] == "ok", "it is back", 30)
+    with Session(d.port, TARGET) as s:
+        s.ready()
+        read(s, 64)
+    stop(d)
+
+
 def case_cache_by_reload():
     folder = Folder()
     d = start(folder)
