@@ -42,7 +42,8 @@ for file in vmware cluster mixed old-howto old-vmware; do
 done
 
 step "a guide for SCST, up to a mounted file system" 300
-read -r at target < <(host guide)
+host guide >/run/guide
+read -r at target </run/guide
 wait_for 10 iscsid_gone
 iscsi_start iqn.2026-11.example.vm:guide
 iscsi_login "$target" "10.0.2.2:$at"
@@ -55,5 +56,5 @@ umount /mnt/guide
 mount -o ro "$DISK" /mnt/guide
 diff -r /etc/iscsi /mnt/guide/iscsi
 umount /mnt/guide
-e2fsck -fn "$DISK"
+e2fsck -fn "$DISK" >/dev/null
 iscsi_stop
