@@ -12,14 +12,13 @@ import shutil
 import struct
 import subprocess
 import sys
-import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from control import Control  # noqa: E402
 from iscsi import GOOD, Session  # noqa: E402
 from terracectl import DONE, FAILED, REFUSED, REMARKS, TOOL  # noqa: E402
-from terraced import TARGET, Daemon, Folder, check, run, same  # noqa: E402
+from terraced import TARGET, Daemon, Folder, check, run, run_each, same  # noqa: E402
 
 MIB = 1 << 20
 BLOCK = 4096
@@ -275,20 +274,5 @@ def case_dump():
     cachectl("dump", folder("nowhere"), status=FAILED, says="No such file")
 
 
-def main():
-    names = sys.argv[1:] or [n for n in globals() if n.startswith("case_")]
-    failed = []
-    for name in names:
-        began = time.monotonic()
-        result = "ok"
-        try:
-            globals()[name if name.startswith("case_") else f"case_{name}"]()
-        except Exception as e:  # whatever it is, the other cases are worth running
-            result = f"FAILED: {type(e).__name__}: {e}"
-            failed.append(name)
-        print(f"{name:44} {time.monotonic() - began:6.2f} s  {result}", flush=True)
-    check(not failed, f"{len(failed)} cases: {' '.join(failed)}")
-
-
 if __name__ == "__main__":
-    run(main)
+    run(lambda: run_each(globals()))

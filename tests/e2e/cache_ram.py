@@ -18,7 +18,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib
 from control import Control  # noqa: E402
 from iscsi import CHECK, GOOD, Closed, Session  # noqa: E402
 from nbd import Client, uri  # noqa: E402
-from terraced import (PROGRAM, TARGET, Daemon, Failed, Folder, check, requires, run, same,  # noqa: E402
+from terraced import (PROGRAM, TARGET, Daemon, Failed, Folder, check, requires, run, run_each, same,  # noqa: E402
                       wait_until)
 
 MIB = 1 << 20
@@ -429,11 +429,5 @@ def case_configuration_is_checked():
         raise Failed(f"it started: {said}")
 
 
-def main():
-    for name in sys.argv[1:] or [n for n in globals() if n.startswith("case_")]:
-        globals()[name if name.startswith("case_") else f"case_{name}"]()
-        print(f"{name} ok", flush=True)
-
-
 if __name__ == "__main__":
-    run(main)
+    run(lambda: run_each(globals()))

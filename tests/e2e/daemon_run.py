@@ -16,7 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib
 import iscsi  # noqa: E402
 import terraced  # noqa: E402
 from iscsi import CONFLICT, GOOD, Closed, Session  # noqa: E402
-from terraced import (TARGET, Daemon, Failed, Folder, Skipped, check, free_ports, run,  # noqa: E402
+from terraced import (TARGET, Daemon, Failed, Folder, Skipped, check, free_ports, run, run_each,  # noqa: E402
                       same, wait_until)
 
 MIB = 1 << 20
@@ -292,25 +292,5 @@ def case_ipv6_and_several_portals():
     d.stop()
 
 
-def main():
-    failed = []
-    for name, case in list(globals().items()):
-        if not name.startswith("case_") or (sys.argv[1:] and name[5:] not in sys.argv[1:]):
-            continue
-        began, result = time.monotonic(), "ok"
-        try:
-            case()
-        except Skipped as e:
-            result = f"skipped: {e}"
-        except Exception as e:  # the other cases are worth running
-            result = f"FAILED: {type(e).__name__}: {e}"
-            failed.append(name[5:])
-            terraced.show_logs()
-        terraced.cleanup()
-        Daemon.running.clear()
-        print(f"{name[5:]:44} {time.monotonic() - began:6.2f} s  {result}", flush=True)
-    check(not failed, f"{len(failed)} cases: {' '.join(failed)}")
-
-
 if __name__ == "__main__":
-    run(main)
+    run(lambda: run_each(globals()))

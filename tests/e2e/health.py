@@ -19,7 +19,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib
 import terraced  # noqa: E402
 from control import Control, Error  # noqa: E402
 from iscsi import GOOD, INITIATOR, Refused, Session  # noqa: E402
-from terraced import TARGET, Daemon, Folder, Skipped, check, run, same, wait_until  # noqa: E402
+from terraced import TARGET, Daemon, Folder, Skipped, check, run, run_each, same, wait_until  # noqa: E402
 
 VMWARE = "iqn.1998-01.com.vmware:esx1"
 SECONDS = 15  # the monitor looks every 2 s, at files every 4 s
@@ -465,20 +465,5 @@ def case_who_waits_is_told_at_once():
     check(time.monotonic() - began < 10, "it ends at once")
 
 
-def main():
-    names = sys.argv[1:] or [n for n in globals() if n.startswith("case_")]
-    skipped = []
-    for name in names:
-        began = time.monotonic()
-        print(name, flush=True)
-        try:
-            globals()[name if name.startswith("case_") else f"case_{name}"]()
-        except Skipped as e:
-            skipped.append(name)
-            print(f"  skipped: {e}")
-        print(f"  {time.monotonic() - began:.1f} s", flush=True)
-    if len(skipped) == len(names):
-        raise Skipped(", ".join(skipped))
-
-
-run(main)
+if __name__ == "__main__":
+    run(lambda: run_each(globals()))

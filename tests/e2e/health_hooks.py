@@ -15,7 +15,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from control import Control  # noqa: E402
 from iscsi import Session  # noqa: E402
-from terraced import TARGET, Daemon, Folder, check, run, same, wait_until  # noqa: E402
+from terraced import TARGET, Daemon, Folder, check, run, run_each, same, wait_until  # noqa: E402
 
 CONFIG = """
 lun a { store "ram:" ; size 16MiB }
@@ -200,12 +200,5 @@ def case_helper_killed_is_started_again():
     stop(d)
 
 
-def main():
-    for name in sys.argv[1:] or [n for n in globals() if n.startswith("case_")]:
-        began = time.monotonic()
-        print(name, flush=True)
-        globals()[name if name.startswith("case_") else f"case_{name}"]()
-        print(f"  {time.monotonic() - began:.1f} s", flush=True)
-
-
-run(main)
+if __name__ == "__main__":
+    run(lambda: run_each(globals()))

@@ -17,7 +17,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from control import Control  # noqa: E402
 from iscsi import GOOD, Session  # noqa: E402
-from terraced import ROOT, TARGET, Daemon, Folder, check, run, same, wait_until  # noqa: E402
+from terraced import ROOT, TARGET, Daemon, Folder, check, run, run_each, same, wait_until  # noqa: E402
 from terracectl import DONE, FAILED, TOOL, FakeDaemon, Tool  # noqa: E402
 
 CONFIG = """
@@ -195,10 +195,5 @@ def case_hooks_as_documented():
         check("logger -t ups\nEverything that was acknowledged is on the stores" in f.read(), "what was logged")
 
 
-def main():
-    for name in sys.argv[1:] or [n for n in globals() if n.startswith("case_")]:
-        print(name, flush=True)
-        globals()[name if name.startswith("case_") else f"case_{name}"]()
-
-
-run(main)
+if __name__ == "__main__":
+    run(lambda: run_each(globals()))

@@ -19,7 +19,7 @@ sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "lib"))
 from iscsi import Session  # noqa: E402
-from terraced import TARGET, Daemon, Folder, Skipped, check, run, same  # noqa: E402
+from terraced import TARGET, Daemon, Folder, Skipped, check, run, run_each, same  # noqa: E402
 
 PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT = 17, 0x4206, 0x4207
 UNITS = os.environ.get("UNITS", os.path.join(HERE, "..", "..", "build", "dev", "packaging"))
@@ -162,14 +162,5 @@ def case_units_are_valid():
         same(own, [], f"{name}: {r.stderr}")
 
 
-def main():
-    names = sys.argv[1:] or [n for n in globals() if n.startswith("case_")]
-    for name in names:
-        print(name, flush=True)
-        try:
-            globals()[name if name.startswith("case_") else f"case_{name}"]()
-        except Skipped as e:
-            print(f"  skipped: {e}")
-
-
-run(main)
+if __name__ == "__main__":
+    run(lambda: run_each(globals()))

@@ -25,7 +25,7 @@ from control import Control  # noqa: E402
 from iscsi import Session  # noqa: E402
 from openmetrics import parse  # noqa: E402
 from outputs_answers import HOSTILE, history, overview, session  # noqa: E402
-from terraced import ROOT, TARGET, Daemon, Failed, Folder, Skipped, check, run, same, wait_until  # noqa: E402
+from terraced import ROOT, TARGET, Daemon, Failed, Folder, check, run, run_each, same, wait_until  # noqa: E402
 from terracectl import FakeDaemon  # noqa: E402
 
 WEB = os.environ["TERRACE_WEB"]
@@ -382,23 +382,5 @@ def case_browser():
         check(browser.evaluate("document.documentElement.scrollWidth") <= 390, "it scrolls sideways")
 
 
-def main():
-    failed, skipped = [], []
-    for name, case in list(globals().items()):
-        if not name.startswith("case_") or (sys.argv[1:] and name[5:] not in sys.argv[1:]):
-            continue
-        began = time.monotonic()
-        try:
-            case()
-            result = "ok"
-        except Skipped as e:
-            result = f"skipped: {e}"
-            skipped.append(name)
-        except Exception as e:  # the other cases are worth running
-            result = f"FAILED: {type(e).__name__}: {e}"
-            failed.append(name)
-        print(f"{name[5:]:32} {time.monotonic() - began:5.1f} s  {result}", flush=True)
-    check(not failed, f"failed: {', '.join(failed)}")
-
-
-run(main)
+if __name__ == "__main__":
+    run(lambda: run_each(globals()))

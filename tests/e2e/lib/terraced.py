@@ -299,22 +299,28 @@ def run_cases(module, daemon, probe):
 def run_each(module):
     """
     Runs every case_* of a module, or those that arguments name, each with daemons of its own, of which none is
-    left behind; all of them, also when one fails.
+    left behind; all of them, also when one fails. Skipped is the test when all of them are.
     """
-    failed = []
-    for name in sys.argv[1:] or [n for n in module if n.startswith("case_")]:
+    names = sys.argv[1:] or [n for n in module if n.startswith("case_")]
+    failed, skipped = [], []
+    for name in names:
         began = time.monotonic()
         result = "ok"
         first = len(Daemon.running)
         try:
             module[name if name.startswith("case_") else f"case_{name}"]()
+        except Skipped as e:
+            result = f"skipped: {e}"
+            skipped.append(name)
         except Exception as e:  # whatever it is, the other cases are worth running
             result = f"FAILED: {type(e).__name__}: {e}"
             failed.append(name)
         for d in Daemon.running[first:]:
             if d.alive():
                 d.kill()
-            if result != "ok":
+            if name in failed:
                 print(f"---- {d.log_path}\n{d.log()[-3000:]}")
         print(f"{name:44} {time.monotonic() - began:6.2f} s  {result}", flush=True)
     check(not failed, f"{len(failed)} cases: {' '.join(failed)}")
+    if len(skipped) == len(names):
+        raise Skipped(", ".join(skipped))
