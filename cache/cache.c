@@ -113,6 +113,7 @@ tick(struct loop_timer *t)
 		if (list_empty(&c->logs[s].queue))
 			c->logs[s].blocked = false;
 	}
+	c->ck.put_off = false;
 	cache_away_tick(c);
 	cache_epoch_retry(c);
 	if (!c->gives_up)

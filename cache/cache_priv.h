@@ -507,6 +507,7 @@ struct cache {
 	struct {
 		bool running, header_only;
 		bool owed;        /* recovery found only one of the headers */
+		bool put_off;     /* the last one failed: the tick lets the next one begin */
 		unsigned written; /* of the header's two copies */
 		uint64_t number;  /* last one used */
 		uint64_t durable; /* of the last header that is; 0: none in this life */

@@ -61,6 +61,8 @@ static void
 failed(struct cache *c, int err)
 {
 	c->stats.ssd_errors++;
+	/* What failed at once would be begun again at once, and nothing else be done. */
+	c->ck.put_off = true;
 	cache_set_condition(c, CACHE_COND_SSD_WRITE, true, "a checkpoint can't be written");
 	for (uint32_t i = 0; i < c->ck.count; i++) {
 		struct segment *s = &c->segs[c->ck.segs[i]];

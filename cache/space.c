@@ -219,7 +219,7 @@ space_run(struct cache *c)
 		press(c, false);
 		return;
 	}
-	if (any_dead(c) && !c->ck.running)
+	if (any_dead(c) && !c->ck.running && !c->ck.put_off)
 		cache_checkpoint_start(c);
 	uint32_t dead = 0;
 	for (uint32_t i = 0; i < c->geo.segment_count; i++)
