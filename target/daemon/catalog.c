@@ -20,19 +20,9 @@
 #include "base/crc32c.h"
 #include "base/endian.h"
 
-#define FORMAT_VERSION 1u
 #define NAME_MAX_BYTES 8192u
 #define SAVES_MAX 65536u /* more than one unit each can't wait */
 #define SHA256_BYTES 32u
-
-struct meta_record {
-	le32 version;        /*  0 */
-	le32 incompat;       /*  4  unknown bits: refused */
-	le32 ro_compat;      /*  8  unknown bits: refused, as there is no reading without writing */
-	le32 compat;         /* 12  unknown bits: ignored */
-	char machine_id[64]; /* 16  zero padded */
-};
-_Static_assert(sizeof(struct meta_record) == 80, "format");
 
 struct identity_record {
 	le16 version;      /*  0  1 */
@@ -99,10 +89,10 @@ static int
 fail_damaged(const struct catalog *c, char *reason, size_t cap)
 {
 	return fail(-EINVAL, reason, cap,
-	    "the catalogue %s is damaged: restore it from a backup, or remove it and %s.made to "
-	    "start"
-	    " with new identities (initiators will see new disks)",
-	    c->path, c->path);
+	    "the catalogue %s is damaged: restore it from a backup or from %s.last, the copy that"
+	    " the last start made, or remove it and %s.made to start with new identities"
+	    " (initiators will see new disks; see DAMAGE in terraced(8))",
+	    c->path, c->path, c->path);
 }
 
 static int
@@ -146,29 +136,6 @@ note_made(const struct catalog *c, const char *dir)
 	return err;
 }
 
-/*
- * LMDB reads pages through its map and would be killed by SIGBUS behind the end of a truncated
- * file: pages in use have to be in the file.
- */
-static int
-check_length(const struct catalog *c)
-{
-	MDB_envinfo info;
-	MDB_stat st;
-	struct stat file;
-
-	int err = catalog_errno(mdb_env_info(c->env, &info));
-	if (err == 0)
-		err = catalog_errno(mdb_env_stat(c->env, &st));
-	if (err < 0)
-		return err;
-	if (stat(c->path, &file) < 0)
-		return -errno;
-	if (info.me_last_pgno + 1 > (uint64_t)file.st_size / st.ms_psize)
-		return -EINVAL;
-	return 0;
-}
-
 static int
 open_tables(struct catalog *c, MDB_txn *txn)
 {
@@ -186,64 +153,51 @@ open_tables(struct catalog *c, MDB_txn *txn)
 	return catalog_errno(rc);
 }
 
-/* 0; -ENOENT: none yet; -EINVAL; -ENOTSUP with *ret_version. */
+/* A new one begins; one from before there were sums gets them; in others they have to be right. */
 static int
-read_meta(struct catalog *c, MDB_txn *txn, struct meta_record *m)
+check_rows(struct catalog *c, MDB_txn *txn, const char *machine_id, struct catalog_format *f)
 {
-	MDB_val key = {.mv_size = 6, .mv_data = (void *)(uintptr_t) "format"}, val;
+	char id[sizeof f->machine_id] = {0};
+	uint64_t sum;
+	uint32_t rows;
 
-	int err = catalog_errno(mdb_get(txn, c->meta, &key, &val));
+	memcpy(id, machine_id, strnlen(machine_id, sizeof id));
+	int err = catalog_format_get(c, txn, f);
+	bool fresh = err == -ENOENT && !was_made(c);
+	if (err == -ENOENT)
+		err = fresh ? 0 : -EINVAL;
+	if (err == 0)
+		err = catalog_sum(c, txn, &sum, &rows);
 	if (err < 0)
 		return err;
-	if (val.mv_size < sizeof(*m))
-		return -EINVAL;
-	memcpy(m, val.mv_data, sizeof(*m));
-	if (le32_get(m->version) == 0)
-		return -EINVAL;
-	if (le32_get(m->version) != FORMAT_VERSION || le32_get(m->incompat) != 0 ||
-	    le32_get(m->ro_compat) != 0)
-		return -ENOTSUP;
-	return val.mv_size == sizeof(*m) ? 0 : -EINVAL;
-}
-
-/* Writes the meta record if it's new or another machine's. */
-static int
-update_meta(
-    struct catalog *c, MDB_txn *txn, const char *machine_id, bool fresh, struct meta_record *m)
-{
-	char id[sizeof(m->machine_id)] = {0};
-	MDB_val key = {.mv_size = 6, .mv_data = (void *)(uintptr_t) "format"};
-	MDB_val val = {.mv_size = sizeof(*m), .mv_data = m};
-
-	memcpy(id, machine_id, strnlen(machine_id, sizeof(id)));
-	if (!fresh && memcmp(id, m->machine_id, sizeof(id)) == 0)
-		return 0;
 	if (fresh)
-		memset(m, 0, sizeof(*m));
-	le32_put(&m->version, FORMAT_VERSION);
-	memcpy(m->machine_id, id, sizeof(id));
-	return catalog_errno(mdb_put(txn, c->meta, &key, &val, 0));
+		memset(f, 0, sizeof *f);
+	bool counted = le32_get(f->incompat) & CATALOG_INCOMPAT_SUMS;
+	if (fresh && rows > 0)
+		return -EINVAL;
+	if (counted && (le64_get(f->sum) != sum || le32_get(f->rows) != rows))
+		return -EINVAL;
+	if (counted && memcmp(id, f->machine_id, sizeof id) == 0)
+		return 0;
+	le32_put(&f->version, CATALOG_FORMAT_VERSION);
+	le64_put(&f->sum, sum);
+	le32_put(&f->rows, rows);
+	memcpy(f->machine_id, id, sizeof id);
+	return catalog_format_put(c, txn, f);
 }
 
 static int
 open_format(struct catalog *c, const char *machine_id, char *reason, size_t cap)
 {
-	struct meta_record m;
+	struct catalog_format f;
 	MDB_txn *txn;
 
-	int err = check_length(c);
-	if (err == 0)
-		err = catalog_errno(mdb_txn_begin(c->env, NULL, 0, &txn));
+	int err = catalog_errno(mdb_txn_begin(c->env, NULL, 0, &txn));
 	if (err < 0)
 		return fail_open(c, err, reason, cap);
 	err = open_tables(c, txn);
-	if (err == 0) {
-		err = read_meta(c, txn, &m);
-		if (err == -ENOENT && was_made(c))
-			err = -EINVAL;
-		if (err == 0 || err == -ENOENT)
-			err = update_meta(c, txn, machine_id, err == -ENOENT, &m);
-	}
+	if (err == 0)
+		err = check_rows(c, txn, machine_id, &f);
 	if (err == 0)
 		err = catalog_errno(mdb_txn_commit(txn));
 	else
@@ -254,8 +208,8 @@ open_format(struct catalog *c, const char *machine_id, char *reason, size_t cap)
 		    "this one"
 		    " knows format %u): install that version, or name another directory with "
 		    "--state-dir",
-		    c->path, le32_get(m.version), le32_get(m.incompat), le32_get(m.ro_compat),
-		    FORMAT_VERSION);
+		    c->path, le32_get(f.version), le32_get(f.incompat), le32_get(f.ro_compat),
+		    CATALOG_FORMAT_VERSION);
 	return err < 0 ? fail_open(c, err, reason, cap) : 0;
 }
 
@@ -271,7 +225,9 @@ open_env(struct catalog *c, char *reason, size_t cap)
 		    "start with new"
 		    " identities (initiators will see new disks)",
 		    c->path, c->path);
-	int err = catalog_errno(mdb_env_create(&c->env));
+	int err = there ? catalog_check_file(c->path) : 0;
+	if (err == 0)
+		err = catalog_errno(mdb_env_create(&c->env));
 	if (err == 0)
 		err = catalog_errno(mdb_env_set_mapsize(c->env, CATALOG_MAP_BYTES));
 	if (err == 0)
@@ -279,6 +235,26 @@ open_env(struct catalog *c, char *reason, size_t cap)
 	if (err == 0)
 		err = catalog_errno(mdb_env_open(c->env, c->path, MDB_NOSUBDIR | MDB_NOTLS, 0600));
 	return err < 0 ? fail_open(c, err, reason, cap) : 0;
+}
+
+/*
+ * DIR/catalog.mdb.last is what was found right at this start, for the time when it isn't. Not a reason not to
+ * start where it can't be made: the catalogue itself is there.
+ */
+static void
+keep_copy(struct catalog *c)
+{
+	char name[PATH_MAX + 8], made[PATH_MAX + 16];
+
+	snprintf(name, sizeof(name), "%s.last", c->path);
+	snprintf(made, sizeof(made), "%s.new", name);
+	int fd = open(made, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return;
+	bool whole = mdb_env_copyfd2(c->env, fd, 0) == 0 && fsync(fd) == 0;
+	close(fd);
+	if (!whole || rename(made, name) < 0)
+		unlink(made);
 }
 
 int
@@ -311,6 +287,7 @@ catalog_open(
 		catalog_close(c);
 		return err;
 	}
+	keep_copy(c);
 	*ret = c;
 	return 0;
 }
@@ -408,7 +385,7 @@ put_identity(struct catalog *c, MDB_txn *txn, const struct catalog_key *k, const
 	memcpy(rec, &r, sizeof(r));
 	MDB_val key = {.mv_size = k->len, .mv_data = (void *)(uintptr_t)k->b};
 	MDB_val val = {.mv_size = len, .mv_data = rec};
-	int err = catalog_errno(mdb_put(txn, c->identity, &key, &val, 0));
+	int err = catalog_put(c, txn, c->identity, &key, &val);
 	free(rec);
 	return err;
 }
@@ -563,12 +540,13 @@ catalog_lu_forget(struct catalog *c, const char *key)
 	if (err == 0 && decode_identity(&val, key, &id) == 0) {
 		MDB_val uuid = {.mv_size = sizeof(id.uuid), .mv_data = id.uuid};
 		for (unsigned i = 0; i < SCSI_PERSIST_COUNT && err == 0; i++) {
-			int rc = mdb_del(txn, c->lu[i], &uuid, NULL);
-			err = rc == MDB_NOTFOUND ? 0 : catalog_errno(rc);
+			err = catalog_del(c, txn, c->lu[i], &uuid);
+			if (err == -ENOENT)
+				err = 0;
 		}
 	}
 	if (err == 0)
-		err = catalog_errno(mdb_del(txn, c->identity, &mk, NULL));
+		err = catalog_del(c, txn, c->identity, &mk);
 	if (err == 0)
 		return catalog_errno(mdb_txn_commit(txn));
 	mdb_txn_abort(txn);
@@ -609,9 +587,9 @@ put_save(struct catalog *c, MDB_txn *txn, const struct save *s)
 	MDB_val val = {.mv_size = s->len, .mv_data = (void *)(uintptr_t)s->blob};
 
 	if (s->len > 0)
-		return catalog_errno(mdb_put(txn, c->lu[s->what], &key, &val, 0));
-	int rc = mdb_del(txn, c->lu[s->what], &key, NULL);
-	return rc == MDB_NOTFOUND ? 0 : catalog_errno(rc);
+		return catalog_put(c, txn, c->lu[s->what], &key, &val);
+	int err = catalog_del(c, txn, c->lu[s->what], &key);
+	return err == -ENOENT ? 0 : err;
 }
 
 /* On the helper thread; the batch is its own until save_done(). */

@@ -23,7 +23,8 @@ struct catalog;
 #define CATALOG_SERIAL_MAX 64
 
 /*
- * Opens or creates. `machine_id` is noted in it. On failure `reason` holds one sentence with the
+ * Opens or creates. Verifies all of it first (docs/format/catalog.md), and keeps a copy of what is right, in
+ * DIR/catalog.mdb.last. `machine_id` is noted in it. On failure `reason` holds one sentence with the
  * path and the cure. 0; -EINVAL: damaged, or gone; -ENOTSUP: written by a newer version; -ENOMEM,
  * or what the file system says.
  */

@@ -72,7 +72,7 @@ catalog_intent_put(struct catalog *c, const struct catalog_intent *i)
 	memcpy(rec + sizeof r, i->path, len);
 	MDB_val mk = {.mv_size = k.len, .mv_data = k.b};
 	MDB_val val = {.mv_size = sizeof r + len, .mv_data = rec};
-	err = catalog_errno(mdb_put(txn, c->intents, &mk, &val, 0));
+	err = catalog_put(c, txn, c->intents, &mk, &val);
 	free(rec);
 	if (err == 0)
 		return catalog_errno(mdb_txn_commit(txn));
@@ -92,7 +92,7 @@ catalog_intent_clear(struct catalog *c, const char *path)
 	if (err < 0)
 		return err;
 	MDB_val mk = {.mv_size = k.len, .mv_data = k.b};
-	err = catalog_errno(mdb_del(txn, c->intents, &mk, NULL));
+	err = catalog_del(c, txn, c->intents, &mk);
 	if (err == 0)
 		return catalog_errno(mdb_txn_commit(txn));
 	mdb_txn_abort(txn);

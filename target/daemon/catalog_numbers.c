@@ -111,6 +111,7 @@ look_at_all(struct catalog *c, MDB_txn *txn, struct taken *taken)
 static int
 take_away(struct catalog *c, MDB_txn *txn, enum catalog_number_kind kind, unsigned idx)
 {
+	uint8_t name[CATALOG_KEY_PLAIN_MAX + 1];
 	MDB_cursor *cur;
 	MDB_val key, val;
 	int err = catalog_errno(mdb_cursor_open(txn, c->numbers, &cur));
@@ -118,14 +119,16 @@ take_away(struct catalog *c, MDB_txn *txn, enum catalog_number_kind kind, unsign
 		return err;
 	while ((err = catalog_errno(mdb_cursor_get(cur, &key, &val, MDB_NEXT))) == 0) {
 		unsigned at;
-		if (key.mv_size > 0 && *(const char *)key.mv_data == kinds[kind].tag &&
-		    decode(&val, kind, &at) == 0 && at == idx) {
-			err = catalog_errno(mdb_cursor_del(cur, 0));
+		if (key.mv_size > 0 && key.mv_size <= sizeof name &&
+		    *(const char *)key.mv_data == kinds[kind].tag && decode(&val, kind, &at) == 0 &&
+		    at == idx) {
+			memcpy(name, key.mv_data, key.mv_size);
+			key.mv_data = name;
 			break;
 		}
 	}
 	mdb_cursor_close(cur);
-	return err;
+	return err < 0 ? err : catalog_del(c, txn, c->numbers, &key);
 }
 
 /* A number for an object that has none: one that nobody ever had, else one of the past. */
@@ -154,7 +157,7 @@ give(struct catalog *c, MDB_txn *txn, struct catalog_number_request *r, struct t
 	int err = catalog_make_key(r->name, kinds[r->kind].tag, &k);
 	MDB_val mk = {.mv_size = k.len, .mv_data = k.b};
 	MDB_val val = {.mv_size = sizeof rec, .mv_data = &rec};
-	return err < 0 ? err : catalog_errno(mdb_put(txn, c->numbers, &mk, &val, 0));
+	return err < 0 ? err : catalog_put(c, txn, c->numbers, &mk, &val);
 }
 
 static int

@@ -95,6 +95,40 @@ refused "store of another terraced" 1 "terraced|$PID" --lun "$T/d/image" \
 refused "port of another terraced" 1 "port $PORT is in use by terraced.*$PID" --lun ram:1MiB "${L[@]}"
 stop
 
+# ---- catalogue ----
+# hurt WHAT FILE: in each place that has the name of the store; a page of zeros; the half of it.
+hurt() {
+	python3 - "$@" <<-'END'
+	import re, sys
+	with open(sys.argv[2], "r+b") as f:
+	    data = bytearray(f.read())
+	    if sys.argv[1] == "bits":
+	        places = [m.start() for m in re.finditer(b"/image", data)]
+	        assert places, "the name of the store isn't there"
+	        for at in places:
+	            data[at + 1] ^= 4
+	    elif sys.argv[1] == "zeros":
+	        data[2 * 4096:] = bytes(len(data) - 2 * 4096)
+	    else:
+	        del data[len(data) // 2:]
+	    f.seek(0)
+	    f.write(data)
+	    f.truncate()
+	END
+}
+for what in bits zeros half; do
+	rm -rf "$T/hurt"
+	cp -a "$T/state" "$T/hurt"
+	hurt "$what" "$T/hurt/catalog.mdb"
+	was=$(cksum <"$T/hurt/catalog.mdb")
+	refused "damaged catalogue ($what)" 1 "$T/hurt/catalog.mdb is damaged: restore it" \
+		--lun "$T/d/image" --listen "127.0.0.1:$PORT" --state-dir "$T/hurt"
+	[ "$(cksum <"$T/hurt/catalog.mdb")" = "$was" ] || fail "a damaged catalogue was changed"
+done
+cp "$T/state/catalog.mdb.last" "$T/state/catalog.mdb"
+start --listen "127.0.0.1:$PORT" --lun "$T/d/image"
+stop
+
 # ---- state directory ----
 echo rubbish >"$T/other/state/state" 2>/dev/null || { mkdir -p "$T/other/state" && echo rubbish >"$T/other/state/state"; }
 refused "state directory of something else" 1 "$T/other/state" --lun "$T/d/image" "${L[@]}"

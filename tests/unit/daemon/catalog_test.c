@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/crc32c.h"
 #include "base/endian.h"
 #include "tests/cmocka_all.h"
 #include "tests/unit/daemon/tmpdir.h"
@@ -158,7 +159,8 @@ struct saves {
 	struct loop_msg start;
 	const struct save_step {
 		uint8_t unit;
-		const char *blob; /* NULL: forget */
+		const char *blob;    /* NULL: forget */
+		const uint8_t *uuid; /* the whole one; NULL: unit and zeros */
 	} * steps;
 	unsigned count, done, order_bad;
 	bool borrowed;
@@ -194,6 +196,8 @@ start_saves(struct loop_msg *m)
 		struct save_ctx *sc = malloc(sizeof(*sc));
 		*sc = (struct save_ctx){s, i};
 		uint8_t uuid[16] = {step->unit};
+		if (step->uuid)
+			memcpy(uuid, step->uuid, sizeof(uuid));
 		size_t len = step->blob ? strlen(step->blob) : 0;
 		if (s->borrowed)
 			ops.save(ops.ctx, SCSI_PERSIST_PR, uuid, step->blob, len, on_saved, sc);
@@ -243,7 +247,7 @@ assert_stored(struct world *w, uint8_t unit, const char *blob)
 static void
 saved_reservations_come_back(void **state)
 {
-	static const struct save_step steps[] = {{1, "one"}, {2, "two"}};
+	static const struct save_step steps[] = {{1, "one", NULL}, {2, "two", NULL}};
 	struct world *w = *state;
 
 	assert_stored(w, 1, NULL);
@@ -256,8 +260,8 @@ saved_reservations_come_back(void **state)
 static void
 last_save_wins_and_order_is_kept(void **state)
 {
-	static const struct save_step steps[] = {
-	    {1, "a"}, {1, "bb"}, {2, "x"}, {1, "ccc"}, {2, NULL}, {3, NULL}};
+	static const struct save_step steps[] = {{1, "a", NULL}, {1, "bb", NULL}, {2, "x", NULL},
+	    {1, "ccc", NULL}, {2, NULL, NULL}, {3, NULL, NULL}};
 	struct world *w = *state;
 
 	run_saves(w, steps, 6, false);
@@ -272,25 +276,8 @@ forgetting_a_store_forgets_its_reservations(void **state)
 	struct world *w = *state;
 
 	struct catalog_identity a = identity(w, "file:/srv/a.img", 1);
-	const struct save_step steps[] = {{a.uuid[0], "one"}};
+	const struct save_step steps[] = {{.blob = "one", .uuid = a.uuid}};
 	run_saves(w, steps, 1, true);
-	/* The test's units have all-zero rests: store one under the whole uuid by hand. */
-	MDB_env *env;
-	MDB_txn *txn;
-	MDB_dbi dbi;
-	catalog_close(w->c);
-	w->c = NULL;
-	assert_int_equal(mdb_env_create(&env), 0);
-	mdb_env_set_maxdbs(env, 8);
-	assert_int_equal(
-	    mdb_env_open(env, tmpdir_file(&w->tmp, "catalog.mdb"), MDB_NOSUBDIR, 0600), 0);
-	assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
-	assert_int_equal(mdb_dbi_open(txn, "reservations", 0, &dbi), 0);
-	MDB_val key = {16, a.uuid}, val = {1, a.uuid};
-	assert_int_equal(mdb_put(txn, dbi, &key, &val, 0), 0);
-	assert_int_equal(mdb_txn_commit(txn), 0);
-	mdb_env_close(env);
-	reopen(w);
 	void *got;
 	size_t len;
 	assert_int_equal(catalog_lu_load(w->c, SCSI_PERSIST_PR, a.uuid, &got, &len), 0);
@@ -377,6 +364,13 @@ poke(struct world *w, const char *table, const char *key_text, size_t at, uint8_
 	assert_true(val.mv_size <= sizeof(copy) && at < val.mv_size);
 	memcpy(copy, val.mv_data, val.mv_size);
 	copy[at] = value;
+	/* The record of the format has its checksum at 92. */
+	if (strcmp(table, "meta") == 0) {
+		le32 crc = {{0}};
+		memcpy(copy + 92, &crc, sizeof crc);
+		le32_put(&crc, crc32c(copy, 96));
+		memcpy(copy + 92, &crc, sizeof crc);
+	}
 	val.mv_data = copy;
 	assert_int_equal(mdb_put(txn, dbi, &key, &val, 0), 0);
 	assert_int_equal(mdb_txn_commit(txn), 0);
@@ -391,7 +385,7 @@ newer_formats_are_refused(void **state)
 	static const uint8_t at[] = {0, 4, 8};
 
 	for (size_t i = 0; i < sizeof(at); i++) {
-		uint8_t good = i == 0 ? 1 : 0;
+		uint8_t good = i <= 1 ? 1 : 0;
 		poke(w, "meta", "format", at[i], 2);
 		must_refuse(w, -ENOTSUP, "newer version");
 		poke(w, "meta", "format", at[i], good);
@@ -414,11 +408,71 @@ damaged_identity_is_not_replaced(void **state)
 	struct world *w = *state;
 	struct catalog_identity id;
 
-	identity(w, "file:/srv/a.img", 1);
-	poke(w, "identity", "nfile:/srv/a.img", 20, 0x77);
+	id = identity(w, "file:/srv/a.img", 1);
+	poke(w, "identity", "nfile:/srv/a.img", 20, id.uuid[4] ^ 0x40);
+	must_refuse(w, -EINVAL, "damaged");
+	/* As it was, it is welcome. */
+	poke(w, "identity", "nfile:/srv/a.img", 20, id.uuid[4]);
 	reopen(w);
-	assert_int_equal(catalog_lu_identity(w->c, "file:/srv/a.img", 1, 1, &id), -EINVAL);
-	assert_int_equal(catalog_lu_identity(w->c, "file:/srv/b.img", 1, 1, &id), 0);
+	assert_int_equal(catalog_lu_find(w->c, "file:/srv/a.img", &id), 0);
+}
+
+/* One from before there were sums: 80 bytes of the record, bit 0 of `incompat` clear. */
+static void
+catalogue_without_sums_gets_them(void **state)
+{
+	struct world *w = *state;
+	MDB_env *env;
+	MDB_txn *txn;
+	MDB_dbi dbi;
+	uint8_t old[80];
+
+	struct catalog_identity a = identity(w, "file:/srv/a.img", 1), b;
+	catalog_close(w->c);
+	w->c = NULL;
+	assert_int_equal(mdb_env_create(&env), 0);
+	mdb_env_set_maxdbs(env, 8);
+	assert_int_equal(
+	    mdb_env_open(env, tmpdir_file(&w->tmp, "catalog.mdb"), MDB_NOSUBDIR, 0600), 0);
+	assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+	assert_int_equal(mdb_dbi_open(txn, "meta", 0, &dbi), 0);
+	MDB_val key = {6, (void *)(uintptr_t) "format"}, val;
+	assert_int_equal(mdb_get(txn, dbi, &key, &val), 0);
+	assert_int_equal(val.mv_size, 96);
+	memcpy(old, val.mv_data, sizeof(old));
+	old[4] = 0;
+	val = (MDB_val){sizeof(old), old};
+	assert_int_equal(mdb_put(txn, dbi, &key, &val, 0), 0);
+	assert_int_equal(mdb_txn_commit(txn), 0);
+	mdb_env_close(env);
+	reopen(w);
+	assert_int_equal(catalog_lu_find(w->c, "file:/srv/a.img", &b), 0);
+	assert_memory_equal(a.uuid, b.uuid, sizeof(a.uuid));
+	/* And from then on they are looked at. */
+	poke(w, "identity", "nfile:/srv/a.img", 20, a.uuid[4] ^ 0x40);
+	must_refuse(w, -EINVAL, "damaged");
+}
+
+/* The cure of the sentence, with the copy that the last start made. */
+static void
+copy_of_the_last_start_takes_the_place_of_a_damaged_one(void **state)
+{
+	struct world *w = *state;
+	static uint8_t copy[1 << 20];
+	struct catalog_identity a = identity(w, "file:/srv/a.img", 1), b;
+	struct stat st;
+
+	reopen(w);
+	poke(w, "identity", "nfile:/srv/a.img", 20, a.uuid[4] ^ 0x40);
+	must_refuse(w, -EINVAL, "catalog.mdb.last");
+	assert_int_equal(stat(tmpdir_file(&w->tmp, "catalog.mdb.last"), &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	size_t len = tmpdir_read(&w->tmp, "catalog.mdb.last", copy, sizeof(copy));
+	assert_in_range(len, 1, sizeof(copy) - 1);
+	tmpdir_write(&w->tmp, "catalog.mdb", copy, len);
+	reopen(w);
+	assert_int_equal(catalog_lu_find(w->c, "file:/srv/a.img", &b), 0);
+	assert_memory_equal(a.uuid, b.uuid, sizeof(a.uuid));
 }
 
 /* docs/format/catalog.md */
@@ -475,6 +529,8 @@ main(void)
 	    T(unknown_compatible_features_are_ignored),
 	    T(damaged_identity_is_not_replaced),
 	    T(identity_record_has_its_golden_bytes),
+	    T(catalogue_without_sums_gets_them),
+	    T(copy_of_the_last_start_takes_the_place_of_a_damaged_one),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
