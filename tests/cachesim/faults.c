@@ -143,9 +143,13 @@ faults_away(struct world *w)
 	w->ops_left = 12;
 	world_work(w);
 	memcpy(w->cfg.weight, weight, sizeof weight);
-	memcpy(is, d->now, at);
 	a.gone = false;
+	/* What was asked of it before has failed with it, and isn't asked of what comes in its place. */
+	for (unsigned i = 0; !list_empty(&d->requests); i++)
+		if (i > 10000 || !loop_sim_step(w->sim))
+			world_lost(w, "the SSD that went keeps a request");
 	bool differs = memcmp(record, w->c->away.record, sizeof record) != 0;
+	memcpy(is, d->now, at);
 	d->broken = d->deaf = false;
 	if (differs) {
 		memcpy(d->now, old, at);
