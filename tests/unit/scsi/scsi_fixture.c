@@ -83,12 +83,18 @@ add_port(void *ctx)
 void
 fx_up(struct fx *f, unsigned loops, uint64_t seed)
 {
+	fx_up_with(f, loops, seed, 32u << 20);
+}
+
+void
+fx_up_with(struct fx *f, unsigned loops, uint64_t seed, size_t buf_bytes)
+{
 	memset(f, 0, sizeof *f);
 	list_init(&f->cmds);
 	struct loop_sim_cfg cfg = {
 	    .seed = seed,
 	    .loops = loops,
-	    .buf_bytes = 32u * 1024 * 1024,
+	    .buf_bytes = buf_bytes,
 	    .net_delay_us_max = 50,
 	    .op_delay_us_max = 50,
 	};

@@ -86,6 +86,8 @@ struct fx {
 
 /* World, loops and an empty core with target port 1 ("iqn.test:target,t,0x0001"). */
 void fx_up(struct fx *f, unsigned loops, uint64_t seed);
+/* With so much for the buffers of each loop: under a sanitizer each MiB costs time. */
+void fx_up_with(struct fx *f, unsigned loops, uint64_t seed, size_t buf_bytes);
 /*
  * LUN number = lu_count before the call. `spec` as for blk_open() ("ram:", "fault:…"), size
  * FX_LU_BYTES unless args->… says otherwise via `size_bytes`. `args` may be NULL; of it blk, uuid

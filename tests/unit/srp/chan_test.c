@@ -507,7 +507,7 @@ static bool
 data_in_flight(const struct fake_conn *fc)
 {
 	for (unsigned i = 0; i < fc->chain_count; i++) {
-		const struct fake_chain *ch = &fc->chains[(fc->chain_head + i) % FAKE_CHAINS_MAX];
+		const struct fake_chain *ch = &fc->chains[(fc->chain_head + i) % fc->chain_max];
 		for (unsigned k = 0; k < ch->count; k++)
 			if (ch->wrs[k].kind != SRP_WR_SEND && ch->wrs[k].iovcnt > 0)
 				return true;
@@ -540,7 +540,7 @@ abort_after(enum how how, bool write, unsigned steps, uint8_t function, bool hol
 	for (unsigned i = 0; i < 200 && !answered(fc, 2); i++) {
 		for (unsigned k = 0; k < fc->chain_count; k++) {
 			const struct fake_chain *ch =
-			    &fc->chains[(fc->chain_head + k) % FAKE_CHAINS_MAX];
+			    &fc->chains[(fc->chain_head + k) % fc->chain_max];
 			const struct srp_wr *last = &ch->wrs[ch->count - 1];
 			const uint8_t *m = last->iov[0].iov_base;
 			/* Posted, the answer to the function is the last thing. */

@@ -93,7 +93,7 @@ complete(struct fake_conn *fc)
 		fc->reads_out -= ch->wrs[i].kind == SRP_WR_READ;
 	}
 	fc->sq_used -= ch->count;
-	fc->chain_head = (fc->chain_head + 1) % FAKE_CHAINS_MAX;
+	fc->chain_head = (fc->chain_head + 1) % fc->chain_max;
 	fc->chain_count--;
 	fc->fake->events->sent(&fc->conn, ok);
 }
@@ -133,8 +133,8 @@ op_post(struct srp_conn *c, const struct srp_wr *wrs, unsigned count)
 {
 	struct fake_conn *fc = of(c);
 	ASSERT(fc->loop != NULL && loop_is_current(fc->loop));
-	ASSERT(count > 0 && count <= SRP_WR_CHAIN_MAX && fc->chain_count < FAKE_CHAINS_MAX);
-	struct fake_chain *ch = &fc->chains[(fc->chain_head + fc->chain_count) % FAKE_CHAINS_MAX];
+	ASSERT(count > 0 && count <= SRP_WR_CHAIN_MAX && fc->chain_count < fc->chain_max);
+	struct fake_chain *ch = &fc->chains[(fc->chain_head + fc->chain_count) % fc->chain_max];
 	ch->count = count;
 	for (unsigned i = 0; i < count; i++) {
 		ch->wrs[i] = wrs[i];
@@ -267,7 +267,8 @@ op_setup(struct srp_conn *c, const struct srp_queue_cfg *cfg, char *reason, size
 	ASSERT(cfg->recv_count <= FAKE_RECVS_MAX);
 	c->recv_base = calloc(cfg->recv_count, cfg->recv_bytes);
 	c->send_base = calloc(cfg->send_count, cfg->send_bytes);
-	fc->chains = calloc(FAKE_CHAINS_MAX, sizeof *fc->chains);
+	fc->chain_max = f->queue_max; /* each takes a place of the queue at least */
+	fc->chains = calloc(fc->chain_max, sizeof *fc->chains);
 	fc->mem = calloc(1, FAKE_MEM_BYTES);
 	ASSERT(c->recv_base && c->send_base && fc->chains && fc->mem);
 	c->queue_max = f->queue_max;
@@ -425,8 +426,14 @@ create_server(void *ctx)
 void
 fake_up(struct fake *f, unsigned loops, uint64_t seed)
 {
+	fake_up_with(f, loops, seed, 32u << 20);
+}
+
+void
+fake_up_with(struct fake *f, unsigned loops, uint64_t seed, size_t buf_bytes)
+{
 	memset(f, 0, sizeof *f);
-	fx_up(&f->fx, loops, seed);
+	fx_up_with(&f->fx, loops, seed, buf_bytes);
 	f->lu = fx_add_lu(&f->fx, "fault:1::ram:", NULL);
 	f->blk = scsi_lu_blk(f->lu);
 	fake_on_home(f, create_view, f);

@@ -17,7 +17,6 @@
 #define FAKE_MEM_VA 0x10000000ull
 #define FAKE_KEY 7u
 #define FAKE_CONNS_MAX 512u
-#define FAKE_CHAINS_MAX 512u
 #define FAKE_RECVS_MAX 2048u
 #define FAKE_INBOX_MAX 64u
 
@@ -40,7 +39,7 @@ struct fake_conn {
 	uint32_t rej_reason;
 	struct srp_queue_cfg cfg;
 	struct fake_chain *chains;
-	unsigned chain_head, chain_count;
+	unsigned chain_head, chain_count, chain_max;
 	unsigned sq_used, reads_out;
 	uint32_t recvs[FAKE_RECVS_MAX];
 	unsigned recv_head, recv_count;
@@ -81,6 +80,7 @@ struct fake {
 
 /* A server with one target, "iqn.2024-01.x:t", open to all, LUN 0 on a fault store over ram. */
 void fake_up(struct fake *f, unsigned loops, uint64_t seed);
+void fake_up_with(struct fake *f, unsigned loops, uint64_t seed, size_t buf_bytes);
 void fake_serve(struct fake *f);
 /* Stops the server, checks that nothing is left. */
 void fake_down(struct fake *f);
