@@ -26,8 +26,11 @@ def main():
     folder = Folder()
     group, *arguments = sys.argv[1:]
     disks = [image(folder, "a.img", 64), image(folder, "b.img", 64)]
+    # A sanitized terraced takes more memory.
+    memory_mib = int(os.environ.get("VM_MEMORY_MIB", "1280"))
+    more = {k: os.environ[k] for k in ("TSAN_OPTIONS", "ASAN_OPTIONS") if k in os.environ}
     run_vms(Vm("bash", os.path.join(VM_FOLDER, f"srp_{group}.sh"), *arguments,
-               memory_mib=1280, seconds=900, disks=disks))
+               memory_mib=memory_mib, seconds=900, disks=disks, env=more))
 
 
 run(main)

@@ -99,6 +99,7 @@ srp_end() {
 	logout
 	stop_terraced
 	said "ended"
+	if grep -E 'Sanitizer|runtime error:|assertion' /run/terraced.log; then fail "a report in terraced's log"; fi
 	step_end
 }
 
