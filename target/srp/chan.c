@@ -128,6 +128,7 @@ srp_chan_begin(struct srp_chan *c)
 	};
 	loop_timer_init(&c->timer, c->loop, on_timer);
 	loop_defer_init(&c->end_defer, on_end);
+	srp_pump_init(c);
 }
 
 /* When silence is looked at next: after it may have become long, at a millisecond's resolution. */
@@ -341,6 +342,7 @@ on_end(struct loop_defer *d)
 		return;
 	set_state(c, SRP_CHAN_CLOSED);
 	loop_timer_cancel(&c->timer);
+	loop_defer_cancel(&c->pump_defer);
 	if (!c->abandoning)
 		c->ops->detach(c->conn);
 	srp_session_chan_closed(c->session, c);
@@ -379,7 +381,7 @@ srp_chan_check_owed(struct srp_chan *c)
 	c->credits += c->owed;
 	c->owed = 0;
 	c->cred_req_out = true;
-	srp_pump(c);
+	srp_pump_soon(c);
 }
 
 /* ---- what arrives -------------------------------------------------------------------------------------- */

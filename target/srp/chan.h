@@ -40,7 +40,7 @@ struct srp_op {
 	uint8_t kind;
 	bool busy;          /* queued or in flight */
 	bool failed;        /* not all of it happened */
-	uint32_t in_flight; /* chains */
+	uint32_t in_flight; /* chains that have something of it */
 	/* What is left to move. */
 	uint64_t left;
 	uint32_t desc_at; /* next descriptor … */
@@ -94,9 +94,11 @@ struct srp_task {
 	struct list wait_link;
 };
 
+/* What a chain has of one operation. */
 struct srp_chain {
 	struct srp_op *op;
-	uint16_t count, reads;
+	uint16_t count, reads; /* requests; those of them that are READs */
+	bool last;             /* of its chain, which is reported by one completion */
 };
 
 struct srp_parked {
@@ -156,9 +158,11 @@ struct srp_chan {
 	uint32_t credits; /* requests that the initiator may send */
 	uint32_t owed;    /* credits of requests that got no answer */
 	uint32_t sq_free, reads_free;
-	struct srp_chain *chains; /* ring of conn->queue_max */
+	struct srp_chain *chains; /* ring of conn->queue_max; the parts of a chain in a row */
 	uint32_t chain_head, chain_count;
-	struct list sends, reads;  /* ops with something to post */
+	struct list sends, reads; /* ops with something to post */
+	struct loop_defer pump_defer;
+	unsigned gathered;         /* operations since something was posted */
 	struct srp_parked *parked; /* requests that wait: ring of recv_count */
 	uint32_t parked_head, parked_count;
 	struct srp_task *tasks;
@@ -275,8 +279,11 @@ void srp_chan_check_owed(struct srp_chan *c);
 void srp_op_queue(struct srp_chan *c, struct srp_op *op, enum srp_op_kind kind, uint64_t bytes);
 /* What isn't posted won't be. True: nothing is in flight, op.busy is false. */
 bool srp_op_cancel(struct srp_chan *c, struct srp_op *op);
+void srp_pump_init(struct srp_chan *c);
 /* Posts what there is room for. */
 void srp_pump(struct srp_chan *c);
+/* The same, with what else this turn brings: at its end, or when a chain is full. */
+void srp_pump_soon(struct srp_chan *c);
 
 /* ---- cmd.c -------------------------------------------------------------------------------------- */
 

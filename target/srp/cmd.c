@@ -146,7 +146,7 @@ have_list(struct srp_task *t)
 	}
 	t->table_iov = (struct iovec){.iov_base = t->table, .iov_len = t->table_bytes};
 	srp_op_queue(c, &t->op, SRP_OP_TABLE, t->table_bytes);
-	srp_pump(c);
+	srp_pump_soon(c);
 	return false;
 }
 
@@ -207,7 +207,7 @@ data_out(struct srp_task *t)
 		data_ready(t, 0);
 	} else if (have_list(t) && have_memory(t, s->data_out_len)) {
 		srp_op_queue(c, &t->op, SRP_OP_DATA_OUT, s->data_out_len);
-		srp_pump(c);
+		srp_pump_soon(c);
 	}
 }
 
@@ -253,7 +253,7 @@ srp_task_answer(struct srp_task *t)
 	struct srp_chan *c = t->chan;
 	bool data = t->submitted && t->code < 0;
 	srp_op_queue(c, &t->op, SRP_OP_ANSWER, data ? t->scsi.data_in_len : 0);
-	srp_pump(c);
+	srp_pump_soon(c);
 }
 
 /* The core is done, nothing is in flight. */

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The send queue: operations are cut into requests, posted in chains, and reported in order. */
+/*
+ * The send queue: operations are cut into requests, posted in chains, and reported in order. What a turn
+ * of the loop has to post goes out in one chain, as far as it fits: to post costs a system call or a
+ * doorbell, and a completion, however much is posted.
+ */
 #include "srp/chan.h"
 
 #include <string.h>
@@ -106,24 +110,44 @@ fill_last(struct srp_chan *c, struct srp_op *op, struct srp_wr *wr)
 	}
 }
 
+/* A chain in the making: requests, and whose they are. */
+struct batch {
+	struct srp_wr wrs[SRP_WR_CHAIN_MAX];
+	struct srp_chain parts[SRP_WR_CHAIN_MAX];
+	unsigned count, part_count;
+};
+
+static void
+part_of(struct batch *b, struct srp_op *op, unsigned from)
+{
+	ASSERT(b->count > from && b->part_count < SRP_WR_CHAIN_MAX);
+	b->parts[b->part_count++] =
+	    (struct srp_chain){.op = op, .count = (uint16_t)(b->count - from)};
+}
+
 /* False: the queue is dead. */
 static bool
-post(
-    struct srp_chan *c, struct srp_op *op, const struct srp_wr *wrs, unsigned count, unsigned reads)
+post(struct srp_chan *c, struct batch *b, bool reads)
 {
-	ASSERT(count > 0 && count <= c->sq_free && reads <= c->reads_free);
-	ASSERT(c->chain_count < c->conn->queue_max);
-	if (c->ops->post(c->conn, wrs, count) < 0) {
-		op->failed = true;
+	ASSERT(b->count > 0 && b->count <= c->sq_free);
+	ASSERT(c->chain_count + b->part_count <= c->conn->queue_max);
+	if (c->ops->post(c->conn, b->wrs, b->count) < 0) {
+		for (unsigned i = 0; i < b->part_count; i++)
+			b->parts[i].op->failed = true;
 		srp_chan_end(c, "its queue failed", false);
 		return false;
 	}
-	uint32_t at = (c->chain_head + c->chain_count++) % c->conn->queue_max;
-	c->chains[at] =
-	    (struct srp_chain){.op = op, .count = (uint16_t)count, .reads = (uint16_t)reads};
-	c->sq_free -= count;
-	c->reads_free -= reads;
-	op->in_flight++;
+	b->parts[b->part_count - 1].last = true;
+	for (unsigned i = 0; i < b->part_count; i++) {
+		struct srp_chain *p = &b->parts[i];
+		if (reads)
+			p->reads = p->count;
+		p->op->in_flight++;
+		c->chains[(c->chain_head + c->chain_count++) % c->conn->queue_max] = *p;
+	}
+	c->sq_free -= b->count;
+	if (reads)
+		c->reads_free -= b->count;
 	return true;
 }
 
@@ -133,52 +157,98 @@ least(unsigned a, unsigned b)
 	return a < b ? a : b;
 }
 
-/* False: the rest waits. */
+/* Of the first operation of the sends, what there is room for. False: nothing more goes into the chain. */
 static bool
-pump_send(struct srp_chan *c)
+add_send(struct srp_chan *c, struct batch *b, unsigned cap)
 {
-	struct srp_wr wrs[SRP_WR_CHAIN_MAX];
-	struct srp_op *op = container_of(c->sends.next, struct srp_op, link);
-	unsigned n = 0, cap = least(SRP_WR_CHAIN_MAX, c->sq_free);
-	if (cap == 0 || (c->state == SRP_CHAN_LEAVING && op != &c->message))
+	unsigned from = b->count;
+	if (list_empty(&c->sends) || b->count == cap)
 		return false;
-	while (n < cap && op->left > 0) {
-		wrs[n].kind = SRP_WR_WRITE;
-		fill(c, op, &wrs[n++]);
+	struct srp_op *op = container_of(c->sends.next, struct srp_op, link);
+	if (c->state != SRP_CHAN_LIVE && (c->state != SRP_CHAN_LEAVING || op != &c->message))
+		return false;
+	while (b->count < cap && op->left > 0) {
+		b->wrs[b->count].kind = SRP_WR_WRITE;
+		fill(c, op, &b->wrs[b->count++]);
 	}
-	bool last = n < cap && op->left == 0;
-	if (last) {
-		fill_last(c, op, &wrs[n++]);
+	bool whole = b->count < cap;
+	if (whole) {
+		fill_last(c, op, &b->wrs[b->count++]);
 		list_remove(&op->link);
 	}
-	return post(c, op, wrs, n, 0);
+	part_of(b, op, from);
+	return whole;
 }
 
 static bool
-pump_read(struct srp_chan *c)
+add_read(struct srp_chan *c, struct batch *b, unsigned cap)
 {
-	struct srp_wr wrs[SRP_WR_CHAIN_MAX];
+	unsigned from = b->count;
+	if (list_empty(&c->reads) || b->count == cap || c->state != SRP_CHAN_LIVE)
+		return false;
 	struct srp_op *op = container_of(c->reads.next, struct srp_op, link);
-	unsigned n = 0, cap = least(least(SRP_WR_CHAIN_MAX, c->sq_free), c->reads_free);
-	if (cap == 0)
-		return false; /* CH-5 */
-	while (n < cap && op->left > 0) {
-		wrs[n].kind = SRP_WR_READ;
-		fill(c, op, &wrs[n++]);
+	while (b->count < cap && op->left > 0) {
+		b->wrs[b->count].kind = SRP_WR_READ;
+		fill(c, op, &b->wrs[b->count++]);
 	}
 	if (op->left == 0)
 		list_remove(&op->link);
-	return post(c, op, wrs, n, n);
+	part_of(b, op, from);
+	return true;
+}
+
+/* False: there is nothing to post, or no room. */
+static bool
+pump_sends(struct srp_chan *c)
+{
+	struct batch b;
+	b.count = b.part_count = 0;
+	while (add_send(c, &b, least(SRP_WR_CHAIN_MAX, c->sq_free)))
+		;
+	return b.count > 0 && post(c, &b, false);
+}
+
+static bool
+pump_reads(struct srp_chan *c)
+{
+	struct batch b;
+	b.count = b.part_count = 0;
+	/* CH-5 */
+	while (add_read(c, &b, least(least(SRP_WR_CHAIN_MAX, c->sq_free), c->reads_free)))
+		;
+	return b.count > 0 && post(c, &b, true);
 }
 
 void
 srp_pump(struct srp_chan *c)
 {
-	while ((c->state == SRP_CHAN_LIVE || c->state == SRP_CHAN_LEAVING) &&
-	       !list_empty(&c->sends) && pump_send(c))
+	c->gathered = 0;
+	loop_defer_cancel(&c->pump_defer);
+	while (pump_sends(c))
 		;
-	while (c->state == SRP_CHAN_LIVE && !list_empty(&c->reads) && pump_read(c))
+	while (pump_reads(c))
 		;
+}
+
+static void
+on_pump(struct loop_defer *d)
+{
+	srp_pump(container_of(d, struct srp_chan, pump_defer));
+}
+
+void
+srp_pump_init(struct srp_chan *c)
+{
+	loop_defer_init(&c->pump_defer, on_pump);
+}
+
+void
+srp_pump_soon(struct srp_chan *c)
+{
+	if (++c->gathered >= SRP_WR_CHAIN_MAX)
+		srp_pump(c);
+	else if (!loop_defer_queued(&c->pump_defer))
+		loop_defer(c->loop, &c->pump_defer);
 }
 
 /* ---- completions -------------------------------------------------------------------------------- */
@@ -223,8 +293,14 @@ srp_chan_sent(struct srp_conn *conn, bool ok)
 {
 	struct srp_chan *c = conn->user;
 	c->last_ns = loop_now_ns(c->loop);
-	chain_done(c, ok);
-	srp_pump(c);
+	bool last;
+	do {
+		ASSERT(c->chain_count > 0);
+		last = c->chains[c->chain_head].last;
+		chain_done(c, ok);
+	} while (!last);
+	if (!list_empty(&c->sends) || !list_empty(&c->reads))
+		srp_pump_soon(c);
 	srp_chan_check(c);
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Devices and queues. Each connection has a completion queue and an event channel of its own, which
- * its loop watches: completions are polled until there are none, then the next one wakes the loop.
+ * its loop watches: completions are polled in each turn until there are none, then the next one is asked
+ * to wake the loop. To ask and to be woken costs system calls, to poll costs none.
  *
  * VB-1  Only the last request of a chain is signaled. What fails before it is followed by the last
  *       one's completion, flushed, so one completion in order ends each chain.
@@ -25,6 +26,9 @@
 #define READS_MAX 16u
 #define POLL_BATCH 16
 #define POLL_TURN 128u /* completions of a turn; then others have theirs */
+/* Turns without a completion until the next one shall wake the loop: what arrived is submitted in one, answered in
+ * the next, and the answer's completion is often there in the third. */
+#define QUIET_TURNS 2u
 
 /* wr_id: what a completion is of. */
 #define ID_LAST 2u
@@ -353,8 +357,10 @@ void
 verbs_teardown(struct verbs_conn *vc)
 {
 	verbs_abandon(&vc->conn);
-	if (vc->cq != NULL)
+	if (vc->cq != NULL) {
+		ibv_ack_cq_events(vc->cq, vc->events); /* it waits for that */
 		(void)ibv_destroy_cq(vc->cq);
+	}
 	if (vc->comp != NULL)
 		(void)ibv_destroy_comp_channel(vc->comp);
 	if (vc->mr != NULL)
@@ -452,26 +458,46 @@ completed(struct verbs_conn *vc, const struct ibv_wc *wc)
 		ev->sent(&vc->conn, ok);
 }
 
-/* True: there may be more. */
+/* True: there were some. */
 static bool
 poll(struct verbs_conn *vc)
 {
 	struct ibv_wc wcs[POLL_BATCH];
-	for (unsigned done = 0; done < POLL_TURN;) {
+	unsigned done = 0;
+	while (done < POLL_TURN) {
 		int n = ibv_poll_cq(vc->cq, POLL_BATCH, wcs);
 		if (n <= 0)
-			return false;
+			break;
 		for (int i = 0; i < n; i++)
 			completed(vc, &wcs[i]);
 		done += (unsigned)n;
+		if (n < POLL_BATCH)
+			break;
 	}
-	return true;
+	return done > 0;
 }
 
+/*
+ * Until nothing has come for some turns: then it is armed, and looked at once more, since what came before
+ * wakes nobody. What is found there came with an event, or before it was armed: either way it goes on.
+ */
 static void
 poll_turn(struct verbs_conn *vc)
 {
-	if (poll(vc) && vc->loop != NULL && !loop_defer_queued(&vc->more))
+	bool some = poll(vc);
+	if (vc->loop == NULL)
+		return;
+	vc->quiet_turns = some ? 0 : vc->quiet_turns + 1;
+	if (vc->quiet_turns >= QUIET_TURNS) {
+		if (vc->armed)
+			return;
+		vc->armed = true;
+		(void)ibv_req_notify_cq(vc->cq, 0);
+		if (!poll(vc) || vc->loop == NULL)
+			return;
+		vc->quiet_turns = 0;
+	}
+	if (!loop_defer_queued(&vc->more))
 		loop_next_turn(vc->loop, &vc->more);
 }
 
@@ -481,20 +507,20 @@ on_more(struct loop_defer *d)
 	poll_turn(container_of(d, struct verbs_conn, more));
 }
 
+/* Armed once it has one event, until that is taken. */
 static void
 on_comp(struct loop_watch *w)
 {
 	struct verbs_conn *vc = container_of(w, struct verbs_conn, watch);
 	struct ibv_cq *cq;
 	void *ctx;
-	unsigned events = 0;
-	while (ibv_get_cq_event(vc->comp, &cq, &ctx) == 0)
-		events++;
-	if (events > 0)
-		ibv_ack_cq_events(vc->cq, events);
-	/* Armed before the queue is looked at: what comes in between wakes the loop again. */
-	(void)ibv_req_notify_cq(vc->cq, 0);
-	poll_turn(vc);
+	if (ibv_get_cq_event(vc->comp, &cq, &ctx) != 0)
+		return;
+	vc->events++;
+	vc->armed = false;
+	vc->quiet_turns = 0;
+	if (!loop_defer_queued(&vc->more))
+		poll_turn(vc);
 }
 
 int
@@ -510,6 +536,8 @@ verbs_attach(struct srp_conn *c, struct loop *l)
 		verbs_detach(c);
 		return -EIO;
 	}
+	vc->armed = true;
+	vc->quiet_turns = 0;
 	loop_next_turn(l, &vc->more);
 	return 0;
 }

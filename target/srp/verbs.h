@@ -92,6 +92,9 @@ struct verbs_conn {
 	struct loop *loop; /* while attached */
 	struct loop_watch watch;
 	struct loop_defer more;
+	bool armed; /* the next completion makes an event; one that is there was not taken yet */
+	unsigned quiet_turns; /* since the last completion */
+	unsigned events;      /* taken; acknowledged all at once, at the end */
 };
 
 static inline struct verbs_conn *

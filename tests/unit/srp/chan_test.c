@@ -363,6 +363,60 @@ test_answers_pass_reads(void **state)
 	at_rest(fc);
 }
 
+/* What one turn answers goes out together, is done together, and fails together. */
+static void
+test_one_chain_a_turn(void **state)
+{
+	(void)state;
+	fake_serve(&f);
+	struct fake_conn *fc = ready(1);
+	for (unsigned round = 0; round < 3; round++) {
+		unsigned answers = fc->inbox_count;
+		fc->automatic = false;
+		memset(cdb, 0, sizeof cdb);
+		for (uint64_t tag = 1; tag <= 6; tag++)
+			assert_true(fake_send_more(fc, iu, fake_cmd(iu, tag, cdb, 6)));
+		assert_true(fake_send(fc, iu, fake_cmd(iu, 7, cdb, 6)));
+		fake_run_ms(&f, 10);
+		assert_int_equal(fc->chain_count, 1);
+		assert_int_equal(fc->sq_used, 7);
+		assert_int_equal(fc->inbox_count, answers);
+		if (round == 2)
+			break;
+		fake_complete(fc);
+		assert_int_equal(fc->inbox_count, answers + 7);
+		good(fc, 7);
+		fc->automatic = true;
+		fake_run_ms(&f, 10);
+		at_rest(fc);
+	}
+	fake_event(fc, SRP_CONN_DISCONNECTED);
+	fake_run_ms(&f, 20000);
+	assert_true(fc->destroyed);
+}
+
+/* More than a chain holds: READs and answers, each in their own. */
+static void
+test_more_than_a_chain(void **state)
+{
+	(void)state;
+	fake_serve(&f);
+	struct fake_conn *fc = ready(1);
+	unsigned answers = fc->inbox_count;
+	for (uint64_t tag = 1; tag < 16; tag++)
+		assert_true(fake_send_more(fc, iu,
+		    build(fc, tag % 2 ? DIRECT : INDIRECT, tag, tag % 3 == 0, 0,
+		        (uint32_t)tag * 4096, 4096)));
+	assert_true(fake_send(fc, iu, build(fc, DIRECT, 16, true, 0, OUT_AT, 4096)));
+	fake_run_ms(&f, 500);
+	assert_int_equal(fc->inbox_count, answers + 16);
+	for (unsigned back = 0; back < 16; back++) {
+		const struct srp_rsp *r = (const void *)fake_message(fc, back, NULL);
+		assert_int_equal(r->status, 0);
+	}
+	at_rest(fc);
+}
+
 /* ---- what initiators may not do ------------------------------------------------------------------ */
 
 static void
@@ -876,6 +930,8 @@ main(void)
 	    TEST(test_memory_that_is_not_registered),
 	    TEST(test_residuals),
 	    TEST(test_answers_pass_reads),
+	    TEST(test_one_chain_a_turn),
+	    TEST(test_more_than_a_chain),
 	    TEST(test_malformed_units),
 	    TEST(test_refused_requests),
 	    TEST(test_wrong_key_ends_the_channel_only),

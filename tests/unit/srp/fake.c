@@ -595,16 +595,13 @@ fake_login(struct fake *f, unsigned n, bool multi)
 	return fc;
 }
 
-struct receive {
-	struct fake_conn *fc;
-	uint32_t idx, len;
-};
-
 static void
 do_receive(void *ctx)
 {
-	struct receive *r = ctx;
-	r->fc->fake->events->received(&r->fc->conn, r->idx, r->len, true);
+	struct fake_conn *fc = ctx;
+	for (unsigned i = 0; i < fc->arrived_count; i++)
+		fc->fake->events->received(&fc->conn, fc->arrived[i].idx, fc->arrived[i].len, true);
+	fc->arrived_count = 0;
 }
 
 static void
@@ -613,8 +610,8 @@ do_complete(void *ctx)
 	complete(ctx);
 }
 
-bool
-fake_send(struct fake_conn *fc, const void *iu, size_t len)
+static bool
+arrive(struct fake_conn *fc, const void *iu, size_t len)
 {
 	if (fc->recv_count == 0 || fc->dead || fc->loop == NULL || len > fc->cfg.recv_bytes)
 		return false;
@@ -627,8 +624,24 @@ fake_send(struct fake_conn *fc, const void *iu, size_t len)
 		fc->promised--;
 	}
 	memcpy(fc->conn.recv_base + (size_t)idx * fc->cfg.recv_bytes, iu, len);
-	struct receive r = {.fc = fc, .idx = idx, .len = (uint32_t)len};
-	fx_on_loop(&fc->fake->fx, loop_id(fc->loop), do_receive, &r);
+	ASSERT(fc->arrived_count < sizeof fc->arrived / sizeof fc->arrived[0]);
+	fc->arrived[fc->arrived_count].idx = idx;
+	fc->arrived[fc->arrived_count++].len = (uint32_t)len;
+	return true;
+}
+
+bool
+fake_send_more(struct fake_conn *fc, const void *iu, size_t len)
+{
+	return arrive(fc, iu, len);
+}
+
+bool
+fake_send(struct fake_conn *fc, const void *iu, size_t len)
+{
+	if (!arrive(fc, iu, len))
+		return false;
+	fx_on_loop(&fc->fake->fx, loop_id(fc->loop), do_receive, fc);
 	return true;
 }
 

@@ -43,6 +43,10 @@ struct fake_conn {
 	unsigned sq_used, reads_out;
 	uint32_t recvs[FAKE_RECVS_MAX];
 	unsigned recv_head, recv_count;
+	struct {
+		uint32_t idx, len;
+	} arrived[64]; /* told with the next fake_send() */
+	unsigned arrived_count;
 	uint8_t *mem; /* the initiator's */
 	uint8_t inbox[FAKE_INBOX_MAX][512];
 	size_t inbox_len[FAKE_INBOX_MAX];
@@ -97,6 +101,8 @@ struct fake_conn *fake_login(struct fake *f, unsigned n, bool multi);
 
 /* The initiator sends; false: no receive buffer was posted. */
 bool fake_send(struct fake_conn *fc, const void *iu, size_t len);
+/* The same, seen in the same turn as what fake_send() brings next. */
+bool fake_send_more(struct fake_conn *fc, const void *iu, size_t len);
 /* Manual: the oldest chain completes. False: there was none. */
 bool fake_complete(struct fake_conn *fc);
 /* The message `back` before the last one, 0 the last; NULL: there is none. */
