@@ -44,6 +44,19 @@ describe_process(const char *root, long pid, char *buf, size_t cap)
 		snprintf(buf, cap, "process %ld", pid);
 }
 
+/* One that was killed is named by its locks until the kernel has ended its requests, but holds them no more. */
+static bool
+is_running(const char *root, long pid)
+{
+	char path[64], line[512];
+	snprintf(path, sizeof path, "/proc/%ld/stat", pid);
+	if (!refuse_read_line(root, path, line, sizeof line))
+		return false;
+	/* "1234 (a name) S …": any character may stand in the name. */
+	const char *end = strrchr(line, ')');
+	return end == NULL || end[1] != ' ' || (end[2] != 'Z' && end[2] != 'X');
+}
+
 /* Fields of /proc/locks: "1: FLOCK ADVISORY WRITE 1234 08:01:131 0 EOF", device in hexadecimal. */
 static bool
 lock_holder(const char *root, dev_t dev, ino_t ino, long *ret_pid)
@@ -61,7 +74,7 @@ lock_holder(const char *root, dev_t dev, ino_t ino, long *ret_pid)
 		    sscanf(line, "%*s %*s %*s %*s %ld %x:%x:%lu", &pid, &maj, &min, &node) != 4)
 			continue;
 		found = pid > 0 && pid != getpid() && maj == major(dev) && min == minor(dev) &&
-		        node == ino;
+		        node == ino && is_running(root, pid);
 		if (found)
 			*ret_pid = pid;
 	}

@@ -18,7 +18,7 @@ unsigned refuse_own_count(dev_t dev, ino_t ino, dev_t rdev);
  * A process that was killed keeps what it had open for a moment, until the kernel has ended its
  * requests: what is busy and has no holder is tried again this often, in this distance.
  */
-#define REFUSE_TRIES 30u
+#define REFUSE_TRIES 100u
 #define REFUSE_RETRY_US 100000u
 /* "swap" or "loop device /dev/loop0", by path: uses of a file that take no lock. */
 bool refuse_file_use(const char *root, const char *path, char *buf, size_t cap);

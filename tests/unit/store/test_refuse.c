@@ -125,6 +125,11 @@ a_lock_is_traced_to_its_process(void **state)
 	                   "2: FLOCK  ADVISORY  WRITE 4711 08:01:131 0 EOF\n"
 	                   "2: -> FLOCK  ADVISORY  WRITE 99 08:01:132 0 EOF\n"
 	                   "3: OFDLCK ADVISORY  WRITE -1 08:01:133 0 EOF\n");
+	/* One that was killed has requests under way still, or waits for its parent: it lets go. */
+	assert_false(refuse_file_holder(root, makedev(8, 1), 131, got, sizeof got));
+	put("/proc/4711/stat", "4711 (a (bad) S name) Z 1 4711\n");
+	assert_false(refuse_file_holder(root, makedev(8, 1), 131, got, sizeof got));
+	put("/proc/4711/stat", "4711 (a (bad) Z name) S 1 4711\n");
 	put("/proc/4711/comm", "qemu-system-x86\n");
 	assert_true(refuse_file_holder(root, makedev(8, 1), 131, got, sizeof got));
 	assert_string_equal(got, "process 4711 (qemu-system-x86)");
