@@ -106,7 +106,14 @@ open_export(void *ctx, const char *name, struct nbd_export *ret)
 	return 0;
 }
 
-static const struct nbd_ops ops = {.list = list, .open = open_export};
+static uint64_t
+served(void *ctx)
+{
+	const struct daemon *d = ctx;
+	return scsi_core_tasks(d->core);
+}
+
+static const struct nbd_ops ops = {.list = list, .open = open_export, .served = served};
 
 /* ---- the server ----------------------------------------------------------------------------------- */
 

@@ -98,6 +98,28 @@ finish(struct nbd_conn *c)
 
 /* ---- turns ----------------------------------------------------------------------------------------- */
 
+/*
+ * Not by this loop's own commands: what its connections move keeps processors busy that other loops
+ * need.
+ */
+static bool
+initiators_work(struct nbd_loop *nl)
+{
+	const struct nbd_server *s = nl->server;
+	uint64_t now_ns = loop_now_ns(nl->loop);
+
+	if (s->ops->served == NULL)
+		return false;
+	if (now_ns >= nl->look_ns) {
+		uint64_t served = s->ops->served(s->ctx);
+		if (served != nl->served)
+			nl->alone_ns = now_ns + NBD_ALONE_NS;
+		nl->served = served;
+		nl->look_ns = now_ns + NBD_LOOK_NS;
+	}
+	return now_ns < nl->alone_ns;
+}
+
 uint64_t
 nbd_turn_left(struct nbd_loop *nl)
 {
@@ -106,8 +128,9 @@ nbd_turn_left(struct nbd_loop *nl)
 	if (nl->turn != turn) {
 		nl->turn = turn;
 		nl->turn_bytes = 0;
+		nl->turn_max_bytes = initiators_work(nl) ? NBD_TURN_SHARED_BYTES : NBD_TURN_BYTES;
 	}
-	return nl->turn_bytes < NBD_TURN_BYTES ? NBD_TURN_BYTES - nl->turn_bytes : 0;
+	return nl->turn_bytes < nl->turn_max_bytes ? nl->turn_max_bytes - nl->turn_bytes : 0;
 }
 
 /* Behind those that wait already: what one moves in a turn, another waits for. */

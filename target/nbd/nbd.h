@@ -6,7 +6,8 @@
  * name and open them. Protocol: doc/proto.md of the NetworkBlockDevice project.
  *
  * Thread rule: every call on loops[0], the home loop, or before the loops run. Connections negotiate
- * there and then live on the loop with the fewest of them; no callback of the caller's runs elsewhere.
+ * there and then live on the loop with the fewest of them; no callback of the caller's runs elsewhere,
+ * but for ops->served.
  *
  * Bytes of a client end at most its connection. Connections, what each has under way, and the buffers
  * of all together are bounded; a client that doesn't take its answers holds its own share of them
@@ -46,6 +47,11 @@ struct nbd_ops {
 	 * Called for information as well: opening holds nothing that must be given back.
 	 */
 	int (*open)(void *ctx, const char *name, struct nbd_export *ret);
+	/*
+	 * Commands of initiators so far, of all loops together; called on any loop. While it grows, the
+	 * connections move less in a turn. NULL: there are no initiators.
+	 */
+	uint64_t (*served)(void *ctx);
 };
 
 struct nbd_server;

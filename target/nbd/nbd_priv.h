@@ -68,10 +68,13 @@ uint16_t nbd_transmission_flags(const struct nbd_chosen *c, uint32_t caps);
 /* ---- a connection after negotiation -------------------------------------------------------------- */
 
 #define NBD_PIECES_MAX 96u
-#define NBD_IN_BYTES 8448u                 /* at least what negotiation may leave */
-#define NBD_PIECE_MAX_BYTES (256u * 1024u) /* an I/O; also bounded by the loop's share */
-#define NBD_STATUS_MAX 120u                /* extents told by one BLOCK_STATUS */
-#define NBD_TURN_BYTES (128u * 1024u)      /* moved by all connections in a turn of their loop */
+#define NBD_IN_BYTES 8448u                  /* at least what negotiation may leave */
+#define NBD_PIECE_MAX_BYTES (256u * 1024u)  /* an I/O; also bounded by the loop's share */
+#define NBD_STATUS_MAX 120u                 /* extents told by one BLOCK_STATUS */
+#define NBD_TURN_BYTES (128u * 1024u)       /* moved by all connections in a turn of their loop */
+#define NBD_TURN_SHARED_BYTES (16u * 1024u) /* the same while initiators have commands for us */
+#define NBD_LOOK_NS 500000u                 /* between looks whether they have */
+#define NBD_ALONE_NS 5000000u               /* without any: they have none */
 #define NBD_TURN_STEPS 64u
 
 struct nbd_conn;
@@ -125,8 +128,13 @@ struct nbd_loop {
 	/* Initiators are served by this loop as well: what the connections may move in a turn. */
 	uint64_t turn;            /* that turn_bytes is of */
 	uint64_t turn_bytes;      /* moved in it */
+	uint64_t turn_max_bytes;  /* that may be moved in it */
 	struct list waiting;      /* connections whose turn has come to its end, in order */
 	struct loop_defer resume; /* the next turn, with any waiting */
+	const struct nbd_server *server;
+	uint64_t served;   /* commands of initiators, when it was looked at last */
+	uint64_t look_ns;  /* not before */
+	uint64_t alone_ns; /* from then on, unless another command comes */
 };
 
 enum nbd_rx {

@@ -402,13 +402,14 @@ nbd_server_stop(struct nbd_server *s, void (*done)(void *ctx), void *ctx)
  * for as long as it likes.
  */
 static void
-init_loop(struct nbd_loop *nl, struct loop *l)
+init_loop(const struct nbd_server *s, struct nbd_loop *nl, struct loop *l)
 {
 	uint64_t half = bufpool_total_bytes(loop_bufpool(l)) / 8;
 	uint64_t share = half / NBD_CONNS_PER_LOOP_MAX;
 	if (share < SHARE_MIN_BYTES)
 		share = SHARE_MIN_BYTES;
-	*nl = (struct nbd_loop){.loop = l, .share_bytes = share, .surplus_bytes = half};
+	*nl =
+	    (struct nbd_loop){.loop = l, .share_bytes = share, .surplus_bytes = half, .server = s};
 	nbd_loop_init_turns(nl);
 	for (nl->piece_bytes = NBD_PIECE_MAX_BYTES; nl->piece_bytes > share;)
 		nl->piece_bytes /= 2;
@@ -427,7 +428,7 @@ nbd_server_create(
 	s->ctx = args->ctx;
 	s->loop_count = args->loop_count;
 	for (unsigned i = 0; i < args->loop_count; i++)
-		init_loop(&s->loops[i], args->loops[i]);
+		init_loop(s, &s->loops[i], args->loops[i]);
 	list_init(&s->half_open);
 	list_init(&s->conns);
 	list_init(&s->releases);

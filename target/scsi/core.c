@@ -102,6 +102,15 @@ scsi_core_destroy(struct scsi_core *c)
 	free(c);
 }
 
+uint64_t
+scsi_core_tasks(const struct scsi_core *c)
+{
+	uint64_t sum = 0;
+	for (unsigned i = 0; i < c->loop_count; i++)
+		sum += __atomic_load_n(&c->per_loop[i].task_seq, __ATOMIC_RELAXED);
+	return sum;
+}
+
 const struct list *
 scsi_core_ports(const struct scsi_core *c)
 {

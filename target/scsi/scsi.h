@@ -81,6 +81,8 @@ struct scsi_core_args {
 int scsi_core_create(const struct scsi_core_args *args, struct scsi_core **ret);
 /* No LU, nexus or view left. Accepts NULL. */
 void scsi_core_destroy(struct scsi_core *c);
+/* Commands that came in so far, on all loops. Any loop. */
+uint64_t scsi_core_tasks(const struct scsi_core *c);
 
 /*
  * Target ports, for REPORT TARGET PORT GROUPS, VPD 83h/88h and PR's SPEC_I_PT/ALL_TG_PT. Relative

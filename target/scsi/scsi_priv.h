@@ -239,7 +239,7 @@ struct scsi_port {
 struct scsi_core_loop {
 	struct list ports; /* struct scsi_port: this loop's copies */
 	struct pool locks; /* struct scsi_lock */
-	uint64_t task_seq; /* order of arrival of all tasks here */
+	uint64_t task_seq; /* order of arrival of all tasks here; other loops look at it */
 	uint64_t nexus_seq;
 	uint32_t nexus_count;
 	uint32_t sg2_waiters; /* tasks that hold buffers and wait for more: at most one */

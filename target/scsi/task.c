@@ -139,7 +139,8 @@ task_init(struct scsi_task *t)
 	t->data_failed = false;
 	t->op = NULL;
 	t->nlu = NULL;
-	t->seq = ++n->cl->task_seq;
+	t->seq = n->cl->task_seq + 1;
+	__atomic_store_n(&n->cl->task_seq, t->seq, __ATOMIC_RELAXED);
 	list_init(&t->loop_link);
 	loop_defer_init(&t->defer, task_ended);
 	loop_bufwait_init(&t->bufwait, task_buf_retry);

@@ -40,7 +40,14 @@ open_export(void *ctx, const char *name, struct nbd_export *ret)
 	return -ENOENT;
 }
 
-static const struct nbd_ops ops = {.list = list, .open = open_export};
+static uint64_t
+served(void *ctx)
+{
+	struct bench *b = ctx;
+	return b->initiators_work ? ++b->served : b->served;
+}
+
+static const struct nbd_ops ops = {.list = list, .open = open_export, .served = served};
 
 /* ---- the server ------------------------------------------------------------------------------------ */
 
@@ -283,12 +290,22 @@ client_send(struct client *c, const void *p, size_t len)
 	assert_true(c->out_len == 0 || c->over);
 }
 
+static bool
+step(struct bench *b)
+{
+	bool any = loop_sim_step(b->w->sim);
+	for (unsigned i = 0; i < b->server->loop_count; i++)
+		if (b->server->loops[i].turn_bytes > b->turn_max_bytes)
+			b->turn_max_bytes = b->server->loops[i].turn_bytes;
+	return any;
+}
+
 const uint8_t *
 client_need(struct client *c, size_t len)
 {
 	world_call(c->b->w, 2, both, c);
 	for (unsigned i = 0; i < STEPS_MAX && c->in_len - c->in_at < len && !c->over; i++)
-		if (!loop_sim_step(c->b->w->sim))
+		if (!step(c->b))
 			break;
 	assert_true(c->in_len - c->in_at >= len);
 	const uint8_t *p = c->in + c->in_at;

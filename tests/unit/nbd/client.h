@@ -15,6 +15,9 @@ struct bench {
 	struct nbd_export exports[EXPORTS_MAX];
 	unsigned export_count;
 	bool stopped;
+	bool initiators_work;    /* commands of theirs come all the time */
+	uint64_t served;         /* so many so far */
+	uint64_t turn_max_bytes; /* moved in a turn of a loop, while a client waited */
 };
 
 struct client {

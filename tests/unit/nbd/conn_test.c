@@ -342,6 +342,70 @@ depth(void **state)
 	}
 }
 
+static void
+on_timer(struct loop_timer *t)
+{
+	(void)t;
+}
+
+static void
+set_timer(void *ctx)
+{
+	loop_timer_set(ctx, 2 * NBD_ALONE_NS);
+}
+
+/* Time passes as long as there is something to come. */
+static void
+wait_until_alone(struct bench *b)
+{
+	struct loop_timer t;
+	loop_timer_init(&t, b->w->loops[2], on_timer);
+	world_call(b->w, 2, set_timer, &t);
+	world_pass(b->w, 3 * NBD_ALONE_NS);
+	assert_false(loop_timer_armed(&t));
+}
+
+/* What is moved in a turn, at most, while all of a LUN is read; a request may be received as well. */
+static uint64_t
+most_in_a_turn(struct bench *b, struct client *c, const uint8_t *want, uint32_t len)
+{
+	uint8_t *got = malloc(len);
+	wait_until_alone(b);
+	b->turn_max_bytes = 0;
+	for (unsigned i = 0; i < b->server->loop_count; i++)
+		b->server->loops[i].turn_bytes = 0; /* of a turn that is over */
+	assert_int_equal(client_read(c, 0, len, got), 0);
+	assert_memory_equal(got, want, len);
+	free(got);
+	return b->turn_max_bytes;
+}
+
+/* Initiators come first. */
+static void
+turns_are_short_while_initiators_work(void **state)
+{
+	const uint32_t len = 4 * MiB, shared = NBD_TURN_SHARED_BYTES + NBD_IN_BYTES;
+	(void)state;
+	for (uint64_t seed = 20; seed < 23; seed++) {
+		struct bench *b = bench_new(seed, 16 * MiB);
+		struct blk *blk = ram(b, 4096);
+		bench_export(b, "a", blk, true);
+		struct client *c = client_go(b, "a", CLIENT_STRUCTURED);
+		uint8_t *want = malloc(len);
+		for (uint32_t i = 0; i < len; i++)
+			want[i] = (uint8_t)(i * 7 + i / 4096);
+		assert_int_equal(client_write(c, 0, 0, want, len), 0);
+		assert_true(most_in_a_turn(b, c, want, len) > shared);
+		b->initiators_work = true;
+		assert_true(most_in_a_turn(b, c, want, len) <= shared);
+		b->initiators_work = false;
+		assert_true(most_in_a_turn(b, c, want, len) > shared);
+		free(want);
+		client_free(c);
+		bench_free(b);
+	}
+}
+
 int
 main(void)
 {
@@ -355,6 +419,7 @@ main(void)
 	    cmocka_unit_test(store_errors),
 	    cmocka_unit_test(error_in_the_middle),
 	    cmocka_unit_test(depth),
+	    cmocka_unit_test(turns_are_short_while_initiators_work),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -40,7 +40,7 @@ open_export(void *ctx, const char *name, struct nbd_export *ret)
 	return 0;
 }
 
-static const struct nbd_ops ops = {list, open_export};
+static const struct nbd_ops ops = {.list = list, .open = open_export, .served = NULL};
 
 /* ---- driving it ----------------------------------------------------------------------------------- */
 
