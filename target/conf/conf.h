@@ -277,6 +277,7 @@ struct conf {
 	unsigned hook_count;
 	unsigned events_max;       /* 0: default */
 	unsigned loops;            /* 0: default */
+	bool normal_priority;      /* the loops': otherwise before other programs */
 	uint64_t buffer_bytes;     /* of all loops; 0: default */
 	char *state_dir;           /* NULL: default */
 	char *control;             /* NULL: default */

@@ -40,6 +40,7 @@ static const struct conf_choice block_sizes[] = {{"512", 512}, {"4096", 4096}, {
 static const struct conf_choice protocols[] = {
     {"iscsi", CONF_PROTOCOL_ISCSI}, {"srp", CONF_PROTOCOL_SRP}, {NULL, 0}};
 static const struct conf_choice no_size[] = {{"none", CONF_RAM_NONE}, {NULL, 0}};
+static const struct conf_choice priorities[] = {{"high", false}, {"normal", true}, {NULL, 0}};
 static const struct conf_choice digests[] = {{"offered", false}, {"required", true}, {NULL, 0}};
 
 /* clang-format off */
@@ -343,6 +344,8 @@ static const struct conf_key top_keys[] = {
 	CONF_TYPE_BLOCK, .object = &discovery_object},
     {"loops", "N", "1 per core, at most 4", "threads that serve",
 	CONF_TYPE_NUMBER, FIELD(conf, loops), .min = 1, .max = 32},
+    {"priority", "high|normal", "high", "whether the threads that serve run before other programs, where terraced may",
+	CONF_TYPE_CHOICE, FIELD(conf, normal_priority), .choices = priorities},
     {"buffers", "SIZE", "1/16 of memory, 64MiB to 1GiB", "I/O buffers of all loops together",
 	CONF_TYPE_SIZE, FIELD(conf, buffer_bytes), .min = 8 * MiB, .max = 1024 * GiB},
     {"state_dir", "PATH", "/var/lib/terrace as root, else ~/.local/state/terrace", "identities and reservations",

@@ -169,6 +169,7 @@ change_engine_create(struct daemon *d)
 	e->daemon = d;
 	list_init(&e->waiting);
 	e->loops = d->conf->loops;
+	e->normal_priority = d->conf->normal_priority;
 	e->buffer_bytes = d->conf->buffer_bytes;
 	e->state_dir = d->conf->state_dir != NULL ? strdup(d->conf->state_dir) : NULL;
 	e->control = d->conf->control != NULL ? strdup(d->conf->control) : NULL;

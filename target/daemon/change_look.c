@@ -54,7 +54,7 @@ static bool
 is_for_restart(const char *key)
 {
 	static const char *const keys[] = {
-	    "loops", "buffers", "state_dir", "control", "nbd", "inspect", "events_max"};
+	    "loops", "priority", "buffers", "state_dir", "control", "nbd", "inspect", "events_max"};
 	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
 		if (strcmp(keys[i], key) == 0)
 			return true;
@@ -106,6 +106,8 @@ change_restart(const struct daemon *d)
 		return list;
 	if (d->conf->loops != e->loops)
 		json_array_append_new(list, json_string("loops"));
+	if (d->conf->normal_priority != e->normal_priority)
+		json_array_append_new(list, json_string("priority"));
 	if (d->conf->buffer_bytes != e->buffer_bytes)
 		json_array_append_new(list, json_string("buffers"));
 	const char *dir = d->conf->state_dir != NULL ? d->conf->state_dir : "";

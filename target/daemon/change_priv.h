@@ -84,6 +84,7 @@ struct change_engine {
 	unsigned runtime_count;
 	/* in force since the start */
 	unsigned loops;
+	bool normal_priority;
 	uint64_t buffer_bytes;
 	char *state_dir, *control, *nbd, *inspect;
 	struct loop_timer reopen_timer;

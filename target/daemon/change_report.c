@@ -39,7 +39,7 @@ static void
 tell_restart(struct daemon *d)
 {
 	static const char *const keys[] = {
-	    "loops", "buffers", "state_dir", "control", "nbd", "inspect", "cache"};
+	    "loops", "priority", "buffers", "state_dir", "control", "nbd", "inspect", "cache"};
 	json_t *list = change_restart(d);
 	for (size_t i = 0; list != NULL && i < sizeof keys / sizeof keys[0]; i++) {
 		char text[128];

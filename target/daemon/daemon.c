@@ -19,6 +19,7 @@
 
 #define STOP_GRACE_MS 2000u
 #define DEFAULT_LOOPS_MAX 4u
+#define HIGH_NICE (-10) /* of the loops: nine times the weight of a thread of level 0 */
 
 /* ---- steps --------------------------------------------------------------------------------------- */
 
@@ -96,10 +97,30 @@ destroy_loops(void *ctx)
 	d->loop_count = 0;
 }
 
+/*
+ * The nice level of the loops. A level rather than a real-time policy: a loop that is busy, or spins,
+ * takes its share and starves nobody.
+ */
+static int
+loop_nice(const struct daemon *d)
+{
+	if (d->conf->normal_priority)
+		return 0;
+	if (loop_may_be_nice(HIGH_NICE))
+		return HIGH_NICE;
+	if (geteuid() == 0) /* other users never may */
+		log_info("daemon",
+		    "loops run with the priority of other programs: nice level %d is not permitted "
+		    "here (LimitNICE= of the unit, CAP_SYS_NICE)",
+		    HIGH_NICE);
+	return 0;
+}
+
 static int
 create_loops(void *ctx)
 {
 	struct daemon *d = ctx;
+	const int nice = loop_nice(d);
 	unsigned count = d->options->loops != 0 ? d->options->loops : d->conf->loops;
 	uint64_t buffers =
 	    d->options->buffer_bytes != 0 ? d->options->buffer_bytes : d->conf->buffer_bytes;
@@ -112,6 +133,7 @@ create_loops(void *ctx)
 		struct loop_cfg cfg;
 		loop_cfg_default(&cfg);
 		cfg.id = i;
+		cfg.nice = nice;
 		cfg.buf_bytes = buffers / count;
 		if (d->options->spin_set)
 			cfg.spin_us_max = d->options->spin_us;

@@ -47,6 +47,7 @@ loop_cfg_default(struct loop_cfg *cfg)
 	*cfg = (struct loop_cfg){
 	    .id = 0,
 	    .cpu = -1,
+	    .nice = 0,
 	    .spin_us_max = SPIN_US_DEFAULT,
 	    .buf_bytes = BUF_BYTES_DEFAULT,
 	    .force_epoll = false,
@@ -130,6 +131,7 @@ loop_create(const struct loop_cfg *cfg, struct loop **ret)
 	if (r < 0)
 		goto err_free;
 	l->cpu = cfg->cpu;
+	l->nice = cfg->nice;
 	l->spin_ns_max = (uint64_t)cfg->spin_us_max * 1000;
 	r = create_backend(l, cfg->force_epoll);
 	if (r < 0)
@@ -361,18 +363,42 @@ struct thread_sched {
 };
 #define THREAD_SCHED_RESET_ON_FORK 1u
 
-/* Not for what it starts: helpers and children work at length. Nor where somebody has chosen a policy. */
+/*
+ * Not for what it starts: helpers and children work at length. Nor where somebody has chosen a policy,
+ * or a nice level.
+ */
 static void
-want_short_slices(void)
+want_priority(int nice)
 {
 	struct thread_sched a = {0};
 
 	if (syscall(SYS_sched_getattr, 0, &a, sizeof a, 0) < 0 || a.policy != SCHED_OTHER)
 		return;
+	int own = a.nice;
 	a.size = sizeof a;
 	a.flags = THREAD_SCHED_RESET_ON_FORK;
 	a.runtime_ns = SLICE_NS;
+	a.nice = own == 0 ? nice : own;
+	if (syscall(SYS_sched_setattr, 0, &a, 0) == 0 || a.nice == own)
+		return;
+	a.nice = own; /* not permitted */
 	(void)syscall(SYS_sched_setattr, 0, &a, 0);
+}
+
+bool
+loop_may_be_nice(int nice)
+{
+	struct thread_sched a = {0}, own;
+
+	if (syscall(SYS_sched_getattr, 0, &a, sizeof a, 0) < 0 || a.policy != SCHED_OTHER)
+		return false;
+	a.size = sizeof a;
+	own = a;
+	a.nice = nice;
+	if (syscall(SYS_sched_setattr, 0, &a, 0) < 0)
+		return false;
+	(void)syscall(SYS_sched_setattr, 0, &own, 0);
+	return true;
 }
 
 void
@@ -387,7 +413,7 @@ loop_run(struct loop *l)
 		/* Not ours to have under a narrower cpuset: then the loop runs unpinned. */
 		(void)pthread_setaffinity_np(pthread_self(), sizeof set, &set);
 	}
-	want_short_slices();
+	want_priority(l->nice);
 	l->running = true;
 	current = l;
 	l->ops->run_begin(l);

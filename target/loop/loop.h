@@ -32,14 +32,19 @@ struct bufpool;
 /* ---- life cycle ------------------------------------------------------------------------- */
 
 struct loop_cfg {
-	unsigned id;          /* 0..LOOP_COUNT_MAX-1, unique in the process (or the sim world) */
-	int cpu;              /* pin the loop's thread to this CPU; -1: don't */
+	unsigned id; /* 0..LOOP_COUNT_MAX-1, unique in the process (or the sim world) */
+	int cpu;     /* pin the loop's thread to this CPU; -1: don't */
+	/*
+	 * Nice level of its thread, which is asked for if the thread has none of its own (0); where that isn't
+	 * permitted, it runs as others do. What it starts doesn't inherit a level below 0.
+	 */
+	int nice;
 	uint32_t spin_us_max; /* cap of the adaptive spin before sleeping; 0: never spin */
 	size_t buf_bytes;     /* size of the loop's buffer pool */
 	bool force_epoll;     /* readiness by epoll even where io_uring works (tests) */
 };
 
-/* Defaults: id 0, no pinning, 50 µs, 64 MiB. */
+/* Defaults: id 0, no pinning, nice 0, 50 µs, 64 MiB. */
 void loop_cfg_default(struct loop_cfg *cfg);
 
 /*
@@ -47,6 +52,8 @@ void loop_cfg_default(struct loop_cfg *cfg);
  * thread. 0, -ENOMEM, -EMFILE, or what io_uring_setup/epoll_create said.
  */
 int loop_create(const struct loop_cfg *cfg, struct loop **ret);
+/* Whether threads of this process may have a nice level. Any thread; leaves its own as it is. */
+bool loop_may_be_nice(int nice);
 /* Not running, nothing pending but what belongs to the loop itself. Accepts NULL. */
 void loop_destroy(struct loop *l);
 

@@ -123,6 +123,7 @@ struct loop {
 	void *backend;
 	unsigned id;
 	int cpu;
+	int nice;
 	bool sim;
 	bool running; /* loop_run() runs, or a thread for it was started */
 	bool ran;     /* a callback ran since the hooks last did */

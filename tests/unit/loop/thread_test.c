@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -313,6 +314,71 @@ counters_can_be_read_from_elsewhere(void **state)
 	loop_destroy(other);
 }
 
+/* The nice level of a loop's thread, and of a thread that it started. */
+struct levels {
+	struct loop_msg msg;
+	struct loop_job job;
+	struct loop *l, *home;
+	int of_loop, of_helper;
+};
+
+static void
+on_levels(struct loop_msg *m)
+{
+	loop_stop(container_of(m, struct levels, msg)->home);
+}
+
+static int
+helper_level(struct loop_job *j)
+{
+	container_of(j, struct levels, job)->of_helper = getpriority(PRIO_PROCESS, 0);
+	return 0;
+}
+
+static void
+helper_done(struct loop_job *j, int result)
+{
+	struct levels *x = container_of(j, struct levels, job);
+	(void)result;
+	x->msg.run = on_levels;
+	loop_send(x->home, &x->msg);
+}
+
+static void
+look_at_levels(struct loop_msg *m)
+{
+	struct levels *x = container_of(m, struct levels, msg);
+	x->of_loop = getpriority(PRIO_PROCESS, 0);
+	x->job = (struct loop_job){.work = helper_level, .done = helper_done};
+	loop_job_submit(x->l, &x->job);
+}
+
+static void
+a_loop_has_the_level_it_may_have(void **state)
+{
+	struct fixture *f = *state;
+	const int own = getpriority(PRIO_PROCESS, 0), wanted[] = {-5, 5};
+	for (unsigned i = 0; i < 2; i++) {
+		struct levels x = {.msg.run = look_at_levels, .home = f->l};
+		struct loop_cfg cfg;
+		loop_cfg_default(&cfg);
+		cfg.id = 1;
+		cfg.nice = wanted[i];
+		assert_int_equal(loop_create(&cfg, &x.l), 0);
+		bool may = loop_may_be_nice(wanted[i]);
+		assert_true(may || wanted[i] < own);
+		assert_int_equal(getpriority(PRIO_PROCESS, 0), own);
+		assert_int_equal(loop_start_thread(x.l), 0);
+		loop_send(x.l, &x.msg);
+		fixture_run(f);
+		assert_int_equal(x.of_loop, own == 0 && may ? wanted[i] : own);
+		assert_true(x.of_helper >= 0 || own < 0);
+		loop_stop(x.l);
+		loop_join(x.l);
+		loop_destroy(x.l);
+	}
+}
+
 int
 main(void)
 {
@@ -325,6 +391,7 @@ main(void)
 	    LOOP_TEST(jobs_work_on_helpers_and_end_on_the_loop),
 	    LOOP_TEST(socket_moves_with_its_unread_bytes),
 	    LOOP_TEST(counters_can_be_read_from_elsewhere),
+	    LOOP_TEST(a_loop_has_the_level_it_may_have),
 	};
 	return RUN_ON_BOTH_BACKENDS(tests);
 }
