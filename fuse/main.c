@@ -22,16 +22,18 @@
 #define DEFAULT_CONTROL "/run/terrace/control.sock"
 #define GROUP "terrace"
 #define REQUESTS_PER_TURN 16
-#define NICE 5 /* initiators come first */
+#define NICE_DEFAULT 5 /* initiators come first */
+#define NICE_MAX 19
 
 static const char help_text[] =
-    "Usage: terrace-fuse [--control SOCKET] [--nbd SOCKET] DIR\n"
+    "Usage: terrace-fuse [--control SOCKET] [--nbd SOCKET] [--nice N] DIR\n"
     "Mounts what terraced serves as a tree of files at DIR, an empty folder, until it is "
     "unmounted\n"
     "(umount DIR, or fusermount3 -u DIR) or ended with a signal.\n"
     "\n"
     "  --control SOCKET  control socket of terraced (" DEFAULT_CONTROL ")\n"
     "  --nbd SOCKET      where terraced serves LUNs over NBD (as terraced says)\n"
+    "  --nice N          nice level, 0 to 19: what it does comes after others (5)\n"
     "  --background      return when it is mounted, and go on in the background\n"
     "  -h, --help        this text\n"
     "  -V, --version     the version\n"
@@ -39,11 +41,12 @@ static const char help_text[] =
     "As root everybody may use the tree whom its permissions let: root and the group terrace.\n"
     "Exit status: 0 unmounted or ended, 1 failed, 2 usage. See terrace-fuse(8).\n";
 
-enum { OPT_CONTROL = 256, OPT_NBD, OPT_BACKGROUND, OPT_PARENT_FD };
+enum { OPT_CONTROL = 256, OPT_NBD, OPT_NICE, OPT_BACKGROUND, OPT_PARENT_FD };
 
 static const struct option long_options[] = {
     {"control", required_argument, NULL, OPT_CONTROL},
     {"nbd", required_argument, NULL, OPT_NBD},
+    {"nice", required_argument, NULL, OPT_NICE},
     {"background", no_argument, NULL, OPT_BACKGROUND},
     {"parent-fd", required_argument, NULL, OPT_PARENT_FD}, /* of terraced */
     {"help", no_argument, NULL, 'h'},
@@ -55,6 +58,7 @@ struct program {
 	struct server server;
 	const char *dir;
 	bool background, made;
+	int nice;
 	int parent_fd; /* -1: none. Its end is ours; it gets "ready" or "failed REASON" */
 	char path[PATH_MAX];
 	struct watch fuse_watch, signal_watch, parent_watch;
@@ -236,6 +240,14 @@ leave_terminal(struct program *p)
 		close(null);
 }
 
+/* Whoever started it with a higher level has meant that. */
+static void
+set_nice(int level)
+{
+	if (getpriority(PRIO_PROCESS, 0) < level)
+		(void)setpriority(PRIO_PROCESS, 0, level);
+}
+
 static int
 serve(struct program *p)
 {
@@ -256,7 +268,7 @@ serve(struct program *p)
 	if (rc == 0) {
 		rc = watch_all(p);
 		if (rc == 0) {
-			(void)!nice(NICE);
+			set_nice(p->nice);
 			tell_parent(p, "ready", p->path);
 			if (p->background)
 				leave_terminal(p);
@@ -291,7 +303,7 @@ usage(const char *text, const char *what)
 static int
 parse(struct program *p, int argc, char **argv)
 {
-	uint64_t fd;
+	uint64_t number;
 	int opt;
 
 	while ((opt = getopt_long(argc, argv, "hV", long_options, NULL)) != -1) {
@@ -302,13 +314,19 @@ parse(struct program *p, int argc, char **argv)
 		case OPT_NBD:
 			p->server.nbd = strcmp(optarg, "off") == 0 ? "" : optarg;
 			break;
+		case OPT_NICE:
+			if (text_parse_u64(optarg, NICE_MAX, &number) < 0)
+				return usage("--nice takes a number from 0 to 19, not ", optarg);
+			p->nice = (int)number;
+			break;
 		case OPT_BACKGROUND:
 			p->background = true;
 			break;
 		case OPT_PARENT_FD:
-			if (text_parse_u64(optarg, 1024, &fd) < 0 || fcntl((int)fd, F_GETFD) < 0)
+			if (text_parse_u64(optarg, 1024, &number) < 0 ||
+			    fcntl((int)number, F_GETFD) < 0)
 				return usage("--parent-fd is for terraced", "");
-			p->parent_fd = (int)fd;
+			p->parent_fd = (int)number;
 			break;
 		case 'h':
 			fputs(help_text, stdout);
@@ -357,7 +375,7 @@ go_background(struct program *p)
 int
 main(int argc, char **argv)
 {
-	static struct program p = {.parent_fd = -1};
+	static struct program p = {.parent_fd = -1, .nice = NICE_DEFAULT};
 	struct rlimit files;
 	char reason[1024];
 
