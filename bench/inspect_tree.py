@@ -6,6 +6,11 @@ from the NBD socket against nbdcopy from nbdkit, what an iSCSI client notices of
 somebody who reads the statistics of 1000 LUNs in a loop. All in one run on one machine, in turns. Prints a
 table; writes inspect.json.
 
+An initiator is another machine; here its part is played by a process, which readers would push aside whatever
+the target does. So it runs at nice -20, and the bars are for it. Floors are the same client beside processes
+that use as much processor time and never touch the target. How a client fares that shares the processors as
+an equal is shown as well.
+
 Exit: 0 all bars hold, 1 some don't, 2 it could not be measured.
 """
 
@@ -40,7 +45,14 @@ BARS = [
     ("p99-alone", "p99 of an iSCSI client alone", "us", None, None),
     ("p99-readers", "p99 with four readers of image", "us", None, None),
     ("p99-ratio", "the one / the other", "", "<=", 1.25),
+    ("readers-cpu", "CPU that readers, tree, loops took for it", "%", None, None),
+    ("p99-floor", "p99 beside as much CPU use of others", "us", None, None),
+    ("p99-floor-ratio", "this / alone", "", None, None),
     ("p99-busy", "p99 with four processes that only copy zeros", "us", None, None),
+    ("equal-p99-alone", "an equal client: p99 alone", "us", None, None),
+    ("equal-p99-readers", "an equal client: with four readers", "us", None, None),
+    ("equal-p99-ratio", "the one / the other", "", None, None),
+    ("equal-p99-busy", "an equal client: four that copy zeros", "us", None, None),
     ("loops-alone", "CPU of the loops, 1000 LUNs, a client", "%", None, None),
     ("loops-stats", "the same, all stats read in a loop", "%", None, None),
     ("loops-more", "more, of a CPU", "%", "<=", 2.0),
@@ -49,6 +61,10 @@ BARS = [
     ("p99-stats", "p99 of the client meanwhile", "us", None, None),
     ("p99-stats-ratio", "the one / the other", "", "<=", 1.10),
     ("p99-files", "p99 while plain files are read in a loop", "us", None, None),
+    ("equal-p99-quiet", "an equal client: nobody reads stats", "us", None, None),
+    ("equal-p99-stats", "an equal client: stats are read", "us", None, None),
+    ("equal-p99-stats-ratio", "the one / the other", "", None, None),
+    ("equal-p99-files", "an equal client: plain files are read", "us", None, None),
 ]
 
 
@@ -99,9 +115,9 @@ class Target:
     def uri(self):
         return f"nbd+unix:///a?socket={self.folder}/state/nbd.sock"
 
-    def load(self, *options):
+    def load(self, *options, before=()):
         out = subprocess.run(
-            [os.path.join(self.opt.bin, "terrace-bench-iscsi"), "--portal",
+            [*before, os.path.join(self.opt.bin, "terrace-bench-iscsi"), "--portal",
              f"127.0.0.1:{self.port}", "--target", TARGET, "--json", *options],
             capture_output=True, timeout=80, check=False)
         if out.returncode != 0:
@@ -117,6 +133,18 @@ class Target:
             if name.startswith(("terraced", "loop")):
                 fields = rest.split()
                 ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def tree_cpu_s(self):
+        """CPU time of terrace-fuse."""
+        with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children", encoding="ascii") as f:
+            children = f.read().split()
+        ticks = 0
+        for pid in children:
+            with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
+                name, rest = f.read().split("(", 1)[1].rsplit(")", 1)
+            if name.startswith("terrace-fuse"):
+                ticks += sum(int(x) for x in rest.split()[11:13])
         return ticks / os.sysconf("SC_CLK_TCK")
 
     def end(self):
@@ -222,17 +250,17 @@ def bandwidth(opt, results):
 
 
 class Meanwhile:
-    """Something that is done in threads until it is ended."""
+    """Something that is done in threads until it is ended: it returns the CPU time that it took."""
 
     def __init__(self, what, count):
-        self.going_on, self.count = True, 0
+        self.going_on, self.count, self.cpu_s = True, 0, 0.0
         self.threads = [threading.Thread(target=self.main, args=(what,)) for _ in range(count)]
         for t in self.threads:
             t.start()
 
     def main(self, what):
         while self.going_on:
-            what()
+            self.cpu_s += what() or 0
             self.count += 1
 
     def end(self):
@@ -241,12 +269,51 @@ class Meanwhile:
             t.join()
 
 
-BUSY = ["dd", "if=/dev/zero", "of=/dev/null", "bs=1M", f"count={8 * SIZE // MIB}", "status=none"]
-CLIENT = ["--block", "4KiB", "--depth", "4", "--pace", "4000", "--sleep"]
+BUSY = ["dd", "if=/dev/zero", "of=/dev/null", "bs=1M", f"count={2 * SIZE // MIB}", "status=none"]
+CLIENT = ["--block", "4KiB", "--depth", "4", "--pace", "4000", "--sleep", "--warmup", "0.2"]
+FIRST = ["nice", "-n", "-20"]
+
+# Copies zeros, so much of a CPU as it is told.
+COMPETITOR = """
+import os, sys, time
+share, zero, buffer = float(sys.argv[1]), os.open("/dev/zero", os.O_RDONLY), bytearray(1 << 20)
+while True:
+    used, begin = time.thread_time(), time.monotonic()
+    os.preadv(zero, [buffer], 0)
+    rest = (time.thread_time() - used) / share - (time.monotonic() - begin)
+    if rest > 0:
+        time.sleep(rest)
+"""
 
 
-def client(opt, t):
-    return t.load(*CLIENT, "--seconds", str(opt.seconds))
+class Competitors:
+    def __init__(self, cpu_share):
+        share = str(max(0.001, min(1, cpu_share / READERS)))
+        self.processes = [subprocess.Popen([sys.executable, "-c", COMPETITOR, share])
+                          for _ in range(READERS)]
+
+    def end(self):
+        for p in self.processes:
+            p.kill()
+            p.wait()
+
+
+def run_counted(command):
+    """Runs it; the CPU time that it took, in seconds."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise Unavailable(" ".join(command))
+    return usage.ru_utime + usage.ru_stime
+
+
+def may_be_first():
+    return subprocess.run([*FIRST, "true"], stderr=subprocess.PIPE, check=False).stderr == b""
+
+
+def client(opt, t, first=True):
+    return t.load(*CLIENT, "--seconds", str(opt.seconds), before=FIRST if first else ())
 
 
 def p99(result):
@@ -254,73 +321,105 @@ def p99(result):
     return float(value)
 
 
+def while_copying(opt, t, command, first):
+    """p99 while four copy, and the share of CPUs that they took."""
+    load, begin = Meanwhile(lambda: run_counted(command), READERS), time.monotonic()
+    try:
+        latency = p99(client(opt, t, first))
+    finally:
+        load.end()
+    return latency, load.cpu_s / (time.monotonic() - begin)
+
+
+def readers_round(opt, t, add):
+    dd = ["dd", f"if={t.path('a', 'image')}", "of=/dev/null", "bs=1M", "status=none"]
+    begin, loops = time.monotonic(), t.loops_cpu_s()
+    add("p99-alone", p99(client(opt, t)))
+    alone = (t.loops_cpu_s() - loops) / (time.monotonic() - begin)
+    begin, loops, tree = time.monotonic(), t.loops_cpu_s(), t.tree_cpu_s()
+    latency, cpu = while_copying(opt, t, dd, True)
+    cpu += (t.loops_cpu_s() - loops + t.tree_cpu_s() - tree) / (time.monotonic() - begin) - alone
+    add("p99-readers", latency)
+    add("readers-cpu", cpu * 100)
+    load = Competitors(cpu)
+    try:
+        add("p99-floor", p99(client(opt, t)))
+    finally:
+        load.end()
+    add("p99-busy", while_copying(opt, t, BUSY, True)[0])
+    add("equal-p99-alone", p99(client(opt, t, False)))
+    add("equal-p99-readers", while_copying(opt, t, dd, False)[0])
+    add("equal-p99-busy", while_copying(opt, t, BUSY, False)[0])
+
+
+def ratios(results, name, one, other):
+    results[name] = [a / b for a, b in zip(results[one], results[other])]
+
+
 def readers(opt, results):
     t = Target(opt, f"lun a {{{{ store ram: ; size {SIZE} ; mode volatile }}}}\n")
-    dd = ["dd", f"if={t.path('a', 'image')}", "of=/dev/null", "bs=1M", "status=none"]
     try:
         client(opt, t)
         for _ in range(opt.rounds):
-            results.setdefault("p99-alone", []).append(p99(client(opt, t)))
-            load = Meanwhile(lambda: subprocess.run(dd, check=True), READERS)
-            try:
-                results.setdefault("p99-readers", []).append(p99(client(opt, t)))
-            finally:
-                load.end()
-            # What a busy machine costs the client, whoever keeps it busy.
-            load = Meanwhile(lambda: subprocess.run(BUSY, check=True), READERS)
-            try:
-                results.setdefault("p99-busy", []).append(p99(client(opt, t)))
-            finally:
-                load.end()
+            readers_round(opt, t, lambda key, value: results.setdefault(key, []).append(value))
     finally:
         t.end()
-    results["p99-ratio"] = [b / a for a, b in zip(results["p99-alone"], results["p99-readers"])]
+    ratios(results, "p99-ratio", "p99-readers", "p99-alone")
+    ratios(results, "p99-floor-ratio", "p99-floor", "p99-alone")
+    ratios(results, "equal-p99-ratio", "equal-p99-readers", "equal-p99-alone")
 
 
-def stats(opt, results):
-    luns = "".join(f"lun l{i} {{{{ store null: ; size 64MiB }}}}\n" for i in range(opt.luns - 1))
-    t = Target(opt, f"lun a {{{{ store ram: ; size {64 * MIB} ; mode volatile }}}}\n" + luns)
-    script = f"cd {t.path()} && exec cat */stats"
+def make_files(t):
+    """Plain files beside the LUNs' ones, as many and as long."""
     files = os.path.join(t.folder, "files")
     for name in os.listdir(t.path()):
         os.makedirs(os.path.join(files, name))
         with open(os.path.join(files, name, "stats"), "w", encoding="ascii") as f:
             f.write("as long as those of a LUN\n" * 60)
-    plain = f"cd {files} && exec cat */stats"
+    return files
 
-    def measure():
+
+def stats_round(opt, t, files, add):
+    def measure(first):
         cpu, begin = t.loops_cpu_s(), time.monotonic()
-        latency = p99(client(opt, t))
+        latency = p99(client(opt, t, first))
         return (t.loops_cpu_s() - cpu) / (time.monotonic() - begin) * 100, latency
 
+    def while_reading(place, first):
+        script = ["sh", "-c", f"cd {place} && exec cat */stats"]
+        load, begin = Meanwhile(lambda: run_counted(script), 1), time.monotonic()
+        try:
+            result = measure(first)
+        finally:
+            load.end()
+        return *result, load.count * opt.luns / (time.monotonic() - begin)
+
+    for first, name in ((True, ""), (False, "equal-")):
+        cpu, latency = measure(first)
+        add(name + "p99-quiet", latency)
+        more, latency, rate = while_reading(t.path(), first)
+        add(name + "p99-stats", latency)
+        add(name + "p99-files", while_reading(files, first)[1])
+        if first:
+            add("loops-alone", cpu)
+            add("loops-stats", more)
+            add("stats-rate", rate)
+
+
+def stats(opt, results):
+    luns = "".join(f"lun l{i} {{{{ store null: ; size 64MiB }}}}\n" for i in range(opt.luns - 1))
+    t = Target(opt, f"lun a {{{{ store ram: ; size {64 * MIB} ; mode volatile }}}}\n" + luns)
     try:
+        files = make_files(t)
         client(opt, t)
         for _ in range(opt.rounds):
-            cpu, latency = measure()
-            results.setdefault("loops-alone", []).append(cpu)
-            results.setdefault("p99-quiet", []).append(latency)
-            load = Meanwhile(lambda: subprocess.run(["sh", "-c", script], check=True,
-                                                    stdout=subprocess.DEVNULL), 1)
-            begin = time.monotonic()
-            try:
-                cpu, latency = measure()
-            finally:
-                load.end()
-            results.setdefault("loops-stats", []).append(cpu)
-            results.setdefault("p99-stats", []).append(latency)
-            results.setdefault("stats-rate", []).append(
-                load.count * opt.luns / (time.monotonic() - begin))
-            load = Meanwhile(lambda: subprocess.run(["sh", "-c", plain], check=True,
-                                                    stdout=subprocess.DEVNULL), 1)
-            try:
-                results.setdefault("p99-files", []).append(measure()[1])
-            finally:
-                load.end()
+            stats_round(opt, t, files,
+                        lambda key, value: results.setdefault(key, []).append(value))
     finally:
         t.end()
     results["loops-more"] = [b - a for a, b in zip(results["loops-alone"], results["loops-stats"])]
-    results["p99-stats-ratio"] = [b / a for a, b in
-                                  zip(results["p99-quiet"], results["p99-stats"])]
+    ratios(results, "p99-stats-ratio", "p99-stats", "p99-quiet")
+    ratios(results, "equal-p99-stats-ratio", "equal-p99-stats", "equal-p99-quiet")
 
 
 PARTS = {"bandwidth": bandwidth, "readers": readers, "stats": stats}
@@ -344,8 +443,8 @@ def show(results):
 def main():
     parser = argparse.ArgumentParser(prog="./dev bench inspect")
     parser.add_argument("parts", nargs="*", help="of: " + " ".join(PARTS))
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=5, help="of each load")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2, help="of each load")
     parser.add_argument("--luns", type=int, default=1000)
     parser.add_argument("--dir", default=None, help="for files (the system's temporary folder)")
     parser.add_argument("--bin", default=os.path.join(ROOT, "build/release/bin"))
@@ -358,6 +457,8 @@ def main():
     try:
         if not os.path.exists("/dev/fuse"):
             raise Unavailable("there is no /dev/fuse")
+        if not may_be_first():
+            raise Unavailable("the client has to run at nice -20, which isn't permitted here: run as root")
         for program in ("nbdkit", "nbdfuse", "nbdcopy"):
             if shutil.which(program) is None:
                 raise Unavailable(f"{program} is missing (packages nbdkit, libnbd-bin)")
@@ -366,6 +467,7 @@ def main():
     except (Unavailable, OSError, subprocess.SubprocessError) as e:
         print(f"./dev bench inspect: {e}", file=sys.stderr)
         return 2
+    print("The client runs at nice -20, as an initiator is another machine; but for the equal ones.")
     ok = show(results)
     os.makedirs(opt.out, exist_ok=True)
     with open(os.path.join(opt.out, "inspect.json"), "w", encoding="utf-8") as f:

@@ -11,11 +11,14 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #define ENGINE_DIRECT_SESSIONS_MAX 4u
 #define ENGINE_EVENTS_MAX 64u
 #define ENGINE_TX_RETRY_NS 5000u
+#define ENGINE_SLEEP_NS 1000000u
 #define ENGINE_DRAIN_NS (10ull * 1000000000)
 
 void
@@ -74,19 +77,21 @@ receive_and_send(struct load_session *s)
 	send_due(s);
 }
 
-/* One look at everything. `wait_ms` is 0 except in idle mode. */
+/* One look at everything. `wait_ns` is 0 except in idle mode and where it sleeps. */
 static void
-turn(struct load_engine *e, int wait_ms)
+turn(struct load_engine *e, uint64_t wait_ns)
 {
 	const uint32_t count = e->opt->sessions;
+	const struct timespec wait = {
+	    .tv_sec = (time_t)(wait_ns / 1000000000), .tv_nsec = (long)(wait_ns % 1000000000)};
 	e->now_ns = load_now_ns();
-	if (count <= ENGINE_DIRECT_SESSIONS_MAX && wait_ms == 0) {
+	if (count <= ENGINE_DIRECT_SESSIONS_MAX && wait_ns == 0) {
 		for (uint32_t i = 0; i < count; i++)
 			receive_and_send(&e->sessions[i]);
 		return;
 	}
 	struct epoll_event events[ENGINE_EVENTS_MAX];
-	int n = epoll_wait(e->epoll_fd, events, ENGINE_EVENTS_MAX, wait_ms);
+	int n = epoll_pwait2(e->epoll_fd, events, ENGINE_EVENTS_MAX, &wait, NULL);
 	e->now_ns = load_now_ns();
 	for (int i = 0; i < n; i++)
 		receive_and_send(events[i].data.ptr);
@@ -98,16 +103,34 @@ turn(struct load_engine *e, int wait_ms)
 	}
 }
 
+/*
+ * Until something may be due: a command that comes late because the sleep was too long would count as one
+ * that took long.
+ */
+static uint64_t
+sleep_ns(const struct load_engine *e)
+{
+	bool room = false;
+
+	if (e->pace_interval_ns == 0)
+		return ENGINE_SLEEP_NS;
+	for (uint32_t i = 0; i < e->opt->sessions; i++)
+		room |= e->sessions[i].fd >= 0 && e->sessions[i].free_count > 0;
+	if (!room || e->pace_due_ns >= e->now_ns + ENGINE_SLEEP_NS)
+		return ENGINE_SLEEP_NS;
+	return e->pace_due_ns > e->now_ns ? e->pace_due_ns - e->now_ns : 0;
+}
+
 static void
 run_for(struct load_engine *e, double seconds)
 {
 	uint64_t end_ns = load_now_ns() + (uint64_t)(seconds * 1e9);
 	bool idle = e->opt->mode == LOAD_MODE_IDLE;
 	do {
-		int wait_ms = e->opt->sleep ? 1 : 0;
+		uint64_t wait_ns = e->opt->sleep ? sleep_ns(e) : 0;
 		if (idle && end_ns > e->now_ns)
-			wait_ms = (int)((end_ns - e->now_ns) / 1000000 + 1);
-		turn(e, wait_ms);
+			wait_ns = end_ns - e->now_ns;
+		turn(e, wait_ns);
 		if (e->opt->commands != 0 && e->begun >= e->opt->commands && e->busy_count == 0)
 			break;
 	} while (e->now_ns < end_ns && e->alive_count > 0);
@@ -188,6 +211,8 @@ load_engine_run(struct load_engine *e)
 	int r = watch(e);
 	if (r)
 		return r;
+	if (e->opt->sleep)
+		(void)prctl(PR_SET_TIMERSLACK, 1ul); /* ns; 50 us otherwise */
 	e->now_ns = load_now_ns();
 	e->issuing = e->opt->mode != LOAD_MODE_IDLE;
 	if (e->opt->pace_iops) {
