@@ -38,11 +38,12 @@ WORKLOADS = [
     ("sessions-8", "8 sessions, depth 4 each", ["--sessions", "8", "--depth", "4"], "us peer"),
     ("sessions-64", "64 sessions, depth 32 each", ["--sessions", "64"], "us"),
     ("digests", "4 KiB random read, depth 32, digests", ["--digests", "header,data"], "us"),
-    ("paced-20k", "4 KiB random read, paced 20 k IOPS", ["--pace", "20000"], "us peer"),
+    ("paced-20k", "4 KiB random read, paced 20 k IOPS", ["--pace", "20000"], "us peer tcp"),
 ]
+ONLY = [w[0] for w in WORKLOADS] + ["idle", "loops-2"]
 IDLE = ["--mode", "idle", "--sessions", "8", "--seconds", "5", "--warmup", "0.5"]
 TWO_LOOPS = ["--sessions", "8", "--depth", "16", "--mix", "50"]
-TCP_OPTIONS = {"--mix", "--block", "--depth"}
+TCP_OPTIONS = {"--mix", "--block", "--depth", "--pace"}
 
 
 class Bench:
@@ -115,6 +116,8 @@ class Bench:
         if number % 2:
             order.reverse()
         for key, _, options, who_runs in WORKLOADS:
+            if not self.opt.wants(key):
+                continue
             for who, target in order:
                 if who in who_runs.split():
                     self.iscsi(who, target, key, options)
@@ -144,6 +147,10 @@ def print_workloads(bench, names):
                   f"{number(middle('target_cpu', 'us_per_io'), 2):>9} "
                   f"{number(middle('target_cpu', 'percent'), 1):>6}")
             title = ""
+    floor = rounds.ratio(("us", "paced-20k", "target_cpu", "percent"),
+                         ("tcp", "paced-20k", "target_cpu", "percent"))
+    if floor is not None:
+        print(f"paced 20 k IOPS: {floor:.2f} x the CPU of a server that only polls, receives and sends")
     for who in ("us", "peer"):
         rss = rounds.middle(who, "idle", "target_cpu", "rss_bytes")
         if rss is not None:
@@ -217,7 +224,7 @@ def measure(bench, stack):
     for i in range(opt.rounds):
         print(f"round {i + 1} of {opt.rounds}", flush=True)
         bench.round(i, targets)
-    for who, target in targets.items():
+    for who, target in targets.items() if opt.wants("idle") else ():
         bench.iscsi(who, target, "idle", IDLE, timed=False)
     return names
 
@@ -232,6 +239,8 @@ def measure_two_loops(bench):
 def options():
     p = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     p.add_argument("--rounds", type=int, default=5)
+    p.add_argument("--only", metavar="KEY,…", type=lambda text: text.split(","),
+                   help="these workloads only: " + ", ".join(ONLY))
     p.add_argument("--seconds", type=float, default=2.0, help="measured time of each workload")
     p.add_argument("--warmup", type=float, default=0.3)
     p.add_argument("--quick", action="store_true", help="one round of 0.5 s: a smoke test")
@@ -246,6 +255,9 @@ def options():
     opt = p.parse_args()
     if opt.quick:
         opt.rounds, opt.seconds, opt.warmup = 1, 0.5, 0.1
+    if opt.only and not set(opt.only) <= set(ONLY):
+        p.error("--only takes " + ", ".join(ONLY))
+    opt.wants = lambda key: not opt.only or key in opt.only
     if opt.rounds < 1 or opt.seconds <= 0:
         p.error("--rounds and --seconds must be positive")
     opt.terraced = opt.terraced or os.path.join(opt.bin, "terraced")
@@ -266,7 +278,8 @@ def main():
         bench = Bench(opt)
         with contextlib.ExitStack() as stack:
             names = measure(bench, stack)
-        measure_two_loops(bench)
+        if opt.wants("loops-2"):
+            measure_two_loops(bench)
     except peers.Unavailable as e:
         print(f"iscsi.py: {e}", file=sys.stderr)
         return 2

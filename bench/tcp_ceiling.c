@@ -5,8 +5,12 @@
  * and a 48-byte answer. The server (a child process on a core of its own) spins, does no work per
  * request and sends at most 8 answers a write; the client spins, as terrace-bench-iscsi does. No
  * target over TCP can be faster than this by much.
+ *
+ * With --pace the client begins so many requests a second, and the server sleeps until one comes: poll,
+ * receive, send. What CPU that takes, no target that sleeps can take less of by much.
  */
 #include "bench/histogram.h"
+#include "bench/proc_cpu.h"
 
 #include "base/text.h"
 
@@ -14,6 +18,7 @@
 #include <getopt.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -32,6 +37,7 @@
 #define DEPTH_MAX 1024u
 #define BLOCK_BYTES_MAX (1u << 20)
 #define BUFFER_BYTES (256u << 10)
+#define PACE_MAX 1000000u
 /* As in the iSCSI generator: larger answers are dropped in the kernel, not copied out. */
 #define TRUNC_BYTES_MIN 12288u
 
@@ -40,6 +46,7 @@ struct options {
 	bool json;
 	uint32_t depth;
 	uint32_t block_bytes;
+	uint32_t pace_iops; /* 0: as fast as it goes */
 	double seconds;
 	double warmup_seconds;
 	int server_cpu;
@@ -54,6 +61,7 @@ struct client {
 	uint64_t queued; /* requests handed to send_requests(), ever */
 	uint64_t done;
 	uint64_t unsent_bytes;        /* of the queued requests */
+	uint64_t due_ns;              /* with a pace: of the next request */
 	uint32_t received_bytes;      /* of the next answer */
 	uint64_t start_ns[DEPTH_MAX]; /* by request number modulo depth */
 	struct histogram latency;
@@ -139,6 +147,11 @@ serve(const struct options *o, int fd)
 		ssize_t n = recv(fd, receive_buffer, sizeof receive_buffer, MSG_DONTWAIT);
 		if (n == 0 || (n < 0 && errno == ECONNRESET))
 			exit(0);
+		if (n < 0 && o->pace_iops && !unsent_bytes) {
+			struct pollfd p = {.fd = fd, .events = POLLIN};
+			(void)poll(&p, 1, -1);
+			continue;
+		}
 		if (n > 0) {
 			partial_bytes += (uint64_t)n;
 			unsent_bytes += partial_bytes / request_bytes * answer_bytes;
@@ -166,7 +179,14 @@ send_requests(struct client *c, uint64_t now)
 {
 	const struct options *o = c->opt;
 	while (c->queued - c->done < o->depth) {
-		c->start_ns[c->queued % o->depth] = now;
+		uint64_t start = now;
+		if (o->pace_iops) {
+			if (now < c->due_ns)
+				break;
+			start = c->due_ns; /* when it was due: a late one has waited */
+			c->due_ns += 1000000000u / o->pace_iops;
+		}
+		c->start_ns[c->queued % o->depth] = start;
 		c->queued++;
 		c->unsent_bytes += c->request_bytes;
 	}
@@ -215,7 +235,7 @@ run_for(struct client *c, double seconds)
 	while (now_ns() < end)
 		for (int i = 0; i < 16; i++) {
 			receive_answers(c);
-			if (c->unsent_bytes)
+			if (c->unsent_bytes || c->opt->pace_iops)
 				send_requests(c, now_ns());
 		}
 	return now_ns() - start;
@@ -242,8 +262,9 @@ connect_pair(int ret_fds[2])
 		setsockopt(ret_fds[i], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 }
 
+/* `cpu_ns`: of the server, while it was measured. */
 static void
-report(const struct client *c, double seconds)
+report(const struct client *c, double seconds, uint64_t cpu_ns)
 {
 	const struct options *o = c->opt;
 	const char *kind = o->writes ? "write" : "read";
@@ -251,20 +272,40 @@ report(const struct client *c, double seconds)
 	double mb_s = iops * o->block_bytes / 1e6;
 	double p50_us = (double)histogram_percentile(&c->latency, 500000) / 1000;
 	double p99_us = (double)histogram_percentile(&c->latency, 990000) / 1000;
+	double cpu_percent = (double)cpu_ns / seconds / 1e7;
+	double cpu_us = c->latency.count ? (double)cpu_ns / 1000 / (double)c->latency.count : 0;
 	if (o->json)
 		printf("{\"kind\":\"%s\",\"block\":%u,\"depth\":%u,\"iops\":%.0f,\"mb_s\":%.1f,"
-		       "\"p50_us\":%.1f,\"p99_us\":%.1f}\n",
-		    kind, o->block_bytes, o->depth, iops, mb_s, p50_us, p99_us);
+		       "\"p50_us\":%.1f,\"p99_us\":%.1f,"
+		       "\"target_cpu\":{\"percent\":%.1f,\"us_per_io\":%.2f}}\n",
+		    kind, o->block_bytes, o->depth, iops, mb_s, p50_us, p99_us, cpu_percent,
+		    cpu_us);
 	else
-		printf("%s of %u bytes, depth %u: %.0f IOPS, %.1f MB/s, p50 %.1f us, p99 %.1f us\n",
-		    kind, o->block_bytes, o->depth, iops, mb_s, p50_us, p99_us);
+		printf("%s of %u bytes, depth %u: %.0f IOPS, %.1f MB/s, p50 %.1f us, p99 %.1f us,"
+		       " server %.1f %% of a core\n",
+		    kind, o->block_bytes, o->depth, iops, mb_s, p50_us, p99_us, cpu_percent);
+}
+
+static uint64_t
+server_cpu_ns(pid_t server)
+{
+	static struct proc_cpu cpu;
+	uint64_t sum_ns = 0;
+	int r = proc_cpu_read(server, &cpu);
+	if (r < 0) {
+		errno = -r;
+		die("CPU time of the server");
+	}
+	for (uint32_t i = 0; i < cpu.thread_count; i++)
+		sum_ns += cpu.threads[i].run_ns;
+	return sum_ns;
 }
 
 static void
 usage(const char *program)
 {
 	printf("usage: %s [--mix 100|0] [--block SIZE] [--depth N] [--seconds S] [--warmup S]\n"
-	       "       [--server-cpu N] [--cpu N] [--json]\n"
+	       "       [--pace IOPS] [--server-cpu N] [--cpu N] [--json]\n"
 	       "--mix 100 (default): reads; 0: writes. Depth 32, block 4KiB, 2 s, warm-up 0.3 s.\n",
 	    program);
 }
@@ -276,6 +317,7 @@ parse_options(int argc, char **argv, struct options *o)
 	    {"mix", required_argument, NULL, 'm'},
 	    {"block", required_argument, NULL, 'b'},
 	    {"depth", required_argument, NULL, 'd'},
+	    {"pace", required_argument, NULL, 'p'},
 	    {"seconds", required_argument, NULL, 's'},
 	    {"warmup", required_argument, NULL, 'w'},
 	    {"server-cpu", required_argument, NULL, 'S'},
@@ -300,6 +342,10 @@ parse_options(int argc, char **argv, struct options *o)
 		case 'd':
 			bad = text_parse_u64(optarg, DEPTH_MAX, &v) || v == 0;
 			o->depth = (uint32_t)v;
+			break;
+		case 'p':
+			bad = text_parse_u64(optarg, PACE_MAX, &v) || v == 0;
+			o->pace_iops = (uint32_t)v;
 			break;
 		case 's':
 			o->seconds = strtod(optarg, &end);
@@ -366,13 +412,16 @@ main(int argc, char **argv)
 	c.request_bytes = HEADER_BYTES + (o.writes ? o.block_bytes : 0);
 	c.answer_bytes = HEADER_BYTES + (o.writes ? 0 : o.block_bytes);
 	histogram_init(&c.latency);
-	send_requests(&c, now_ns());
+	c.due_ns = now_ns();
+	send_requests(&c, c.due_ns);
 	run_for(&c, o.warmup_seconds);
+	uint64_t cpu_before_ns = server_cpu_ns(child);
 	c.measuring = true;
 	double seconds = (double)run_for(&c, o.seconds) / 1e9;
 	c.measuring = false;
+	uint64_t cpu_ns = server_cpu_ns(child) - cpu_before_ns;
 	close(c.fd);
 	waitpid(child, NULL, 0);
-	report(&c, seconds);
+	report(&c, seconds, cpu_ns);
 	return 0;
 }
