@@ -61,6 +61,7 @@ BARS = [
     ("p99-stats", "p99 of the client meanwhile", "us", None, None),
     ("p99-stats-ratio", "the one / the other", "", "<=", 1.10),
     ("p99-files", "p99 while plain files are read in a loop", "us", None, None),
+    ("p99-files-ratio", "this / nobody reads", "", None, None),
     ("equal-p99-quiet", "an equal client: nobody reads stats", "us", None, None),
     ("equal-p99-stats", "an equal client: stats are read", "us", None, None),
     ("equal-p99-stats-ratio", "the one / the other", "", None, None),
@@ -419,6 +420,7 @@ def stats(opt, results):
         t.end()
     results["loops-more"] = [b - a for a, b in zip(results["loops-alone"], results["loops-stats"])]
     ratios(results, "p99-stats-ratio", "p99-stats", "p99-quiet")
+    ratios(results, "p99-files-ratio", "p99-files", "p99-quiet")
     ratios(results, "equal-p99-stats-ratio", "equal-p99-stats", "equal-p99-quiet")
 
 
