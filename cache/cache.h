@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cache/policy/policy.h"
 #include "loop/loop.h"
 #include "store/blk.h"
 
@@ -228,6 +229,13 @@ struct cache_stats {
 	uint32_t conditions;         /* bits 1 << enum cache_condition */
 };
 void cache_get_stats(const struct cache *c, struct cache_stats *ret);
+
+/*
+ * Share of the reads that came to the cache lately which the SSD would have answered at other sizes: from a
+ * quarter to eight times this one, ascending, this one (segments × segment_bytes) among them; for
+ * policy_advise(). What is compressed counts as if it weren't. Returns how many points; 0: no memory for it.
+ */
+uint32_t cache_curve(struct cache *c, struct policy_mrc_point ret[POLICY_MRC_POINTS_MAX]);
 
 struct cache_volume_stats {
 	char name[64];

@@ -492,6 +492,8 @@ struct cache {
 	struct cache_log logs[CACHE_LOG_COUNT];
 	struct policy_segs *tier;
 	struct policy_streams *streams;
+	struct policy_mrc *mrc; /* of the SSD; NULL: no memory for it */
+	uint64_t mrc_blocks, mrc_decay_ns;
 	struct list volumes, openings;
 	struct cache_zero **zeros; /* by id */
 	uint32_t zeros_cap, zeros_free;
@@ -691,6 +693,9 @@ void cache_tier_hit(struct cache *c, uint32_t loc, uint64_t blocks);
 unsigned cache_tier_place(struct cache *c, const struct cache_volume *v, uint64_t block);
 /* A read; true: it is part of a scan, which isn't filled. */
 bool cache_tier_scans(struct cache_volume *v, uint64_t block, uint64_t blocks);
+/* What the curve of other sizes is made of: a read or write of a client. */
+void cache_tier_sample(
+    struct cache_volume *v, uint64_t block, uint64_t blocks, enum policy_mrc_kind kind);
 /* The next segment to empty, without dirty data; LOC_NONE: there is none. */
 uint32_t cache_tier_victim(struct cache *c);
 enum policy_verdict cache_tier_judge(

@@ -28,6 +28,9 @@ cache_read_start(struct cache_op *op)
 		op->filling = false;
 		v->stats.scan_blocks += v->fill.on_read ? blocks : 0;
 	}
+	if (!quiet)
+		cache_tier_sample(
+		    v, op->first, blocks, op->filling ? POLICY_MRC_READ : POLICY_MRC_PASS);
 	op->pending = 1; /* until the first round was begun */
 	read_more(op);
 	if (--op->pending == 0)

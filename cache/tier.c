@@ -16,6 +16,26 @@
 #define GHOST_SHIFT 4u /* 64 KiB share an entry */
 #endif
 
+#ifdef CACHE_SIM
+#define MRC_ENTRIES 32u
+#else
+#define MRC_ENTRIES 8192u /* 3 MiB for all points */
+#endif
+#define MRC_DECAY_NS 600000000000ull
+
+/* Without a curve the cache works as well. */
+static void
+mrc_create(struct cache *c)
+{
+	struct policy_mrc_config cfg = {.entries_max = MRC_ENTRIES};
+	c->mrc_blocks = (uint64_t)c->geo.segment_count * c->geo.segment_blocks;
+	for (unsigned quarters = 1; quarters <= 32; quarters *= 2)
+		cfg.blocks[cfg.points++] = c->mrc_blocks * quarters / 4;
+	c->mrc = NULL;
+	if (policy_mrc_create(&cfg, &c->mrc) < 0)
+		c->mrc = NULL;
+}
+
 int
 cache_tier_init(struct cache *c)
 {
@@ -27,6 +47,8 @@ cache_tier_init(struct cache *c)
 	int err = policy_segs_create(&cfg, &c->tier);
 	if (err == 0)
 		err = policy_streams_create(&(struct policy_streams_config){0}, &c->streams);
+	if (err == 0)
+		mrc_create(c);
 	return err;
 }
 
@@ -35,6 +57,7 @@ cache_tier_fini(struct cache *c)
 {
 	policy_segs_destroy(c->tier);
 	policy_streams_destroy(c->streams);
+	policy_mrc_destroy(c->mrc);
 }
 
 /* ---- what the policy knows ------------------------------------------------------------------ */
@@ -134,6 +157,35 @@ cache_tier_scans(struct cache_volume *v, uint64_t block, uint64_t blocks)
 	    c->streams, loop_now_ns(c->home), v->row.id, block, (uint32_t)blocks, &a);
 	return v->fill.cutoff_bytes > 0 && a.sequential &&
 	       a.run_blocks > v->fill.cutoff_bytes >> CF_BLOCK_SHIFT;
+}
+
+/* ---- what other sizes would do --------------------------------------------------------------- */
+
+void
+cache_tier_sample(
+    struct cache_volume *v, uint64_t block, uint64_t blocks, enum policy_mrc_kind kind)
+{
+	struct cache *c = v->c;
+	if (c->mrc == NULL)
+		return;
+	for (uint64_t i = 0; i < blocks; i++)
+		policy_mrc_access(c->mrc, policy_key(v->row.id, block + i), kind);
+	uint64_t now = loop_now_ns(c->home);
+	if (now - c->mrc_decay_ns > MRC_DECAY_NS) {
+		c->mrc_decay_ns = now;
+		policy_mrc_decay(c->mrc);
+	}
+}
+
+uint32_t
+cache_curve(struct cache *c, struct policy_mrc_point ret[POLICY_MRC_POINTS_MAX])
+{
+	ASSERT(loop_is_current(c->home));
+	if (c->mrc_blocks != (uint64_t)c->geo.segment_count * c->geo.segment_blocks) {
+		policy_mrc_destroy(c->mrc); /* its size changed */
+		mrc_create(c);
+	}
+	return c->mrc != NULL ? policy_mrc_read(c->mrc, ret) : 0;
 }
 
 /* ---- the next to go ------------------------------------------------------------------------- */

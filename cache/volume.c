@@ -298,6 +298,8 @@ begin(struct cache_volume *v, struct blk_io *io)
 	if (op->is_change && v->write_delay_ns > 0)
 		slow_next(v, io->op == BLK_WRITE ? op->last - op->first + 1 : 1);
 	v->stats.writes += io->op == BLK_WRITE;
+	if (io->op == BLK_WRITE && !v->bypass)
+		cache_tier_sample(v, op->first, op->last - op->first + 1, POLICY_MRC_WRITE);
 	v->stats.unmaps += op->is_change && io->op != BLK_WRITE;
 	if (v->bypass && op->is_change) {
 		cache_fill_cancel(v, op->first, op->last);

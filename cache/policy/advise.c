@@ -30,7 +30,7 @@ ratio_at(const struct policy_mrc_point *points, uint32_t n, uint64_t blocks)
 }
 
 static struct policy_tier_result
-tier(const struct policy_mrc_point *points, uint32_t n, uint64_t now_blocks)
+tier(const struct policy_mrc_point *points, uint32_t n, uint64_t now_blocks, bool may_shrink)
 {
 	struct policy_tier_result r = {.what = POLICY_TIER_NONE};
 	if (!n || n > POLICY_MRC_POINTS_MAX || !now_blocks)
@@ -48,7 +48,8 @@ tier(const struct policy_mrc_point *points, uint32_t n, uint64_t now_blocks)
 		if (larger && gain >= WORTH && p->hit_ratio - r.now_ratio >= KNEE * gain) {
 			r.what = POLICY_TIER_GROW;
 			r.more_blocks = p->blocks - now_blocks;
-		} else if (!larger && gain < WORTH && r.now_ratio - p->hit_ratio <= NO_LOSS &&
+		} else if (may_shrink && !larger && gain < WORTH &&
+		           r.now_ratio - p->hit_ratio <= NO_LOSS &&
 		           (double)p->blocks <= SHRINK_TO * (double)now_blocks) {
 			r.what = POLICY_TIER_SHRINK;
 			r.more_blocks = now_blocks - p->blocks;
@@ -59,6 +60,21 @@ tier(const struct policy_mrc_point *points, uint32_t n, uint64_t now_blocks)
 		break;
 	}
 	return r;
+}
+
+/* With the RAM of now in front of it. It isn't to be smaller for its hits: it holds what was written, too. */
+static struct policy_tier_result
+ssd(const struct policy_advise_in *in, const struct policy_tier_result *ram)
+{
+	struct policy_mrc_point points[POLICY_MRC_POINTS_MAX];
+	bool known = ram->what != POLICY_TIER_NONE && ram->what != POLICY_TIER_UNKNOWN;
+	double above = known ? ram->now_ratio : in->ram_hit_ratio;
+	uint32_t n = in->ssd_points <= POLICY_MRC_POINTS_MAX ? in->ssd_points : 0;
+	for (uint32_t i = 0; i < n; i++) {
+		points[i] = in->ssd[i];
+		points[i].hit_ratio = above + (1 - above) * in->ssd[i].hit_ratio;
+	}
+	return tier(points, n, in->ssd_blocks, false);
 }
 
 struct text {
@@ -102,7 +118,7 @@ say_time(struct text *t, uint64_t seconds)
 }
 
 static void
-say_tier(struct text *t, const char *name, const struct policy_tier_result *r)
+say_tier(struct text *t, const char *name, const char *of, const struct policy_tier_result *r)
 {
 	if (r->what == POLICY_TIER_NONE)
 		return;
@@ -112,11 +128,11 @@ say_tier(struct text *t, const char *name, const struct policy_tier_result *r)
 	case POLICY_TIER_GROW:
 	case POLICY_TIER_SHRINK:
 		say_size(t, r->more_blocks);
-		say(t, " %s %s: %.0f → %.0f %% hits", r->what == POLICY_TIER_GROW ? "more" : "less",
-		    name, r->now_ratio * 100, r->then_ratio * 100);
+		say(t, " %s %s: %.0f → %.0f %% %s", r->what == POLICY_TIER_GROW ? "more" : "less",
+		    name, r->now_ratio * 100, r->then_ratio * 100, of);
 		break;
 	case POLICY_TIER_KEEP:
-		say(t, "more %s would not help: %.0f %% hits", name, r->now_ratio * 100);
+		say(t, "more %s would not help: %.0f %% %s", name, r->now_ratio * 100, of);
 		break;
 	default:
 		say(t, "%s: too few reads so far to tell", name);
@@ -155,9 +171,9 @@ policy_advise(const struct policy_advise_in *in, struct policy_advise_out *ret)
 {
 	memset(ret, 0, sizeof *ret);
 	struct text t = {.at = ret->text, .cap = sizeof ret->text};
-	ret->ram = tier(in->ram, in->ram_points, in->ram_blocks);
-	ret->ssd = tier(in->ssd, in->ssd_points, in->ssd_blocks);
-	say_tier(&t, "RAM", &ret->ram);
-	say_tier(&t, "SSD", &ret->ssd);
+	ret->ram = tier(in->ram, in->ram_points, in->ram_blocks, true);
+	ret->ssd = ssd(in, &ret->ram);
+	say_tier(&t, "RAM", "hits", &ret->ram);
+	say_tier(&t, "SSD", "of reads without the store", &ret->ssd);
 	say_dirty(&t, in, ret);
 }

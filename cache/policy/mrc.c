@@ -15,6 +15,7 @@
 #define ENTRIES_DEFAULT 4096u
 #define ENTRIES_MAX (1u << 24)
 #define RATE_SHIFT_MAX 20u
+#define SAMPLES_KEPT 1000u /* of each point */
 #define NIL UINT32_MAX
 
 struct entry {
@@ -151,6 +152,8 @@ mini_access(struct mini *mini, uint64_t key, enum policy_mrc_kind kind)
 		}
 	}
 	mini->misses += read;
+	if (kind == POLICY_MRC_PASS)
+		return;
 	uint32_t n = mini->free;
 	if (n != NIL)
 		mini->free = mini->entries[n].next;
@@ -177,6 +180,9 @@ policy_mrc_access(struct policy_mrc *m, uint64_t key, enum policy_mrc_kind kind)
 void
 policy_mrc_decay(struct policy_mrc *m)
 {
+	for (uint32_t i = 0; i < m->points; i++)
+		if (m->mini[i].samples < 2. * SAMPLES_KEPT)
+			return;
 	m->reads /= 2;
 	for (uint32_t i = 0; i < m->points; i++) {
 		m->mini[i].samples /= 2;

@@ -255,13 +255,18 @@ void policy_mrc_destroy(struct policy_mrc *m);
 enum policy_mrc_kind {
 	POLICY_MRC_READ,
 	POLICY_MRC_SCAN, /* a read beyond the cutoff, as the streams say */
+	POLICY_MRC_PASS, /* a read that isn't kept if it wasn't there */
 	POLICY_MRC_WRITE /* brings the block in, but isn't counted: it would have been fast anyway */
 };
 /*
  * A client's access to a block, whether it hit or not. Mostly two multiplications and a comparison.
  */
 void policy_mrc_access(struct policy_mrc *m, uint64_t key, enum policy_mrc_kind kind);
-/* Halves what was counted, so that the curve follows the last few periods of calling this. */
+/*
+ * Halves what was counted, so that the curve follows the last few periods of calling this. Not where a point
+ * would be left with too little to go by: the larger the sizes, the fewer keys are sampled, and the longer
+ * "lately" is.
+ */
 void policy_mrc_decay(struct policy_mrc *m);
 /* Fills `points` entries in the order of the sizes; returns how many there are. */
 uint32_t policy_mrc_read(
@@ -270,12 +275,17 @@ uint32_t policy_mrc_read(
 /* ---- advice --------------------------------------------------------------------------------- */
 
 struct policy_advise_in {
-	/* Curves of RAM and SSD sizes; one point of each is the size now. points 0: no such tier. */
+	/*
+	 * Curves of RAM and SSD sizes; one point of each is the size now. points 0: no such tier. The SSD's
+	 * is of the reads that the RAM doesn't answer.
+	 */
 	uint32_t ram_points, ssd_points;
 	struct policy_mrc_point ram[POLICY_MRC_POINTS_MAX], ssd[POLICY_MRC_POINTS_MAX];
 	uint64_t ram_blocks, ssd_blocks; /* now */
-	double written_per_s;            /* blocks that turn dirty */
-	double destaged_per_s;           /* blocks that turn clean */
+	double
+	    ram_hit_ratio; /* of all reads: for the SSD, as long as the RAM's curve says nothing */
+	double written_per_s;  /* blocks that turn dirty */
+	double destaged_per_s; /* blocks that turn clean */
 	uint64_t dirty_blocks, dirty_max_blocks;
 };
 
@@ -289,6 +299,7 @@ enum policy_tier_advice {
 
 struct policy_tier_result {
 	enum policy_tier_advice what;
+	/* Of all reads, those that the RAM answers; of the SSD, those that either answers: the store needn't. */
 	double now_ratio, then_ratio;
 	uint64_t more_blocks;
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* cache.stats: counters of a cache, and what other sizes of its memory would have done. */
+/* cache.stats: counters of a cache, and what other sizes of its memory and of its SSD would have done. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,21 +94,34 @@ add_ram(json_t *o, const struct daemon_cache *c)
 }
 
 static void
-answer(struct stats_order *x, const struct policy_mrc_point *points, uint32_t n)
+add_curve(json_t *o, const char *key, const struct policy_mrc_point *points, uint32_t n)
 {
-	json_t *o = json_object(), *curve = json_array();
+	json_t *curve = json_array();
 
-	json_object_set_new(o, "name", ctl_string(x->cache->name));
-	if (x->cache->cache != NULL)
-		add_ssd(o, x->daemon, x->cache);
-	if (x->cache->ram != NULL)
-		add_ram(o, x->cache);
 	for (uint32_t i = 0; i < n; i++)
 		json_array_append_new(
 		    curve, json_pack("{s:I, s:f, s:I}", "bytes",
 		               (json_int_t)(points[i].blocks * BLOCK_BYTES), "hit_ratio",
 		               points[i].hit_ratio, "samples", (json_int_t)points[i].samples));
-	json_object_set_new(o, "curve", curve);
+	json_object_set_new(o, key, curve);
+}
+
+static void
+answer(struct stats_order *x, const struct policy_mrc_point *points, uint32_t n)
+{
+	json_t *o = json_object();
+	struct policy_mrc_point ssd[POLICY_MRC_POINTS_MAX];
+	uint32_t ssd_n = 0;
+
+	json_object_set_new(o, "name", ctl_string(x->cache->name));
+	if (x->cache->cache != NULL) {
+		add_ssd(o, x->daemon, x->cache);
+		ssd_n = cache_curve(x->cache->cache, ssd);
+	}
+	if (x->cache->ram != NULL)
+		add_ram(o, x->cache);
+	add_curve(o, "curve", points, n);
+	add_curve(o, "ssd_curve", ssd, ssd_n);
 	ctl_call_done(x->call, o);
 	free(x);
 }

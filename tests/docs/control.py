@@ -19,7 +19,8 @@ from terraced import ROOT, TARGET, Daemon, check, run, same, wait_until  # noqa:
 TYPES = {"text": (str,), "integer": (int,), "real": (float, int, type(None)), "boolean": (bool,),
          "list": (list,), "object": (dict,), "any": (str, int, type(None))}
 # Fields that hold lists and objects described under another heading.
-INNER = {("cache.stats", "curve"): "point", ("lun.dirty", "ranges"): "range", ("cache.segments", "segments"): "segment",
+INNER = {("cache.stats", "curve"): "point", ("cache.stats", "ssd_curve"): "point",
+         ("lun.dirty", "ranges"): "range", ("cache.segments", "segments"): "segment",
          ("status", "luns"): "lun.list", ("status", "sessions"): "session.list",
          ("status", "loops"): "loop.list", ("status", "conditions"): "conditions",
          ("health", "conditions"): "conditions", ("events", "events"): "event",

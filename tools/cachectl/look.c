@@ -263,14 +263,14 @@ print_counter(const char *what, double n, bool bytes)
 }
 
 static void
-print_curve(const json_t *curve, double now_bytes)
+print_curve(const json_t *curve, const char *of, double now_bytes)
 {
 	size_t i;
 	const json_t *p;
 
 	if (json_array_size(curve) == 0)
 		return;
-	puts("  hits that other sizes of memory would have had lately:");
+	printf("  hits that other sizes of %s would have had lately:\n", of);
 	json_array_foreach(curve, i, p)
 	{
 		char size[32];
@@ -318,7 +318,11 @@ print_stats(const json_t *s)
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
 		if (json_object_get(s, rows[i].key) != NULL)
 			print_counter(rows[i].what, get_number(s, rows[i].key), rows[i].bytes);
-	print_curve(json_object_get(s, "curve"), get_number(s, "ram_data_bytes"));
+	print_curve(json_object_get(s, "curve"), "memory", get_number(s, "ram_data_bytes"));
+	print_curve(json_object_get(s, "ssd_curve"),
+	    json_array_size(json_object_get(s, "curve")) > 0 ? "the SSD, behind this memory,"
+	                                                     : "the SSD",
+	    get_number(s, "size_bytes"));
 }
 
 /* Of the cache that is named, or of each. */
@@ -409,6 +413,8 @@ advise(const json_t *before, const json_t *after, double seconds, struct policy_
 	};
 	in.destaged_per_s = destaged > 0 ? destaged / seconds : 0;
 	in.written_per_s = dirty + destaged > 0 ? (dirty + destaged) / seconds : 0;
+	double hits = get_number(after, "ram_hits"), reads = hits + get_number(after, "ram_misses");
+	in.ram_hit_ratio = reads > 0 ? hits / reads : 0;
 	in.ram_points = curve_points(json_object_get(after, "curve"), in.ram);
 	in.ssd_points = curve_points(json_object_get(after, "ssd_curve"), in.ssd);
 	policy_advise(&in, ret);

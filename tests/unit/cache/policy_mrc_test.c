@@ -77,6 +77,130 @@ a_sample_tells_what_the_whole_cache_does(void **state)
 	}
 }
 
+/* ---- against an exact one: LRU by stack distances, every access counted --------------------- */
+
+#define TRACE 300000u
+
+/* How many times are later than `t`: Fenwick's tree over the times at which a key was last used. */
+static uint32_t tree[TRACE + 1];
+
+static void
+tree_add(uint32_t t, int32_t n)
+{
+	for (t++; t <= TRACE; t += t & -t)
+		tree[t] += (uint32_t)n;
+}
+
+static uint32_t
+tree_before(uint32_t t)
+{
+	uint32_t sum = 0;
+	for (; t > 0; t -= t & -t)
+		sum += tree[t];
+	return sum;
+}
+
+/* Hit ratios of LRU caches of `sizes`. */
+static void
+exact_lru(uint64_t seed, const uint64_t *sizes, unsigned n, double *ret_ratios)
+{
+	uint32_t *last = malloc(UNIVERSE * sizeof *last);
+	uint64_t rand = seed, hits[POLICY_MRC_POINTS_MAX] = {0};
+	uint32_t keys = 0;
+	assert_non_null(last);
+	memset(last, 0xff, UNIVERSE * sizeof *last);
+	memset(tree, 0, sizeof tree);
+	for (uint32_t t = 0; t < TRACE; t++) {
+		uint64_t key = some_key(&rand) - policy_key(1, 0);
+		if (last[key] != UINT32_MAX) {
+			uint32_t distance = keys - tree_before(last[key]); /* itself included */
+			for (unsigned i = 0; i < n; i++)
+				hits[i] += distance <= sizes[i];
+			tree_add(last[key], -1);
+		} else {
+			keys++;
+		}
+		last[key] = t;
+		tree_add(t, 1);
+	}
+	for (unsigned i = 0; i < n; i++)
+		ret_ratios[i] = (double)hits[i] / TRACE;
+	free(last);
+}
+
+/*
+ * The cache isn't LRU: on requests that are independent it is up to some points better, and never much worse.
+ * Where all fits it is the same, whatever the policy.
+ */
+static void
+the_curve_is_near_that_of_exact_lru(void **state)
+{
+	(void)state;
+	struct policy_mrc_config cfg = {
+	    .points = 5, .blocks = {2000, 6000, 15000, 40000, 80000}, .entries_max = 4000};
+	struct policy_mrc_point points[POLICY_MRC_POINTS_MAX];
+	double lru[POLICY_MRC_POINTS_MAX];
+	for (uint64_t seed = 1; seed <= 3; seed++) {
+		struct policy_mrc *m;
+		uint64_t rand = seed;
+		assert_int_equal(policy_mrc_create(&cfg, &m), 0);
+		for (unsigned i = 0; i < TRACE; i++)
+			policy_mrc_access(m, some_key(&rand), POLICY_MRC_READ);
+		exact_lru(seed, cfg.blocks, 5, lru);
+		assert_int_equal(policy_mrc_read(m, points), 5);
+		for (unsigned i = 0; i < 5; i++) {
+			double better = points[i].hit_ratio - lru[i];
+			if (better < -0.03 || better > 0.10)
+				fail_msg("%u of seed %u: %.3f, exact LRU %.3f", i, (unsigned)seed,
+				    points[i].hit_ratio, lru[i]);
+		}
+		assert_true(fabs(points[4].hit_ratio - lru[4]) < 0.02);
+		policy_mrc_destroy(m);
+	}
+}
+
+static void
+what_passes_is_counted_and_not_kept(void **state)
+{
+	(void)state;
+	struct policy_mrc_config cfg = {.points = 1, .blocks = {1000}};
+	struct policy_mrc_point points[POLICY_MRC_POINTS_MAX];
+	struct policy_mrc *m;
+	assert_int_equal(policy_mrc_create(&cfg, &m), 0);
+	for (unsigned round = 0; round < 4; round++)
+		for (uint64_t k = 0; k < 500; k++)
+			policy_mrc_access(m, k, POLICY_MRC_PASS);
+	policy_mrc_read(m, points);
+	assert_int_equal(points[0].samples, 2000);
+	assert_true(points[0].hit_ratio < 0.001);
+	for (uint64_t k = 0; k < 500; k++)
+		policy_mrc_access(m, k, POLICY_MRC_WRITE);
+	for (uint64_t k = 0; k < 500; k++)
+		policy_mrc_access(m, k, POLICY_MRC_PASS); /* what is there is a hit */
+	policy_mrc_read(m, points);
+	assert_true(fabs(points[0].hit_ratio - 0.2) < 0.001);
+	policy_mrc_destroy(m);
+}
+
+/* However often it is asked to forget: a curve of a huge cache is one of what was read since long. */
+static void
+decay_leaves_enough_to_go_by(void **state)
+{
+	(void)state;
+	struct policy_mrc_config cfg = {.points = 2, .blocks = {64, 100000}, .entries_max = 1000};
+	struct policy_mrc_point points[POLICY_MRC_POINTS_MAX];
+	struct policy_mrc *m;
+	assert_int_equal(policy_mrc_create(&cfg, &m), 0);
+	for (uint64_t k = 0; k < 400000; k++) {
+		policy_mrc_access(m, policy_key(1, k % 50000), POLICY_MRC_READ);
+		if (k % 1000 == 0)
+			policy_mrc_decay(m);
+	}
+	policy_mrc_read(m, points);
+	assert_in_range(points[1].samples, 950, 2200);
+	policy_mrc_destroy(m);
+}
+
 static void
 writes_bring_in_but_do_not_count(void **state)
 {
@@ -211,8 +335,9 @@ says_when_the_ssd_is_full(void **state)
 	in.ram_points = 0;
 	in.destaged_per_s = 10000;
 	policy_advise(&in, &out);
-	assert_string_equal(
-	    out.text, "8 GiB more SSD: 71 → 83 % hits; the store keeps up with the writes");
+	assert_string_equal(out.text,
+	    "8 GiB more SSD: 71 → 83 % of reads without the store; the store keeps up with "
+	    "the writes");
 	assert_false(out.fills);
 	in.destaged_per_s = 0;
 	in.dirty_blocks = in.dirty_max_blocks + 5;
@@ -230,16 +355,55 @@ says_when_the_ssd_is_full(void **state)
 	assert_non_null(strstr(out.text, "full in 100 s"));
 }
 
+/* The SSD's curve is of what the memory leaves; a person asks what the store is spared. */
+static void
+says_what_a_larger_ssd_gives_behind_the_memory(void **state)
+{
+	(void)state;
+	const double bent[] = {0.60, 0.71, 0.83, 0.84}, half[] = {0.40, 0.50, 0.60, 0.61};
+	const double flat[] = {0.50, 0.501, 0.501, 0.501};
+	struct policy_advise_in in = {.ram_blocks = 8 * GIB, .ssd_blocks = 8 * GIB};
+	struct policy_advise_out out;
+	set_curve(in.ram, &in.ram_points, 10000, bent);
+	set_curve(in.ssd, &in.ssd_points, 10000, half);
+	policy_advise(&in, &out);
+	/* 0.71 + 0.29 × 0.5 and 0.71 + 0.29 × 0.6 */
+	assert_string_equal(out.text,
+	    "8 GiB more RAM: 71 → 83 % hits; 8 GiB more SSD: 86 → 88 % of reads "
+	    "without the store");
+	/* As long as the memory's curve says nothing its counters do. */
+	set_curve(in.ram, &in.ram_points, 100, bent);
+	in.ram_hit_ratio = 0.2;
+	policy_advise(&in, &out);
+	assert_string_equal(out.text,
+	    "RAM: too few reads so far to tell; 8 GiB more SSD: 60 → 68 % of "
+	    "reads without the store");
+	/* Its hits alone don't say that it is too large. */
+	set_curve(in.ssd, &in.ssd_points, 10000, flat);
+	in.ram_points = 0;
+	in.ram_hit_ratio = 0;
+	policy_advise(&in, &out);
+	assert_int_equal(out.ssd.what, POLICY_TIER_KEEP);
+	assert_string_equal(out.text, "more SSD would not help: 50 % of reads without the store");
+	in.ssd_points = POLICY_MRC_POINTS_MAX + 1;
+	policy_advise(&in, &out);
+	assert_int_equal(out.ssd.what, POLICY_TIER_NONE);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_sample_tells_what_the_whole_cache_does),
+	    cmocka_unit_test(the_curve_is_near_that_of_exact_lru),
+	    cmocka_unit_test(what_passes_is_counted_and_not_kept),
+	    cmocka_unit_test(decay_leaves_enough_to_go_by),
 	    cmocka_unit_test(writes_bring_in_but_do_not_count),
 	    cmocka_unit_test(decay_lets_the_present_win),
 	    cmocka_unit_test(bad_curves_are_refused),
 	    cmocka_unit_test(says_what_more_ram_gives),
 	    cmocka_unit_test(says_when_the_ssd_is_full),
+	    cmocka_unit_test(says_what_a_larger_ssd_gives_behind_the_memory),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

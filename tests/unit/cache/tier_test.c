@@ -26,6 +26,7 @@ static struct cache_marker marker;
 static bool is_done;
 static int last;
 static uint64_t seed;
+static uint64_t ssd_bytes = SSD_BYTES;
 
 /* ---- calls ------------------------------------------------------------------------------------------- */
 
@@ -166,7 +167,7 @@ begin(const char *store_spec)
 	memset(&marker, 0, sizeof marker);
 	seed = 1;
 	w = world_sim(7, 1, 16 * MIB);
-	ssd = world_open(w, "ram:", SSD_BYTES, 0, 512);
+	ssd = world_open(w, "ram:", ssd_bytes, 0, 512);
 	store = world_open(w, store_spec, STORE_BYTES, 0, 512);
 	assert_int_equal(call(do_format), 0);
 	assert_int_equal(call(do_attach), 0);
@@ -333,6 +334,73 @@ writes_are_slowed_to_the_speed_of_the_store(void **state)
 	end();
 }
 
+static void
+get_curve(void *ctx)
+{
+	assert_int_equal(cache_curve(cache, ctx), 6);
+}
+
+/* Percent of the reads that the SSD answers, after it is warm; and its curve. */
+static double
+read_skewed(struct policy_mrc_point *ret_curve)
+{
+	struct cache_volume_stats before = {.reads = 0};
+	for (unsigned i = 0; i < 60000; i++) {
+		if (i == 20000)
+			before = stats();
+		double u = (double)(test_rand(&seed) % 1000003) / 1000003.0;
+		read_at((uint64_t)(u * u * u * (STORE_BYTES / BLOCK)) * BLOCK, BLOCK);
+	}
+	struct cache_volume_stats after = stats();
+	world_call(w, 0, get_curve, ret_curve);
+	return 100. * (double)(after.hit_blocks - before.hit_blocks) /
+	       (double)(after.read_blocks - before.read_blocks);
+}
+
+/* What the curve of one SSD says of another, twice as large: that one does it. */
+static void
+the_curve_foretells_a_larger_ssd(void **state)
+{
+	struct policy_mrc_point curve[POLICY_MRC_POINTS_MAX], larger[POLICY_MRC_POINTS_MAX];
+	(void)state;
+	begin("ram:");
+	fill_policy(true, 0);
+	double small = read_skewed(curve);
+	assert_int_equal(curve[2].blocks * BLOCK, all_stats().segment_bytes * all_stats().segments);
+	end();
+	ssd_bytes = 2 * SSD_BYTES;
+	begin("ram:");
+	ssd_bytes = SSD_BYTES;
+	fill_policy(true, 0);
+	double large = read_skewed(larger);
+	end();
+	for (unsigned i = 0; i < 6; i++)
+		printf("  %u MiB: %.1f %% of %u samples\n", (unsigned)(curve[i].blocks >> 8),
+		    100 * curve[i].hit_ratio, (unsigned)curve[i].samples);
+	printf("  really %.1f %%, of twice as much %.1f %%\n", small, large);
+	assert_true(large > small + 5); /* or it would tell nothing */
+	/* Of so small an SSD the segments that are kept free are a part that shows. */
+	assert_true(curve[2].hit_ratio * 100 > small - 4 && curve[2].hit_ratio * 100 < small + 9);
+	assert_true(curve[3].hit_ratio * 100 > large - 6 && curve[3].hit_ratio * 100 < large + 6);
+}
+
+/* Reads that don't fill, and a scan, show as misses that no size would mend. */
+static void
+the_curve_knows_what_isnt_filled(void **state)
+{
+	struct policy_mrc_point curve[POLICY_MRC_POINTS_MAX];
+	(void)state;
+	begin("ram:");
+	fill_policy(false, 0);
+	read_hot(4);
+	world_call(w, 0, get_curve, curve);
+	assert_int_equal(curve[0].samples, 4 * HOT_BYTES / BLOCK); /* so small that it sees all */
+	assert_true(curve[0].hit_ratio < 0.001);
+	assert_in_range(curve[5].samples, 100, 4 * HOT_BYTES / BLOCK);
+	assert_true(curve[5].hit_ratio < 0.2); /* of a sample */
+	end();
+}
+
 int
 main(void)
 {
@@ -340,6 +408,8 @@ main(void)
 	    cmocka_unit_test(a_scan_doesnt_wash_the_ssd),
 	    cmocka_unit_test(what_is_hit_stays),
 	    cmocka_unit_test(what_isnt_to_be_filled_isnt),
+	    cmocka_unit_test(the_curve_foretells_a_larger_ssd),
+	    cmocka_unit_test(the_curve_knows_what_isnt_filled),
 	    cmocka_unit_test(fills_go_on_when_there_is_room_again),
 	    cmocka_unit_test(dirty_data_waits_and_an_idle_store_is_drained),
 	    cmocka_unit_test(writes_are_slowed_to_the_speed_of_the_store),
