@@ -61,6 +61,11 @@
 	X(REUSE_READ_IN_FLIGHT) /* [6] a segment is reused under a read */                         \
 	X(ID_REUSED)            /* [17] a new volume gets the id of a removed one */               \
 	X(READ_NO_CRC)          /* [3] what the SSD returns isn't verified */                      \
+	X(PACK_NO_CRC)          /* [3] nor what is unpacked */                                     \
+	X(BYPASS_NO_LOCK)       /* [8] two writes of the store at once, of the same block */       \
+	X(MARKER_LATE)          /* [15] GOOD before the store says whose its data is */            \
+	X(FLUSH_EARLY)          /* [21] a flush ends before the data is on the store */            \
+	X(GROW_CLAIMS)          /* [24] a record has sectors beyond the end of the volume */       \
 	X(WRITETHROUGH_EARLY)   /* [11] GOOD in writethrough before the store was flushed */       \
 	X(ZERO_NO_DESTAGE)      /* [12] zeros turn clean without zeroing the store */              \
 	X(VER_FROM_HEADER)      /* [7] the ver counter goes on from the checkpoint alone */

@@ -148,6 +148,10 @@ row_written(void *ctx, int result)
 	struct cache_marker m = {
 	    .present = true, .volume = o->row.id, .generation = o->row.marker_next};
 	memcpy(m.cache_uuid, o->c->uuid, sizeof m.cache_uuid);
+	if (MUTANT(MARKER_LATE)) {
+		marker_set(o, 0);
+		return;
+	}
 	o->v->marker->set(o->v->marker_ctx, &m, marker_set, o);
 }
 

@@ -374,7 +374,7 @@ cache_pack_open(struct cache *c, uint32_t loc, const struct cache_pack_at *at, c
 	const uint32_t *crc = seg_of(c, loc)->crc + at->block;
 	for (uint32_t i = 0; i < at->count; i++)
 		if (crc32c(raw + (size_t)i * CF_BLOCK_BYTES, CF_BLOCK_BYTES) != crc[i] &&
-		    !MUTANT(READ_NO_CRC) && !MUTANT(FILL_NO_FLUSH))
+		    !MUTANT(READ_NO_CRC) && !MUTANT(FILL_NO_FLUSH) && !MUTANT(PACK_NO_CRC))
 			return NULL;
 	if (at->bytes == at->unit_bytes)
 		return raw + at->skip + at->first;

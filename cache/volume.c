@@ -301,7 +301,7 @@ begin(struct cache_volume *v, struct blk_io *io)
 	if (io->op == BLK_WRITE && !v->bypass)
 		cache_tier_sample(v, op->first, op->last - op->first + 1, POLICY_MRC_WRITE);
 	v->stats.unmaps += op->is_change && io->op != BLK_WRITE;
-	if (v->bypass && op->is_change) {
+	if (v->bypass && op->is_change && !MUTANT(BYPASS_NO_LOCK)) {
 		cache_fill_cancel(v, op->first, op->last);
 		op->lock =
 		    (struct cache_lock){.first = op->first, .last = op->last, .grant = pass_locked};

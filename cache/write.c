@@ -39,7 +39,8 @@ covered(const struct cache_op *op, uint64_t block)
 	uint8_t m = 0;
 	for (unsigned s = 0; s < CF_SECTORS; s++) {
 		uint64_t at = base + s * 512u;
-		if (at >= io->offset_bytes && at < end)
+		bool beyond = MUTANT(GROW_CLAIMS) && at >= op->vol->row.size_bytes;
+		if (at >= io->offset_bytes && (at < end || beyond))
 			m = (uint8_t)(m | 1u << s);
 	}
 	return m;

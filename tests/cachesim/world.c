@@ -344,6 +344,7 @@ ended_change(struct task *t)
 	struct vol *v = t->vol;
 	if (t->io.result < 0)
 		return;
+	ASSERT(v->marker.now.present || v->mode != CACHE_NV || t->weak || v->managed); /* [15] */
 	/* It may have been held until the mode was another one. */
 	t->weak |= v->weak || v->managed || v->changes != t->changes;
 	for (uint64_t i = 0; i < t->count; i++) {

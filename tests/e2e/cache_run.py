@@ -835,7 +835,7 @@ def case_full():
             status, done = r.status, done + 1
         same(status, BUSY, f"the answer when there is no room, after {done} writes")
         itt = s.command(struct.pack(">BBIBHB", 0x2A, 0, done * 8, 0, 8, 0), write=pattern(1))
-        raised(d, "C607", 4)
+        raised(d, "C607", 30)
         same(s.wait(itt, 20).status, BUSY, "what waited")
         read(s, done - 1)
     stop(d)
