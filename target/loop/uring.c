@@ -20,7 +20,11 @@
 #define SQ_ENTRIES 512u
 #define CQ_ENTRIES 4096u
 #define FILE_INFLIGHT_MAX (CQ_ENTRIES / 2) /* polls have the rest; NODROP for the worst case */
-#define EARLY_OPS 4u /* so many are submitted before the end of the turn, if no other runs */
+/*
+ * So many are submitted before the end of the turn, if no other runs; then as many as run: a device that gets
+ * all of them at once, late, has nothing to do until then, and one that gets each by itself costs a call each.
+ */
+#define EARLY_OPS 4u
 #define BACKLOG_RETRY_NS 1000000ull
 
 #define TAG_POLL 1ull
@@ -300,7 +304,8 @@ uring_file_submit(struct loop *l, struct loop_op *op)
 {
 	struct uring *u = l->backend;
 	list_push_back(&l->op_queue, &op->link);
-	if (++u->queued >= EARLY_OPS && u->inflight == 0 && u->enabled && loop_current() == l)
+	u->queued++;
+	if (u->queued >= EARLY_OPS && u->queued >= u->inflight && u->enabled && loop_current() == l)
 		uring_submit(l);
 }
 

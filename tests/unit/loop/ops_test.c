@@ -202,16 +202,17 @@ what_completions_lead_to_is_handed_over_between_turns(void **state)
 /* ---- io_uring --------------------------------------------------------------------------------------- */
 
 #define EARLY 4u /* of uring.c */
+#define HELD_MAX (EARLY + 1)
 
 static struct early {
 	struct loop *l;
 	struct loop_msg start;
-	struct loop_op ops[EARLY + 1], held;
-	struct iovec iov[EARLY], held_iov;
-	char bytes[EARLY], held_byte;
+	struct loop_op ops[EARLY + 1], held[HELD_MAX];
+	struct iovec iov[EARLY], held_iov[HELD_MAX];
+	char bytes[EARLY], held_bytes[HELD_MAX];
 	int fd, pipe[2];
 	unsigned pending;
-	bool hold;                  /* another operation runs meanwhile */
+	unsigned hold;              /* so many others run meanwhile */
 	unsigned queued[EARLY + 1]; /* after so many were submitted */
 } e;
 
@@ -233,11 +234,11 @@ early_done(struct loop_op *op, int result)
 	(void)op;
 	if (--e.pending == 0)
 		loop_stop(e.l);
-	else if (e.hold && e.pending == 1)
-		assert_int_equal(write(e.pipe[1], "!", 1), 1);
+	else if (e.pending == e.hold)
+		assert_int_equal(write(e.pipe[1], "!!!!!", e.hold), e.hold);
 }
 
-/* One callback: what it submits is queued until the fourth. */
+/* One callback: how much of what it submits is still queued is noted each time. */
 static void
 submit_in_one_callback(struct loop_msg *m)
 {
@@ -256,35 +257,37 @@ submit_in_one_callback(struct loop_msg *m)
 	}
 }
 
-/* The held one is with the kernel when the callback for the others runs: the turns before it ended. */
+/* Those that are held are with the kernel when the others are submitted. */
 static void
-hold_one(struct loop_msg *m)
+hold_some(struct loop_msg *m)
 {
-	e.held_iov = (struct iovec){&e.held_byte, 1};
-	e.held = (struct loop_op){.op = LOOP_FILE_READV,
-	    .fd = e.pipe[0],
-	    .iov = &e.held_iov,
-	    .iovcnt = 1,
-	    .done = early_done};
-	loop_file_submit(e.l, &e.held);
+	for (unsigned i = 0; i < e.hold; i++) {
+		e.held_iov[i] = (struct iovec){&e.held_bytes[i], 1};
+		e.held[i] = (struct loop_op){.op = LOOP_FILE_READV,
+		    .fd = e.pipe[0],
+		    .iov = &e.held_iov[i],
+		    .iovcnt = 1,
+		    .done = early_done};
+		loop_file_submit(e.l, &e.held[i]);
+	}
 	e.l->ops->submit(e.l);
 	assert_int_equal(queue_length(), 0);
 	submit_in_one_callback(m);
 }
 
 static void
-run_early(struct fixture *f, bool hold)
+run_early(struct fixture *f, unsigned hold)
 {
 	char path[] = "/tmp/terrace-file-XXXXXX", back[EARLY + 1] = "";
 	memset(&e, 0, sizeof e);
 	e.l = f->l;
 	e.hold = hold;
-	e.pending = EARLY + (hold ? 1 : 0);
+	e.pending = EARLY + hold;
 	e.fd = mkostemp(path, O_CLOEXEC);
 	assert_true(e.fd >= 0);
 	unlink(path);
 	assert_int_equal(pipe2(e.pipe, O_CLOEXEC), 0);
-	e.start.run = hold ? hold_one : submit_in_one_callback;
+	e.start.run = hold > 0 ? hold_some : submit_in_one_callback;
 	loop_send(e.l, &e.start);
 	fixture_run(f);
 	assert_int_equal(pread(e.fd, back, EARLY, 0), EARLY);
@@ -300,19 +303,31 @@ first_of_a_burst_do_not_wait_for_the_end_of_the_turn(void **state)
 	struct fixture *f = *state;
 	if (!loop_is_uring(f->l))
 		skip();
-	run_early(f, false);
+	run_early(f, 0);
 	for (unsigned i = 1; i < EARLY; i++)
 		assert_int_equal(e.queued[i], i);
 	assert_int_equal(e.queued[EARLY], 0);
 }
 
 static void
-while_a_device_works_they_go_together(void **state)
+as_many_as_a_device_works_on_follow(void **state)
 {
 	struct fixture *f = *state;
 	if (!loop_is_uring(f->l))
 		skip();
-	run_early(f, true);
+	run_early(f, EARLY);
+	for (unsigned i = 1; i < EARLY; i++)
+		assert_int_equal(e.queued[i], i);
+	assert_int_equal(e.queued[EARLY], 0);
+}
+
+static void
+while_a_device_has_more_they_go_together(void **state)
+{
+	struct fixture *f = *state;
+	if (!loop_is_uring(f->l))
+		skip();
+	run_early(f, HELD_MAX);
 	for (unsigned i = 1; i <= EARLY; i++)
 		assert_int_equal(e.queued[i], i);
 }
@@ -329,7 +344,8 @@ main(void)
 	};
 	const struct CMUnitTest uring_tests[] = {
 	    LOOP_TEST(first_of_a_burst_do_not_wait_for_the_end_of_the_turn),
-	    LOOP_TEST(while_a_device_works_they_go_together),
+	    LOOP_TEST(as_many_as_a_device_works_on_follow),
+	    LOOP_TEST(while_a_device_has_more_they_go_together),
 	};
 	int failed = cmocka_run_group_tests_name("any device", tests, NULL, NULL);
 	return failed + cmocka_run_group_tests_name("io_uring", uring_tests, NULL, NULL);
