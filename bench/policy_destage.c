@@ -27,7 +27,7 @@ struct log {
 	struct policy_pick_item *items;
 	struct policy_pick_run *runs;
 	struct policy_destage ctl;
-	uint64_t cursor, destaged, debt_ns;
+	uint64_t cursor, destaged, debt_ns, busy_ns;
 };
 
 static uint32_t
@@ -125,7 +125,7 @@ gather(struct log *l, uint64_t age)
 static uint64_t
 destage(struct log *l, const struct policy_destage_out *out)
 {
-	l->destaged = 0;
+	l->destaged = l->busy_ns = 0;
 	if (!out->depth)
 		return 0;
 	uint32_t n = gather(l, window_age(l, out->window_segs));
@@ -142,6 +142,7 @@ destage(struct log *l, const struct policy_destage_out *out)
 		}
 		l->cursor = run->lba + run->blocks;
 	}
+	l->busy_ns = (uint64_t)((double)ops / (double)ops_max * TICK_S * 1e9);
 	return ops;
 }
 
@@ -160,7 +161,8 @@ tick(struct log *l, uint64_t written, struct policy_destage_out *out)
 	    .dirty_blocks = l->dirty,
 	    .dirty_max_blocks = l->cfg->dirty_max,
 	    .written_blocks = written,
-	    .destaged_blocks = l->destaged};
+	    .destaged_blocks = l->destaged,
+	    .busy_ns = l->busy_ns};
 	policy_destage_tick(&l->ctl, &in, out);
 	return destage(l, out);
 }

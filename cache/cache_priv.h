@@ -171,6 +171,13 @@ enum seg_state {
 	SEG_LOST, /* unreadable: neither believed nor reused */
 };
 
+/* How a segment is emptied (space.c). */
+enum space_how {
+	SPACE_EVICT,  /* of a clean one, what wasn't hit is dropped */
+	SPACE_GATHER, /* the same of a sparse one, and what is dirty is moved together */
+	SPACE_STRAND  /* what is dirty is moved, all at once: stores don't take it */
+};
+
 /* What the policy believes of it (tier.c). */
 enum seg_tier { TIER_FREE, TIER_OPEN, TIER_SEALED, TIER_EMPTYING };
 
@@ -406,7 +413,9 @@ struct destage {
 	uint32_t depth;     /* store writes at once */
 	uint64_t ticked_ns; /* 0: never */
 	uint64_t last_batch_ns;
-	uint64_t written, destaged;   /* blocks since the last tick… */
+	uint64_t written, sent;       /* blocks since the last tick; sent: the store took them */
+	uint64_t busy_ns;             /* …and the time of batches that ended */
+	uint64_t taken;               /* of the running batch, by the store; not flushed yet */
 	uint64_t store_ops, store_ns; /* …and misses that the store answered, and their latencies */
 	/* scratch of collecting (destage_pick.c) */
 	struct destage_item *found;
@@ -428,6 +437,7 @@ struct cache_volume {
 	const struct cache_marker_ops *marker;
 	void *marker_ctx;
 	struct cache_index ix;
+	uint64_t dirty_zeros; /* of its dirty blocks: they take no room of the log */
 	enum cache_mode mode;
 	uint64_t blocks;
 	struct cache_fill_policy fill;
@@ -566,9 +576,10 @@ struct cache {
 	} sb;
 	/* space.c */
 	struct {
-		bool evicting, moving; /* the latter: what can't be dropped too */
-		bool moved;            /* in this tick */
-		bool reading;          /* the victim's footer */
+		bool evicting;
+		enum space_how how;
+		bool moved;   /* what is stranded, in this tick */
+		bool reading; /* the victim's footer */
 		uint32_t victim, copying;
 		void *buf;
 		struct cache_footer footer; /* in buf, with what is next in it */
@@ -694,6 +705,7 @@ void cache_tier_fini(struct cache *c);
 void cache_tier_recovered(struct cache *c);
 void cache_tier_opened(struct cache *c, uint32_t seg, bool main);
 void cache_tier_hit(struct cache *c, uint32_t loc, uint64_t blocks);
+bool cache_tier_was_hit(const struct cache *c, uint32_t loc);
 /* Into which log a fill goes. */
 unsigned cache_tier_place(struct cache *c, const struct cache_volume *v, uint64_t block);
 /* A read; true: it is part of a scan, which isn't filled. */
@@ -767,6 +779,8 @@ void cache_volume_release(struct cache_volume *v);
 void cache_volume_expire(struct cache_volume *v, uint64_t before);
 void cache_frames_expire(struct cache *c, uint64_t before);
 void cache_volume_slow_init(struct cache_volume *v);
+/* From now on each block written takes so long; what waits is the sooner for it. */
+void cache_volume_slow(struct cache_volume *v, uint64_t delay_ns);
 uint8_t cache_valid_mask(const struct cache_volume *v, uint64_t block);
 
 void cache_lock_take(struct cache_volume *v, struct cache_lock *k);

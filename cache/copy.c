@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Data that its store doesn't take is moved together, out of segments that hold little else [18]; so is what
+ * Data that its store hasn't taken is moved together, out of segments that hold little else [18]; so is what
  * is clean and can't be dropped, because something older lies under it [6].
  *
  *	read from the SSD, verify ─▶ G record with the ver that it has [1], durable ─▶ the index, where it still

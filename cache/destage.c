@@ -118,6 +118,7 @@ batch_start(struct cache_volume *v)
 	d->reading = true;
 	d->any = false;
 	d->pending = 0;
+	d->taken = 0;
 	go_on(d, 0);
 	batch_read(v);
 }
@@ -198,6 +199,10 @@ batch_read(struct cache_volume *v)
 	}
 	if (d->pending > 0)
 		return;
+	/* From here on the batch knows its blocks by their ver. */
+	for (uint32_t i = 0; i < d->count; i++)
+		if (d->items[i].piece.kind == CACHE_DATA)
+			cache_segment_unpin(v->c, d->items[i].piece.loc);
 	d->reading = false;
 	go_on(d, 0);
 	batch_write(v);
@@ -217,6 +222,10 @@ write_done(struct cache_io *x, int result)
 			d->items[i].err = result;
 		else
 			d->any = true;
+		if (result == 0 && d->items[i].piece.kind == CACHE_DATA && !d->items[i].gap) {
+			d->sent += d->items[i].piece.count;
+			d->taken += d->items[i].piece.count;
+		}
 	}
 	if (result < 0)
 		v->stats.store_errors++;
@@ -366,12 +375,9 @@ batch_end(struct cache_volume *v, bool durable, int err)
 {
 	struct destage *d = &v->d;
 	struct cache *c = v->c;
-	uint64_t destaged = d->destaged;
 	bool failed = !durable;
 	for (uint32_t i = 0; i < d->count; i++) {
 		const struct destage_item *it = &d->items[i];
-		if (it->piece.kind == CACHE_DATA)
-			cache_segment_unpin(c, it->piece.loc);
 		failed |= it->err < 0 && !it->gap;
 		if (!durable || it->err < 0)
 			continue;
@@ -379,9 +385,11 @@ batch_end(struct cache_volume *v, bool durable, int err)
 		if (it->gap)
 			v->stats.gap_blocks += it->piece.count;
 		else if (it->piece.kind == CACHE_DATA)
-			d->destaged += it->piece.count;
+			v->stats.destaged_blocks += it->piece.count;
 	}
-	v->stats.destaged_blocks += d->destaged - destaged;
+	d->busy_ns +=
+	    loop_now_ns(c->home) - (d->begun_ns > d->ticked_ns ? d->begun_ns : d->ticked_ns);
+	d->taken = 0;
 	d->running = false;
 	cache_zeros_drop(v);
 	v->store_fails = failed;

@@ -20,12 +20,21 @@ log_blocks(const struct cache *c)
 	return (uint64_t)c->geo.segment_count * c->geo.data_blocks;
 }
 
+/* What of it takes room of the log and isn't on its way out already: falls with each block that the store
+ * takes, not with each batch. */
+static uint64_t
+dirty_of(const struct cache_volume *v)
+{
+	uint64_t n = v->ix.dirty_blocks - v->dirty_zeros;
+	return n > v->d.taken ? n - v->d.taken : 0;
+}
+
 static uint64_t
 all_dirty(const struct cache *c)
 {
 	uint64_t n = 0;
 	LIST_FOREACH (l, &c->volumes)
-		n += container_of(l, struct cache_volume, link)->ix.dirty_blocks;
+		n += dirty_of(container_of(l, struct cache_volume, link));
 	return n;
 }
 
@@ -111,19 +120,24 @@ ask(struct cache_volume *v, const struct policy_destage_in *common)
 	struct policy_destage_out out;
 	uint64_t now = loop_now_ns(c->home);
 	in.elapsed_ns = d->ticked_ns != 0 ? now - d->ticked_ns : POLICY_DESTAGE_TICK_NS;
-	in.dirty_blocks = v->ix.dirty_blocks;
+	in.dirty_blocks = dirty_of(v);
+	uint64_t others = common->all_dirty_blocks - in.dirty_blocks;
+	in.dirty_max_blocks = others < common->all_max_blocks ? common->all_max_blocks - others : 0;
 	in.written_blocks = d->written;
-	in.destaged_blocks = d->destaged;
+	in.destaged_blocks = d->sent;
+	in.busy_ns = d->busy_ns;
+	if (d->running)
+		in.busy_ns += now - (d->begun_ns > d->ticked_ns ? d->begun_ns : d->ticked_ns);
 	in.store_ops = d->store_ops < UINT32_MAX ? (uint32_t)d->store_ops : UINT32_MAX;
 	in.store_ns = d->store_ns;
 	in.drain = cache_destage_drains(v);
 	in.store_failing = d->failures > 0;
 	d->ticked_ns = now;
-	d->written = d->destaged = d->store_ops = d->store_ns = 0;
+	d->written = d->sent = d->busy_ns = d->store_ops = d->store_ns = 0;
 	policy_destage_tick(&d->policy, &in, &out);
 	d->depth = out.depth;
 	d->window = window_of(c, out.window_segs);
-	v->write_delay_ns = out.delay_ns;
+	cache_volume_slow(v, out.delay_ns);
 	if (out.budget_blocks == UINT64_MAX)
 		d->credit = UINT64_MAX;
 	else if (d->credit == UINT64_MAX)
@@ -137,19 +151,26 @@ ask(struct cache_volume *v, const struct policy_destage_in *common)
 void
 cache_destage_rate(struct cache *c)
 {
-	struct policy_destage_in in = {.dirty_max_blocks = log_blocks(c)};
+	struct policy_destage_in in = {
+	    .all_max_blocks = log_blocks(c), .all_dirty_blocks = all_dirty(c)};
+	LIST_FOREACH (n, &c->volumes)
+		in.stores += dirty_of(container_of(n, struct cache_volume, link)) > 0;
+	uint64_t between = 0; /* dirty blocks: to be had by moving these together */
 	for (uint32_t i = 0; i < c->geo.segment_count; i++) {
 		const struct segment *s = &c->segs[i];
 		if (s->state == SEG_LOST || s->bad)
 			continue;
 		in.segs++;
 		in.segs_free += s->state == SEG_FREE || (s->state == SEG_SEALED && s->dirty == 0);
+		if (s->state == SEG_SEALED && s->dirty > 0 && s->dirty <= c->geo.data_blocks)
+			between += c->geo.data_blocks - s->dirty;
 	}
+	in.segs_free += (uint32_t)(between / c->geo.data_blocks);
 	LIST_FOREACH (n, &c->volumes) {
 		struct cache_volume *v = container_of(n, struct cache_volume, link);
 		if (v->store != NULL)
 			ask(v, &in);
 		else
-			v->write_delay_ns = 0;
+			cache_volume_slow(v, 0);
 	}
 }

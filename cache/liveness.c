@@ -38,8 +38,10 @@ cache_gone(void *volume, const struct cache_piece *old)
 	if (old->kind == CACHE_DATA) {
 		if (dirty)
 			seg_of(c, old->loc)->dirty -= (uint32_t)old->count;
-		/* What is written over while it is here is hot: else it would look new for ever. */
-		if (v->over != NULL)
+		/* What is written over while it is here is hot: else it would look new for ever. A copy
+		 * that takes over is as hot as it was. */
+		if (v->over != NULL &&
+		    (v->over->ver != old->ver || cache_tier_was_hit(c, old->loc)))
 			cache_tier_hit(
 			    c, v->over->loc + (uint32_t)(old->block - v->over->block), old->count);
 		for (uint32_t i = 0; i < old->count; i++)
@@ -50,8 +52,10 @@ cache_gone(void *volume, const struct cache_piece *old)
 	ASSERT(old->kind == CACHE_ZERO && z != NULL && z->ver == old->ver);
 	ASSERT(z->live >= old->count && (!dirty || z->dirty >= old->count));
 	z->live -= old->count;
-	if (dirty)
+	if (dirty) {
 		z->dirty -= old->count;
+		v->dirty_zeros -= old->count;
+	}
 	if (dirty && z->dirty == 0)
 		seg_of(c, z->loc)->dirty--;
 	if (z->live == 0) {
@@ -196,6 +200,7 @@ cache_apply(struct cache_volume *v, const struct cache_ent *e, uint64_t ver, uin
 		    v, e->block, e->count, ver, e->loc, e->flags & CF_DESC_NO_UNMAP);
 		z->live = e->count;
 		z->dirty = dirty ? e->count : 0;
+		v->dirty_zeros += z->dirty;
 		p.loc = z->id;
 		p.flags |= CACHE_EXT_ZERO;
 		p.kind = CACHE_ZERO;
@@ -247,14 +252,14 @@ turn_one(void *ctx, const struct cache_piece *p)
 	const struct cache_piece *was = t->was;
 	if (!(p->flags & CACHE_EXT_DIRTY) || p->kind != was->kind)
 		return p->flags;
-	uint64_t skip = p->block - was->block;
-	bool same = p->ver == was->ver &&
-	            p->loc == (was->kind == CACHE_ZERO ? was->loc : was->loc + (uint32_t)skip);
+	/* Wherever it lies by now: a copy has the ver of what it copies. Zeros have a number. */
+	bool same = p->ver == was->ver && (p->kind == CACHE_DATA || p->loc == was->loc);
 	if (!same && !MUTANT(CLEAN_NO_CHECK))
 		return p->flags; /* a newer version came meanwhile [9] */
 	if (p->kind == CACHE_ZERO) {
 		struct cache_zero *z = c->zeros[p->loc];
 		z->dirty -= p->count;
+		t->v->dirty_zeros -= p->count;
 		if (z->dirty == 0)
 			seg_of(c, z->loc)->dirty--;
 	} else {

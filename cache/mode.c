@@ -116,6 +116,7 @@ forget(void *ctx, const struct cache_piece *p)
 	if (p->kind == CACHE_ZERO) {
 		struct cache_zero *z = v->c->zeros[p->loc];
 		z->dirty -= p->count;
+		v->dirty_zeros -= p->count;
 		if (z->dirty == 0)
 			seg_of(v->c, z->loc)->dirty--;
 	} else {

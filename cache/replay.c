@@ -144,6 +144,7 @@ take(struct cache_volume *v, const struct cache_piece *p)
 		s->dirty += z->dirty == 0;
 		z->live += p->count;
 		z->dirty += p->count;
+		v->dirty_zeros += p->count;
 	} else {
 		struct segment *s = seg_of(c, p->loc);
 		s->live += (uint32_t)p->count;

@@ -4,12 +4,21 @@
  * evicted, which the policy chooses (tier.c); when there is none, dirty data is pressed to the stores.
  * Eviction reads what a segment holds from its footer and drops what the index still shows of it, but for
  * what was hit: that is written again into another segment (copy.c) [6].
+ *
+ * What is written over leaves holes in segments whose other data is dirty. Stores take it in their time; so the
+ * segment with the fewest dirty blocks is emptied by moving these together with others', while that makes room
+ * with little work. Dirty data that nobody writes over is moved at most once or twice until its turn at the
+ * store comes, and that comes later: the store is written to less often.
  */
 #include "cache/cache_priv.h"
 
 #include <stdlib.h>
 
 #define REWRITES_AT_ONCE 16u /* pieces of up to a record */
+#define GATHERS_AT_ONCE 64u  /* mostly single blocks */
+#define SPARSE_EIGHTHS 5u    /* dirty, at most: the rest is room gained */
+#define SPARSE_MOST 7u       /* …where free segments are nearly gone */
+#define SPARSE_SMALL 128u    /* blocks: of a smaller segment, record headers take a good part */
 
 static void
 evict_end(struct cache *c)
@@ -17,6 +26,7 @@ evict_end(struct cache *c)
 	struct segment *s = &c->segs[c->space.victim];
 	s->pins--;
 	s->stuck = s->live > 0;
+	c->space.how = SPACE_EVICT;
 	cache_tier_emptied(c, c->space.victim);
 	free(c->space.buf);
 	c->space.buf = NULL;
@@ -59,9 +69,9 @@ evict_desc(struct cache *c, const struct cache_desc *d)
 	struct cache_piece p;
 	if (v == NULL)
 		return;
-	if (c->space.moving) {
-		if (!(d->flags & CF_DESC_ZERO))
-			c->stats.evicted_blocks += cache_drop(v, d->block, d->count, loc);
+	if (c->space.how == SPACE_STRAND && !(d->flags & CF_DESC_ZERO))
+		c->stats.evicted_blocks += cache_drop(v, d->block, d->count, loc);
+	if (c->space.how == SPACE_STRAND) {
 		cache_copy_desc(v, d, loc);
 		return;
 	}
@@ -71,6 +81,8 @@ evict_desc(struct cache *c, const struct cache_desc *d)
 		if (p.kind == CACHE_DATA && !(p.flags & (CACHE_EXT_DIRTY | CACHE_EXT_BAD)) &&
 		    p.loc == loc + (uint32_t)(p.block - d->block))
 			evict_piece(c, v, &p);
+	if (c->space.how == SPACE_GATHER)
+		cache_copy_desc(v, d, loc);
 }
 
 /* The descriptors of the victim, as many as may be under way at once; to its end. */
@@ -78,7 +90,8 @@ static void
 evict_more(struct cache *c)
 {
 	uint32_t seg = c->space.victim;
-	while (c->space.copying < REWRITES_AT_ONCE || c->space.moving) {
+	uint32_t most = c->space.how == SPACE_GATHER ? GATHERS_AT_ONCE : REWRITES_AT_ONCE;
+	while (c->space.copying < most || c->space.how == SPACE_STRAND) {
 		struct cache_desc d;
 		if (c->space.desc_at == c->space.record.desc_count) {
 			c->space.desc_at = 0;
@@ -93,7 +106,7 @@ evict_more(struct cache *c)
 	}
 	bool all = c->space.desc_at == 0 && c->space.record.desc_count == 0;
 	/* A stranded one is left to its copies, which may be slow; others are waited for. */
-	if (all && (c->space.copying == 0 || c->space.moving))
+	if (all && (c->space.copying == 0 || c->space.how == SPACE_STRAND))
 		evict_end(c);
 }
 
@@ -118,11 +131,11 @@ evict_read(struct cache_io *x, int result)
 }
 
 static void
-evict(struct cache *c, uint32_t seg, bool moving)
+evict(struct cache *c, uint32_t seg, enum space_how how)
 {
 	struct segment *s = &c->segs[seg];
-	c->space.moving = moving;
-	c->space.moved |= moving;
+	c->space.how = how;
+	c->space.moved |= how == SPACE_STRAND;
 	uint32_t blocks = c->geo.footer_blocks;
 	c->space.buf = cache_pages_alloc((size_t)blocks * CF_BLOCK_BYTES);
 	if (c->space.buf == NULL) {
@@ -135,6 +148,25 @@ evict(struct cache *c, uint32_t seg, bool moving)
 	struct cache_io *x = cache_io_get(c, evict_read, NULL);
 	cache_io_buf(x, c->space.buf, (uint64_t)blocks * CF_BLOCK_BYTES);
 	cache_ssd_read(x, cache_footer_block(&c->geo, seg), blocks);
+}
+
+/* The one that is emptied with the least work, or LOC_NONE. */
+static uint32_t
+sparsest(const struct cache *c, uint32_t free_count)
+{
+	uint32_t best = LOC_NONE, most = c->geo.data_blocks / 2;
+	if (c->is_void || c->logs[CF_G].blocked || c->logs[CF_G].stalled)
+		return LOC_NONE;
+	if (c->geo.data_blocks >= SPARSE_SMALL)
+		most = c->geo.data_blocks / 8 * (free_count <= 2 ? SPARSE_MOST : SPARSE_EIGHTHS);
+	for (uint32_t i = 0; i < c->geo.segment_count; i++) {
+		const struct segment *s = &c->segs[i];
+		if (s->state != SEG_SEALED || s->dirty == 0 || s->dirty > most || s->stuck)
+			continue;
+		if (best == LOC_NONE || s->dirty < c->segs[best].dirty)
+			best = i;
+	}
+	return best;
 }
 
 /* The sealed segment with the least in it, if stores don't take it and moving it makes room. */
@@ -227,15 +259,19 @@ space_run(struct cache *c)
 	if (c->space.evicting ||
 	    (free_count + dead >= c->tuning.free_low_segments && !c->index_full))
 		return;
-	uint32_t v = cache_tier_victim(c);
-	if (v != LOC_NONE)
-		evict(c, v, false);
+	uint32_t v = cache_tier_victim(c), gather = LOC_NONE;
+	if (v == LOC_NONE && !c->index_full && (gather = sparsest(c, free_count)) != LOC_NONE)
+		evict(c, gather, SPACE_GATHER);
+	else if (v != LOC_NONE)
+		evict(c, v, SPACE_EVICT);
 	else
 		press(c, true);
+	if (gather != LOC_NONE)
+		return;
 	if (v == LOC_NONE && (c->index_full || free_count <= 1))
 		close_open(c);
 	if (v == LOC_NONE && free_count <= 1 && (v = stranded(c)) != LOC_NONE)
-		evict(c, v, true);
+		evict(c, v, SPACE_STRAND);
 }
 
 void

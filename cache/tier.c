@@ -141,6 +141,13 @@ cache_tier_hit(struct cache *c, uint32_t loc, uint64_t blocks)
 		policy_segs_hit(c->tier, seg, unit_of(c, loc + i));
 }
 
+bool
+cache_tier_was_hit(const struct cache *c, uint32_t loc)
+{
+	uint32_t seg = seg_index(c, loc);
+	return c->segs[seg].tier != TIER_FREE && policy_segs_was_hit(c->tier, seg, unit_of(c, loc));
+}
+
 unsigned
 cache_tier_place(struct cache *c, const struct cache_volume *v, uint64_t block)
 {
@@ -222,8 +229,8 @@ enum policy_verdict
 cache_tier_judge(struct cache *c, uint32_t loc, const struct cache_volume *v, uint64_t block)
 {
 	uint32_t seg = seg_index(c, loc);
-	if (c->segs[seg].tier != TIER_EMPTYING)
-		return POLICY_DROP;
+	if (c->segs[seg].tier != TIER_EMPTYING) /* it is gathered, before its time */
+		return cache_tier_was_hit(c, loc) ? POLICY_REWRITE : POLICY_DROP;
 	return policy_segs_judge(c->tier, seg, unit_of(c, loc), policy_key(v->row.id, block));
 }
 

@@ -231,6 +231,9 @@ extents(struct cache_op *op)
 
 /* ---- slowing writes --------------------------------------------------------------------------------- */
 
+/* A timer is late by some of this, and the rate is kept all the same: so much is made up for. */
+#define SLOW_LATE_NS 2000000u
+
 /* True: it is held until its time has come. Those that come later wait behind it, so order stays [1]. */
 static bool
 is_slowed(const struct cache_volume *v)
@@ -242,10 +245,25 @@ is_slowed(const struct cache_volume *v)
 static void
 slow_next(struct cache_volume *v, uint64_t blocks)
 {
-	uint64_t now = loop_now_ns(v->c->home);
-	if (v->slow_until_ns < now)
-		v->slow_until_ns = now;
+	uint64_t now = loop_now_ns(v->c->home), least = now > SLOW_LATE_NS ? now - SLOW_LATE_NS : 0;
+	if (v->slow_until_ns < least)
+		v->slow_until_ns = least;
 	v->slow_until_ns += blocks * v->write_delay_ns;
+}
+
+void
+cache_volume_slow(struct cache_volume *v, uint64_t delay_ns)
+{
+	uint64_t now = loop_now_ns(v->c->home), was_ns = v->write_delay_ns;
+	v->write_delay_ns = delay_ns;
+	if (delay_ns >= was_ns || v->slow_until_ns <= now)
+		return;
+	/* What the last write is waited for was reckoned by the delay of then. */
+	uint64_t left =
+	    (uint64_t)((double)(v->slow_until_ns - now) * (double)delay_ns / (double)was_ns);
+	v->slow_until_ns = now + left;
+	if (!list_empty(&v->held) && !v->shut)
+		cache_volume_release(v);
 }
 
 static void

@@ -1,13 +1,21 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * How fast dirty data goes to the store. Three curves over the dirty pressure p (0…1), which is the share
- * of dirty blocks, or more where four fifths of the segments are held by them:
+ * How fast dirty data goes to the store. Curves over the dirty pressure p (0…1), which is the store's share
+ * of what the others' dirty blocks leave it, or more where segments that can't be had without the store are
+ * most of them:
  *
  *   rate    0 up to 45 % (but for what an idle store takes), at 55 % what turns dirty, rising on
- *   depth   +1 a tick while clients' latency at the store allows it, × 0.8 where it doesn't; from
+ *   depth   growing with each tick while clients' latency at the store allows it, × 0.8 where it doesn't; from
  *           60 % on, or below a fifth free, there is a floor that rises to the maximum
  *   delay   from 60 % on writes are slowed to  drain rate × (1 - x) / x,  x = (p - 0.6) / 0.4:
  *           not at all at 60 %, to the store's speed at 80 %, never wholly
+ *
+ * Of stores that share an SSD all are slowed by what is dirty of it in all: by all of x who has its part of
+ * that or more, the others by less of it, so that none has to wait for the room that a slower one takes.
+ *
+ * The drain rate is what the store did while it had something to do, whatever it was kept from doing at other
+ * times; of the last half second of such time. So it is known as soon as the first blocks have gone, and
+ * when the store changes its speed it is followed within that time.
  */
 #include "cache/policy/policy.h"
 
@@ -16,6 +24,7 @@
 #define DEPTH_DEFAULT 32u
 #define DELAY_MAX_DEFAULT_NS 10000000ull
 #define RATE_SECONDS 0.5      /* over which rates are averaged */
+#define DRAIN_SECONDS 0.5     /* of work of the store, likewise */
 #define LATENCY_SECONDS 0.1   /* …and latencies */
 #define LOW_DRIFT_PER_S 0.02  /* the lowest latency seen is forgotten at this rate */
 #define TARGET_MIN_NS 200000. /* of latency: below it a busy store is no store in trouble */
@@ -25,7 +34,7 @@
 #define RATE_FROM 0.45
 #define RATE_HOLD 0.55
 #define SLOW_FROM 0.60
-#define HELD_FROM 0.80 /* of the segments: presses as SLOW_FROM of the blocks does */
+#define HELD_FROM 0.90 /* of the segments: presses as SLOW_FROM of the blocks does */
 #define FREE_LOW 0.20
 #define DRAIN_MIN_PER_S 250. /* assumed of a store of which nothing is known */
 #define SPREAD_SECONDS 10.   /* within which the excess over RATE_FROM goes, without writes */
@@ -54,6 +63,21 @@ average(double *avg, double sample, double dt, double seconds)
 	*avg += (sample - *avg) * dt / (dt + seconds);
 }
 
+/* Time in which the store had nothing to do says nothing about what it could do. */
+static void
+measure_drain(struct policy_destage *d, const struct policy_destage_in *in, double dt)
+{
+	double busy = clamp((double)in->busy_ns / 1e9, 0, dt);
+	if (in->store_failing)
+		busy = dt;
+	if (busy <= 0)
+		return;
+	double keep = DRAIN_SECONDS / (DRAIN_SECONDS + busy);
+	d->drain_blocks = d->drain_blocks * keep + (double)in->destaged_blocks;
+	d->drain_s = d->drain_s * keep + busy;
+	d->destaged_per_s = d->drain_blocks / d->drain_s;
+}
+
 static void
 measure(struct policy_destage *d, const struct policy_destage_in *in, double dt)
 {
@@ -63,11 +87,7 @@ measure(struct policy_destage *d, const struct policy_destage_in *in, double dt)
 	    (double)in->dirty_blocks + (double)in->destaged_blocks - (double)d->dirty_blocks;
 	average(&d->dirtied_per_s, dirtied > 0 ? dirtied / dt : 0, dt, RATE_SECONDS);
 	d->dirty_blocks = in->dirty_blocks;
-	/* Less than the store could do says nothing about what it could do. */
-	double rate = (double)in->destaged_blocks / dt;
-	bool held_back = in->destaged_blocks >= d->budget_blocks;
-	if (rate > d->destaged_per_s || !held_back)
-		average(&d->destaged_per_s, rate, dt, RATE_SECONDS);
+	measure_drain(d, in, dt);
 	if (in->store_ops) {
 		double latency = (double)in->store_ns / in->store_ops;
 		if (d->latency_low_ns == 0)
@@ -84,18 +104,41 @@ measure(struct policy_destage *d, const struct policy_destage_in *in, double dt)
 }
 
 static double
+ratio(uint64_t part, uint64_t of)
+{
+	return of ? clamp((double)part / (double)of, 0, 1) : part > 0;
+}
+
+/* Where nearly all segments are held by what only the stores can take, room ends whatever the share of blocks. */
+static double
+held(const struct policy_destage_in *in)
+{
+	double share = in->segs ? 1 - (double)in->segs_free / in->segs : 0;
+	if (share < HELD_FROM)
+		return 0;
+	return SLOW_FROM + (share - HELD_FROM) * (1 - SLOW_FROM) / (1 - HELD_FROM);
+}
+
+static double
 pressure(const struct policy_destage_in *in)
 {
-	double blocks = in->dirty_max_blocks
-	                    ? (double)in->dirty_blocks / (double)in->dirty_max_blocks
-	                    : in->dirty_blocks > 0;
-	double held = in->segs ? 1 - (double)in->segs_free / in->segs : 0;
-	/* A segment is held by any dirty block: what else is in it weighs only when room ends. */
-	if (held < HELD_FROM)
-		held *= SLOW_FROM / HELD_FROM;
-	else
-		held = SLOW_FROM + (held - HELD_FROM) * (1 - SLOW_FROM) / (1 - HELD_FROM);
-	return clamp(blocks > held ? blocks : held, 0, 1);
+	double blocks = ratio(in->dirty_blocks, in->dirty_max_blocks), segs = held(in);
+	return blocks > segs ? blocks : segs;
+}
+
+/* How much clients are slowed: 0 not at all, 1 as much as may be. */
+static double
+slowing(const struct policy_destage_in *in)
+{
+	double own = ratio(in->dirty_blocks, in->dirty_max_blocks);
+	double all = in->all_max_blocks ? ratio(in->all_dirty_blocks, in->all_max_blocks) : own;
+	double part = 1, segs = held(in);
+	if (in->all_max_blocks && in->all_dirty_blocks)
+		part = clamp(
+		    (double)in->dirty_blocks * in->stores / (double)in->all_dirty_blocks, 0, 1);
+	all = (all > segs ? all : segs) - SLOW_FROM;
+	own -= SLOW_FROM;
+	return clamp(all * part > own ? all * part : own, 0, 1 - SLOW_FROM) / (1 - SLOW_FROM);
 }
 
 /* 0: there is time; 1: space goes before latency. */
@@ -128,7 +171,7 @@ set_depth(struct policy_destage *d, const struct policy_destage_in *in, double u
 	if (latency_is_high(d, in, urgent))
 		d->depth *= 0.8;
 	else
-		d->depth += 1;
+		d->depth += 1 + (in->store_ops ? 0 : d->depth / 4);
 	d->depth = clamp(d->depth, 1 + urgent * (most - 1), most);
 	if (in->drain)
 		d->depth = most;
@@ -154,20 +197,15 @@ wanted_rate(const struct policy_destage *d, const struct policy_destage_in *in, 
 	return p > TRICKLE_FROM && d->written_per_s < trickle ? trickle : 0;
 }
 
-/* Moves at most by a factor of two a tick, so that a client sees no step. */
 static void
-set_delay(struct policy_destage *d, double p)
+set_delay(struct policy_destage *d, double x)
 {
-	double x = (p - SLOW_FROM) / (1 - SLOW_FROM), most = (double)d->cfg.delay_max_ns;
-	double want = 0, last = (double)d->delay_ns;
+	double most = (double)d->cfg.delay_max_ns, want = 0;
 	if (x >= 1)
 		want = most;
 	else if (x > 0)
 		want = clamp(1e9 * x / (drain_rate(d) * (1 - x)), 0, most);
-	double up = last * 2 > 1000 ? last * 2 : 1000;
-	d->delay_ns = (uint64_t)clamp(want, last / 2, up);
-	if (want == 0 && d->delay_ns < 500)
-		d->delay_ns = 0;
+	d->delay_ns = (uint64_t)want;
 }
 
 void
@@ -179,7 +217,7 @@ policy_destage_tick(
 	measure(d, in, dt);
 	double p = pressure(in), urgent = urgency(in, p);
 	set_depth(d, in, urgent);
-	set_delay(d, p);
+	set_delay(d, slowing(in));
 	double rate = in->dirty_blocks ? wanted_rate(d, in, p) : 0;
 	double budget = rate * (double)POLICY_DESTAGE_TICK_NS / 1e9;
 	if (rate < 0)

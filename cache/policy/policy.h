@@ -316,13 +316,14 @@ void policy_advise(const struct policy_advise_in *in, struct policy_advise_out *
 /* ---- destage: how fast ---------------------------------------------------------------------- */
 
 /*
- * One per store, asked every POLICY_DESTAGE_TICK_NS. Dirty pressure is the share of dirty blocks of
- * their limit; segments held by dirty data count the same when four fifths of them are, and press
- * more from there on. Up to 45 % only what an idle store takes
+ * One per store, asked every POLICY_DESTAGE_TICK_NS. Dirty pressure is the store's share of dirty blocks
+ * in what the others' leave of the log; where more than nine tenths of the segments can't be had
+ * without the stores, these press, and more from there on. Up to 45 % only what an idle store takes
  * is destaged, since what waits may be overwritten and its neighbours come; from there the rate
  * grows so as to hold 55 %; from 60 % writes are slowed smoothly, so that they settle at the
- * store's speed at 80 %. The number of store writes in flight follows the store's latency; the less
- * is free, the less latency counts.
+ * store's speed at 80 %. Of several stores each is slowed to a rate by its own speed, and the less
+ * the smaller its part of all that is dirty. The number of store writes in flight follows the store's
+ * latency; the less is free, the less latency counts.
  */
 #define POLICY_DESTAGE_TICK_NS 20000000ull
 
@@ -333,11 +334,15 @@ struct policy_destage_config {
 };
 
 struct policy_destage_in {
-	uint64_t elapsed_ns;      /* since the last tick */
-	uint32_t segs, segs_free; /* free: reusable at once, or clean and so evictable */
-	uint64_t dirty_blocks, dirty_max_blocks;
-	uint64_t written_blocks;  /* accepted in this tick for this store */
-	uint64_t destaged_blocks; /* turned clean, or dead while in flight, in this tick */
+	uint64_t elapsed_ns;       /* since the last tick */
+	uint32_t segs, segs_free;  /* free: reusable at once, or to be had without a store */
+	uint64_t dirty_blocks;     /* of this store; less what it has taken and not flushed yet */
+	uint64_t dirty_max_blocks; /* …and what the other stores' leave for it */
+	uint64_t all_dirty_blocks, all_max_blocks; /* of all stores; max 0: there is one only */
+	uint32_t stores;                           /* with dirty blocks */
+	uint64_t written_blocks;                   /* accepted in this tick for this store */
+	uint64_t destaged_blocks;                  /* taken by the store in this tick */
+	uint64_t busy_ns; /* of this tick, in which the store was given something to write */
 	uint32_t
 	    store_ops; /* clients' own operations on the store (misses) that ended in this tick… */
 	uint64_t store_ns;  /* …and the sum of their latencies */
@@ -355,7 +360,9 @@ struct policy_destage_out {
 
 struct policy_destage {
 	struct policy_destage_config cfg;
-	double written_per_s, dirtied_per_s, destaged_per_s;
+	double written_per_s, dirtied_per_s;
+	double destaged_per_s;             /* while it has something to do… */
+	double drain_blocks, drain_s;      /* …which are these, fading */
 	double latency_ns, latency_low_ns; /* of clients' operations on the store; 0: none yet */
 	double depth;
 	uint64_t idle_ns, delay_ns;

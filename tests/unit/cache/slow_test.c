@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Writes that come faster than their stores take them: at the SSD's speed until 60 % of it are dirty, then evenly
+ * slower, as fast as the store is; nobody pays for another's store. Rates and times are simulated ones.
+ */
+#include "tests/unit/cache/rig.h"
+
+#include <math.h>
+
+#define SLICE_NS (250 * RIG_MS)
+
+static double
+rate(struct rig_load *l, uint64_t ns)
+{
+	rig_load_reset(l);
+	rig_run(l->r, ns);
+	return (double)l->acked * 1e9 / (double)ns;
+}
+
+struct spread {
+	double mean, deviation, least, most; /* the latter three of the mean */
+};
+
+static struct spread
+measure(struct rig_load *l, unsigned slices)
+{
+	struct spread s = {.least = INFINITY};
+	double squares = 0;
+	for (unsigned i = 0; i < slices; i++) {
+		double is = rate(l, SLICE_NS);
+		assert_int_equal(l->busy + l->errors, 0);
+		s.mean += is / slices;
+		squares += is * is / slices;
+		s.least = is < s.least ? is : s.least;
+		s.most = is > s.most ? is : s.most;
+	}
+	s.deviation = sqrt(fmax(0, squares - s.mean * s.mean)) / s.mean;
+	s.least /= s.mean;
+	s.most /= s.mean;
+	return s;
+}
+
+static void
+begin_slow(struct rig *r)
+{
+	rig_init(r, 128 * RIG_MIB, 256);
+	r->store[0] = (struct rig_device){.size_bytes = 1024ull * RIG_MIB, .op_ns = 5 * RIG_MS};
+	rig_begin(r);
+}
+
+static void
+at_full_speed_until_60_percent_then_evenly(void **state)
+{
+	struct rig r;
+	struct rig_load l = {.r = &r, .depth = 32, .blocks = 1024ull * RIG_MIB / RIG_BLOCK};
+	(void)state;
+	begin_slow(&r);
+	rig_load_start(&l);
+	double first = rate(&l, 10 * RIG_MS), is;
+	while (is = rate(&l, 10 * RIG_MS), rig_dirty_percent(&r) <= 60)
+		assert_true(is > 0.8 * first);
+	rig_run(&r, 2000 * RIG_MS);
+	uint64_t store = r.store[0].blocks;
+	struct spread s = measure(&l, 12);
+	print_message("slowed: %.0f/s, deviation %.2f, %.2f to %.2f of it; before %.0f/s\n", s.mean,
+	    s.deviation, s.least, s.most, first);
+	assert_true(s.deviation < 0.25);
+	assert_true(s.least > 0.5 && s.most < 2);
+	assert_true(l.latency_max_ns < 50 * RIG_MS);
+	double taken = (double)(r.store[0].blocks - store) * 1e9 / (12. * (double)SLICE_NS);
+	assert_true(s.mean > 0.7 * taken && s.mean < 2 * taken);
+	assert_true(rig_dirty_percent(&r) > 65 && rig_dirty_percent(&r) < 95);
+	rig_load_stop(&l);
+	rig_end(&r);
+}
+
+static void
+a_store_that_becomes_fast_is_followed(void **state)
+{
+	struct rig r;
+	struct rig_load l = {.r = &r, .depth = 32, .blocks = 1024ull * RIG_MIB / RIG_BLOCK};
+	(void)state;
+	begin_slow(&r);
+	rig_load_start(&l);
+	rig_run(&r, 2000 * RIG_MS);
+	double slow = rate(&l, SLICE_NS);
+	r.store[0].op_ns = RIG_MS / 4;
+	rig_run(&r, 1000 * RIG_MS);
+	double fast = rate(&l, SLICE_NS);
+	print_message("of a store of 5 ms %.0f/s, of one of 0.25 ms %.0f/s\n", slow, fast);
+	assert_true(fast > 4 * slow);
+	rig_load_stop(&l);
+	rig_end(&r);
+}
+
+/* Then nothing can be acknowledged for ever: writes wait and end in BUSY; all goes on when it is back. */
+static void
+a_store_that_stops(void **state)
+{
+	struct rig r;
+	struct rig_load l = {.r = &r, .depth = 32, .blocks = 1024ull * RIG_MIB / RIG_BLOCK};
+	(void)state;
+	begin_slow(&r);
+	rig_load_start(&l);
+	rig_run(&r, 1500 * RIG_MS);
+	r.store[0].holds = true;
+	rig_load_reset(&l);
+	rig_run(&r, 60000 * RIG_MS);
+	assert_true(l.busy > 0);
+	assert_int_equal(l.errors, 0);
+	assert_true(l.latency_max_ns < 6000 * RIG_MS);
+	assert_true(rig_dirty_percent(&r) < 100);
+	rig_device_resume(&r, &r.store[0]);
+	rig_run(&r, 3000 * RIG_MS);
+	assert_true(rate(&l, 1000 * RIG_MS) > 1000);
+	assert_int_equal(l.busy + l.errors, 0);
+	rig_load_stop(&l);
+	r.store[0].op_ns = RIG_MS / 10;
+	assert_int_equal(rig_flush(&r, 0), 0);
+	rig_end(&r);
+}
+
+/* How fast the second LUN's writes go, whose store is fast, while the first one's store is as it is told to. */
+static double
+beside(const struct rig_device *first, bool first_works)
+{
+	struct rig r;
+	struct rig_load a = {.r = &r, .depth = 32, .blocks = 256ull * RIG_MIB / RIG_BLOCK};
+	struct rig_load b = {.r = &r, .vol = 1, .depth = 4, .blocks = 256ull * RIG_MIB / RIG_BLOCK};
+	rig_init(&r, 64 * RIG_MIB, 256);
+	r.store[0] = *first;
+	r.store[1] = (struct rig_device){.size_bytes = 256ull * RIG_MIB, .op_ns = RIG_MS / 2};
+	rig_begin(&r);
+	if (first_works)
+		rig_load_start(&a);
+	rig_run(&r, 14000 * RIG_MS);
+	rig_load_start(&b);
+	rig_run(&r, 500 * RIG_MS);
+	double is = rate(&b, 1000 * RIG_MS);
+	assert_int_equal(b.busy + b.errors, 0);
+	struct cache_volume_stats of = rig_stats(&r, 0);
+	assert_true(of.dirty_bytes <= rig_cache_stats(&r).dirty_max_bytes * 9 / 10);
+	rig_load_stop(&b);
+	if (first_works)
+		rig_load_stop(&a);
+	rig_device_resume(&r, &r.store[0]);
+	r.store[0].op_ns = r.store[1].op_ns;
+	r.store[0].depth = 0;
+	assert_int_equal(rig_flush(&r, 0), 0);
+	assert_int_equal(rig_flush(&r, 1), 0);
+	rig_end(&r);
+	return is;
+}
+
+static void
+a_slow_or_dead_store_slows_no_other(void **state)
+{
+	struct rig_device disk = {.size_bytes = 256ull * RIG_MIB, .op_ns = 10 * RIG_MS, .depth = 2};
+	struct rig_device dead = {
+	    .size_bytes = 256ull * RIG_MIB, .op_ns = 10 * RIG_MS, .holds = true};
+	(void)state;
+	double alone = beside(&disk, false), slow = beside(&disk, true), no = beside(&dead, true);
+	print_message("alone %.0f/s, beside a slow store %.0f/s, beside a dead one %.0f/s\n", alone,
+	    slow, no);
+	assert_true(slow > alone / 2);
+	assert_true(no > alone / 4); /* it has little room */
+}
+
+/* Half of the blocks may be dirty; what is written over and over goes to the store once in a while. */
+static void
+what_is_written_over_stays(void **state)
+{
+	enum { BLOCKS = 16384 };
+	struct rig r;
+	struct rig_load l = {.r = &r,
+	    .depth = 32,
+	    .blocks = BLOCKS,
+	    .zipf_theta = 0.99,
+	    .writes_max = 4ull * BLOCKS};
+	(void)state;
+	rig_init(&r, (uint64_t)(BLOCKS / 2 / 0.6) * RIG_BLOCK + 4 * RIG_MIB, 512);
+	r.store[0] =
+	    (struct rig_device){.size_bytes = (uint64_t)BLOCKS * RIG_BLOCK, .op_ns = 5 * RIG_MS};
+	rig_begin(&r);
+	rig_load_start(&l);
+	for (unsigned i = 0; i < 10000 && l.running > 0; i++)
+		rig_run(&r, 10 * RIG_MS);
+	assert_int_equal(l.acked, l.writes_max);
+	uint64_t during = r.store[0].writes;
+	rig_load_stop(&l);
+	assert_int_equal(rig_flush(&r, 0), 0);
+	print_message("%u blocks written, %u store writes meanwhile, %u in all\n",
+	    (unsigned)l.acked, (unsigned)during, (unsigned)r.store[0].writes);
+	assert_true(l.acked >= 16 * during);
+	assert_true(l.acked >= 8 * r.store[0].writes);
+	rig_end(&r);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(at_full_speed_until_60_percent_then_evenly),
+	    cmocka_unit_test(a_store_that_becomes_fast_is_followed),
+	    cmocka_unit_test(a_store_that_stops),
+	    cmocka_unit_test(a_slow_or_dead_store_slows_no_other),
+	    cmocka_unit_test(what_is_written_over_stays),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
