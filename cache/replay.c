@@ -275,6 +275,9 @@ recovery_insert(struct recovery *v, uint32_t seg, const struct cache_record *r)
 			v->old_table = true;
 		if (d.volume > v->max_volume && d.volume < UINT32_MAX / 2)
 			v->max_volume = d.volume;
+		/* Bypass began when nothing of it was left [11]: a slot that was lost brings it back. */
+		if (v->args.accept_loss && vol != NULL && vol->row.mode == CACHE_BYPASS)
+			fits = false;
 		if (packed && c->loc_packed == 0)
 			continue; /* nobody wrote that: the SSD is too large for it */
 		if (packed)
