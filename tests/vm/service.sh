@@ -61,8 +61,13 @@ export LVM_SUPPRESS_FD_WARNINGS=1
 step "stores: a file, a device, a logical volume, behind a cache" 120
 modprobe -a virtio_blk dm_mod ext4 iscsi_tcp sd_mod
 mkfs.ext4 -q /dev/vdc
+# Nothing that is in use by somebody becomes a cache, and it is named.
+expect_status 5 cachectl format /dev/vdc
+expect_match "a device with a file system" "$OUT" "isn't empty: there is ext4 on it"
 mount /dev/vdc /srv
 pvcreate -q /dev/vdb
+expect_status 5 cachectl format /dev/vdb
+expect_match "a device of LVM" "$OUT" "isn't empty: there is LVM2_member on it"
 vgcreate -q vg /dev/vdb
 lvcreate -q -y -n vol -L 64M vg
 # Status 3 is a remark: nobody is admitted yet.
