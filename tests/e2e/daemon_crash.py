@@ -153,7 +153,19 @@ class Orders:
         return lambda: c.send(method, **params)
 
     def ready(self, d):
-        """A LUN that was about to leave its cache when the kill came isn't served without it: give it back."""
+        """
+        A LUN that was about to leave its cache when the kill came isn't served without it: give it back. Now and
+        then the next kill comes while it gets it.
+        """
+        with Control(d) as c:
+            killed = c.call("lun.list")[0]["cache"] == "" and self.rnd.random() < 0.5
+            if killed:
+                c.send("cache.add", name="fast", luns=["a"], yes=True)
+                time.sleep(self.rnd.uniform(0, 0.15))
+                print("  killed while it gets its cache", flush=True)
+                d.kill()
+        if killed:
+            d.start()
         with Control(d) as c:
             lun = c.call("lun.list")[0]
             if lun["cache"] == "":
