@@ -3,7 +3,7 @@
 """
 Stores that only a kernel has, in the VM together with terraced and the initiator: a logical volume that
 grows, a RAID whose stripes are told to initiators, and device mapper's faults under a store and under
-the SSD of a cache.
+the SSD of a cache. Usage: stores.py [dirty]: dirty: faults under what only the SSD has.
 """
 
 import os
@@ -18,7 +18,8 @@ from terraced import PROGRAM, run  # noqa: E402
 
 
 def main():
-    run_vms(Vm("bash", os.path.join(VM_FOLDER, "stores.sh"), memory_mib=1536, seconds=850,
+    script = "stores_dirty.sh" if sys.argv[1:] == ["dirty"] else "stores.sh"
+    run_vms(Vm("bash", os.path.join(VM_FOLDER, script), memory_mib=1536, seconds=850,
                env={"TERRACED": PROGRAM, "TERRACECTL": TOOL}))
 
 

@@ -1,22 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 # In the VM; see stores.py.
-. "$VM_LIB/guest.sh"
-MIB=1048576
-target=iqn.2026-11.example.terrace:stores
-T=/var/tmp/stores
-mkdir -p $T
-cd $T
-
-# sectors MIB
-sectors() { echo $(($1 * 2048)); }
-
-# table NAME TABLE: of a device under use, from one moment to the next
-table() {
-	dmsetup suspend --noudevsync --nolockfs --noflush "$1"
-	dmsetup load --noudevsync "$1" --table "$2"
-	dmsetup resume --noudevsync "$1"
-}
+. "$VM_LIB/stores.sh"
 
 step "volumes" 300
 modprobe brd rd_nr=8 rd_size=131072 max_part=0
@@ -46,17 +31,6 @@ lun holes { store block:/dev/mapper/holes }
 lun nv { store block:/dev/mapper/store; cache fast }
 target $target { portals local; open yes; lun 0 lv; lun 1 md; lun 2 holes; lun 3 nv }
 END
-serve() {
-	"$TERRACED" --config $T/terrace.conf --state-dir $T/state >>$T/log 2>&1 &
-	SERVER=$!
-	wait_for 30 control status
-}
-control() { "$TERRACECTL" --control $T/state/control.sock "$@" >$T/control.out 2>&1; }
-
-# condition CODE: there is one; condition_over CODE: there is none
-condition() { control status && grep -q "$1" $T/control.out; }
-condition_over() { control status && ! grep -q "$1" $T/control.out; }
-
 serve
 iscsi_start iqn.2026-11.example.vm:one "node.session.timeo.replacement_timeout = 120"
 iscsi_login $target 127.0.0.1:3260
