@@ -116,6 +116,11 @@ struct srp_backend_ops {
 	/* Worker, any time between accept() and destroy(). */
 	void (*disconnect)(struct srp_conn *c);
 	/*
+	 * Worker: false while its port is down. disconnect() and destroy() tell the peer, which would be
+	 * in vain; and soft-RoCE never takes a login again once it had to send such a message then.
+	 */
+	bool (*can_reach)(struct srp_conn *c);
+	/*
 	 * Worker, detached: what was posted doesn't come back. Ends the queue by force: afterwards
 	 * nothing of it touches memory any more.
 	 */

@@ -127,6 +127,9 @@ struct srp_chan {
 	bool leave_wanted, left, abandon_wanted, abandon_done, gone_seen, refused;
 	bool cmd_orderly; /* with SRP_TELL_END */
 	bool refusing;    /* it is answered with `rej`, then destroyed */
+	bool removed;     /* its device: it has to go now */
+	bool must_go;     /* for the job: whoever is reached by it */
+	bool cut_off;     /* its port is down: it leaves, and is destroyed, when the port is back */
 	uint8_t cmd_next; /* SRP_TELL_…: to be sent */
 	bool cmd_busy;
 	const char *home_reason;
@@ -364,6 +367,8 @@ void srp_registry_gone(struct loop_msg *m);
 void srp_registry_session_gone(struct loop_msg *m);
 void srp_registry_abandon(struct loop_msg *m);
 void srp_registry_timeouts(struct srp_server *s);
+/* Channels that are cut off try to leave again. */
+void srp_registry_retry(struct srp_server *s);
 void srp_session_end_soon(struct srp_server *s, struct srp_session *x, const char *reason);
 void srp_raise(struct srp_server *s, struct srp_event *e, const struct sockaddr_storage *peer);
 void srp_format_addr(const struct sockaddr_storage *a, char *buf, size_t cap);

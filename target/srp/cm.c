@@ -325,6 +325,16 @@ op_disconnect(struct srp_conn *c)
 	(void)rdma_disconnect(verbs_conn_of(c)->id);
 }
 
+static bool
+op_can_reach(struct srp_conn *c)
+{
+	struct verbs_conn *vc = verbs_conn_of(c);
+	struct ibv_port_attr attr;
+	if (vc->id->verbs == NULL || ibv_query_port(vc->id->verbs, vc->id->port_num, &attr) != 0)
+		return true;
+	return attr.state != IBV_PORT_DOWN;
+}
+
 static void
 op_destroy(struct srp_conn *c)
 {
@@ -345,6 +355,7 @@ static const struct srp_backend_ops ops = {
     .accept = op_accept,
     .refuse = op_refuse,
     .disconnect = op_disconnect,
+    .can_reach = op_can_reach,
     .abandon = verbs_abandon,
     .destroy = op_destroy,
     .attach = verbs_attach,

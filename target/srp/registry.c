@@ -360,6 +360,8 @@ which_job(const struct srp_chan *c)
 		return c->refused ? SRP_JOB_DESTROY : SRP_JOB_REFUSE;
 	if (c->abandon_wanted && !c->abandon_done)
 		return SRP_JOB_ABANDON;
+	if (c->cut_off && !c->removed && !c->server->stopping)
+		return SRP_JOB_NONE;
 	if (c->gone_seen)
 		return SRP_JOB_DESTROY;
 	if (c->leave_wanted)
@@ -380,6 +382,7 @@ next_job(struct srp_chan *c)
 	if (kind == SRP_JOB_DESTROY && c->cmd_busy)
 		return; /* its loop still has a message of it */
 	c->job_kind = kind;
+	c->must_go = c->refusing || c->removed || c->server->stopping;
 	c->job_busy = true;
 	c->job.work = job_work;
 	c->job.done = job_done;
@@ -401,12 +404,16 @@ job_work(struct loop_job *j)
 		c->ops->refuse(c->conn, &c->rej, sizeof c->rej);
 		break;
 	case SRP_JOB_LEAVE:
+		if (!c->must_go && !c->ops->can_reach(c->conn))
+			return -EAGAIN;
 		c->ops->disconnect(c->conn);
 		break;
 	case SRP_JOB_ABANDON:
 		c->ops->abandon(c->conn);
 		break;
 	case SRP_JOB_DESTROY:
+		if (!c->must_go && !c->ops->can_reach(c->conn))
+			return -EAGAIN;
 		c->ops->destroy(c->conn);
 		break;
 	case SRP_JOB_NONE:
@@ -476,6 +483,12 @@ job_done(struct loop_job *j, int result)
 {
 	struct srp_chan *c = container_of(j, struct srp_chan, job);
 	c->job_busy = false;
+	if (result == -EAGAIN && (c->job_kind == SRP_JOB_LEAVE || c->job_kind == SRP_JOB_DESTROY)) {
+		c->cut_off = true;
+		srp_server_tick(c->server);
+		next_job(c);
+		return;
+	}
 	switch (c->job_kind) {
 	case SRP_JOB_SETUP:
 		setup_done(c, result);
@@ -614,6 +627,10 @@ void
 srp_registry_event(struct srp_conn *conn, enum srp_conn_event ev)
 {
 	struct srp_chan *c = conn->user;
+	if (c != NULL && ev == SRP_CONN_REMOVED) {
+		c->removed = true;
+		next_job(c);
+	}
 	if (c == NULL || c->gone_seen || c->refusing)
 		return;
 	if (ev == SRP_CONN_ESTABLISHED) {
@@ -635,6 +652,18 @@ srp_registry_event(struct srp_conn *conn, enum srp_conn_event ev)
 		refuse_chan(c, "it went away", SRP_REJ_RESOURCES);
 	else
 		tell(c, SRP_TELL_END);
+}
+
+void
+srp_registry_retry(struct srp_server *s)
+{
+	LIST_FOREACH (l, &s->chans) {
+		struct srp_chan *c = container_of(l, struct srp_chan, home_link);
+		if (!c->cut_off)
+			continue;
+		c->cut_off = false;
+		next_job(c);
+	}
 }
 
 /* Connections that were accepted but are never completed. */

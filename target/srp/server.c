@@ -157,6 +157,7 @@ on_tick(struct loop_timer *t)
 {
 	struct srp_server *s = container_of(t, struct srp_server, timer);
 	srp_registry_timeouts(s);
+	srp_registry_retry(s);
 	LIST_FOREACH (l, &s->listenings) {
 		struct srp_listening *li = container_of(l, struct srp_listening, link);
 		if (li->listener != NULL || try_listen(li) < 0)
@@ -174,6 +175,8 @@ void
 srp_server_tick(struct srp_server *s)
 {
 	bool wanted = s->pending_count > 0;
+	LIST_FOREACH (l, &s->chans)
+		wanted |= container_of(l, struct srp_chan, home_link)->cut_off;
 	LIST_FOREACH (l, &s->listenings)
 		wanted |= container_of(l, struct srp_listening, link)->listener == NULL;
 	if (wanted && !s->stopping && !loop_timer_armed(&s->timer))
@@ -294,6 +297,7 @@ srp_server_stop(struct srp_server *s, void (*done)(void *ctx), void *ctx)
 	LIST_FOREACH (l, &s->sessions)
 		srp_session_end_soon(
 		    s, container_of(l, struct srp_session, home_link), "the target stops");
+	srp_registry_retry(s);
 	s->stop_msg_busy = true;
 	s->stop_msg.run = on_stop_msg;
 	loop_send(s->home, &s->stop_msg);

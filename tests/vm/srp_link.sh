@@ -1,12 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
-# In the VM; see srp.py. The network is lost for some seconds, under load. Soft-RoCE may take minutes to
-# recover, see docs/srp.md.
+# In the VM; see srp.py. The network is lost for some seconds, under load. The initiator doesn't try to
+# connect again before it is back: soft-RoCE would never let it in again, see docs/srp.md.
 . "$VM_LIB/srp.sh"
 srp_begin
 busy() { [ "$(session writes)" -gt 20 ]; }
 
-reload_srp
+longest=3
+for away in ${VM_LINK_AWAY:-3}; do
+	[ "$away" -le $longest ] || longest=$away
+done
+reload_srp reconnect_delay=$((longest + 7))
 for away in ${VM_LINK_AWAY:-3}; do
 	step "link down for $away s, and up" 300
 	login

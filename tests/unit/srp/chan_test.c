@@ -915,6 +915,39 @@ test_changes(void **state)
 	f.config = next_config;
 }
 
+/* Who can't be reached isn't told until he can be, nor stands in the way of his own return by another port. */
+static void
+test_port_down(void **state)
+{
+	(void)state;
+	fake_serve(&f);
+	struct fake_conn *fc = ready(1);
+	f.port_down = true;
+	fake_event(fc, SRP_CONN_DISCONNECTED);
+	fake_run_ms(&f, 20000);
+	assert_true(!fc->left && !fc->destroyed);
+	assert_int_equal(f.logouts + f.dropped, 1);
+	struct fake_conn *again = ready(1);
+	assert_true(!fc->destroyed);
+	f.port_down = false;
+	fake_run_ms(&f, 5000);
+	assert_true(fc->destroyed && !again->destroyed);
+	test_unit_ready(again);
+
+	f.port_down = true;
+	fake_event(again, SRP_CONN_DISCONNECTED);
+	fake_run_ms(&f, 5000);
+	assert_false(again->destroyed);
+	fake_event(again, SRP_CONN_REMOVED);
+	fake_run_ms(&f, 50);
+	assert_true(again->destroyed);
+
+	fc = ready(2); /* the server stops with it */
+	fake_event(fc, SRP_CONN_DISCONNECTED);
+	fake_run_ms(&f, 5000);
+	assert_false(fc->destroyed);
+}
+
 int
 main(void)
 {
@@ -946,6 +979,7 @@ main(void)
 	    TEST(test_abandoned),
 	    TEST(test_silence_is_probed),
 	    TEST(test_changes),
+	    TEST(test_port_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

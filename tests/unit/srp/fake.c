@@ -310,6 +310,12 @@ op_disconnect(struct srp_conn *c)
 	of(c)->left = true;
 }
 
+static bool
+op_can_reach(struct srp_conn *c)
+{
+	return !of(c)->fake->port_down;
+}
+
 static void
 op_abandon(struct srp_conn *c)
 {
@@ -345,6 +351,7 @@ static const struct srp_backend_ops ops = {
     .accept = op_accept,
     .refuse = op_refuse,
     .disconnect = op_disconnect,
+    .can_reach = op_can_reach,
     .abandon = op_abandon,
     .destroy = op_destroy,
     .attach = op_attach,

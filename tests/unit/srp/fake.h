@@ -74,6 +74,7 @@ struct fake {
 	unsigned conn_count;
 	unsigned listeners;
 	uint32_t queue_max, segments_max, reads_max;
+	bool port_down;
 	bool no_device, started, setup_fails, accept_fails, nothing_is_local;
 	struct srp_limits limits;
 	/* what the server told */
