@@ -10,7 +10,8 @@ was under way.
 
 kill -9 can't show this: the kernel keeps what the dead process had written.
 
-Usage: powercut.py [SECONDS [POINTS]]: of load, and moments to try (all).
+Usage: powercut.py [SECONDS [POINTS [volatile]]]: of load, and moments to try (0: all). With "volatile"
+both LUNs are in that mode: what was flushed, or written with FUA, has to be there.
 """
 
 import os
@@ -27,7 +28,7 @@ def main():
     load = sys.argv[1] if len(sys.argv) > 1 else "4"
     points = sys.argv[2] if len(sys.argv) > 2 else "0"
     most = 120 + int(float(load)) * 10 + (int(points) or 5000) * 12
-    run_vms(Vm("bash", os.path.join(VM_FOLDER, "powercut.sh"), load, points, memory_mib=1536,
+    run_vms(Vm("bash", os.path.join(VM_FOLDER, "powercut.sh"), load, points, *sys.argv[3:], memory_mib=1536,
                seconds=most, env={"SEED": os.environ.get("SEED", "")}))
 
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
-# In the VM; see powercut.py. Usage: powercut.sh SECONDS POINTS
+# In the VM; see powercut.py. Usage: powercut.sh SECONDS POINTS [volatile]
 . "$VM_LIB/guest.sh"
 step "devices" 30
 modprobe -a dm_log_writes brd

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""In the VM; see powercut.py. Usage: powercut_guest.py SECONDS POINTS"""
+"""In the VM; see powercut.py. Usage: powercut_guest.py SECONDS POINTS [volatile]"""
 
 import os
 import random
@@ -23,11 +23,14 @@ SECTOR = 512
 SLOTS = 96
 SLOT_SECTORS_MAX = 128
 LUNS = ("nv", "plain")
+ANSWERS_MIN, SYNCS_MIN, LOAD_MORE_S = 20, 6, 60
+VOLATILE = sys.argv[3:] == ["volatile"]
+MODE = "; mode volatile" if VOLATILE else ""
 CONFIG = """
 portal local { listen 127.0.0.1:{port} }
 cache fast { ssd block:/dev/mapper/ssd }
-lun nv { store block:/dev/mapper/store; cache fast }
-lun plain { store block:/dev/mapper/plain }
+lun nv { store block:/dev/mapper/store; cache fast""" + MODE + """ }
+lun plain { store block:/dev/mapper/plain""" + MODE + """ }
 target """ + TARGET + """ { portals local; open yes; lun 0 nv; lun 1 plain }
 loops 2
 buffers 32MiB
@@ -48,8 +51,8 @@ class Slot:
         self.sectors = random.choice((1, 8, 64, SLOT_SECTORS_MAX, SLOT_SECTORS_MAX))
         self.itt = None
 
-    def write(self, session, number):
-        cdb = b"\x2a\0" + self.lba.to_bytes(4, "big") + b"\0" + self.sectors.to_bytes(2, "big") + b"\0"
+    def write(self, session, number, fua):
+        cdb = bytes((0x2a, fua << 3)) + self.lba.to_bytes(4, "big") + b"\0" + self.sectors.to_bytes(2, "big") + b"\0"
         self.itt = session.command(cdb, lun=self.lun, write=sector(self.index, number) * self.sectors)
 
     def verify(self, data, allowed):
@@ -61,33 +64,78 @@ class Slot:
 
 
 class Load:
-    """What is written, and what of it the trace is told."""
+    """
+    What is written, and what of it the trace is told: "sent"; "answered", of a write that has to be durable
+    then; in mode volatile "durable", for a write with FUA and for all that were answered before a
+    SYNCHRONIZE CACHE was sent, when that is answered.
+    """
 
     def __init__(self, slots):
-        self.slots, self.number, self.answered = slots, 0, 0
+        self.slots, self.number, self.answered, self.syncs = slots, 0, 0, 0
         self.trace = os.open(f"{TRACING}/trace_marker", os.O_WRONLY)
+        self.in_memory = [{} for _ in LUNS]  # slot: number, of a volatile LUN: answered and no more
+        self.end = 0
+        self.under_way = {}  # tag: what to do when it is answered
+        self.syncing = [False for _ in LUNS]
 
     def tell(self, what, slot, number):
         os.write(self.trace, f"{what} {slot.index} {number}".encode())
 
+    def write(self, session, slot):
+        self.number += 1
+        number, fua = self.number, VOLATILE and random.random() < 0.1
+        self.tell("sent", slot, number)
+        slot.write(session, number, fua)
+
+        def answered():
+            if not VOLATILE:
+                self.tell("answered", slot, number)
+            elif fua:
+                self.tell("durable", slot, number)
+                self.in_memory[slot.lun].pop(slot, None)
+            else:
+                self.in_memory[slot.lun][slot] = number
+            slot.itt = None
+            self.answered += 1
+        self.under_way[slot.itt] = answered, f"write of slot {slot.index}"
+
+    def sync(self, session, lun):
+        covered = dict(self.in_memory[lun])
+        self.syncing[lun] = True
+
+        def answered():
+            for slot, number in covered.items():
+                self.tell("durable", slot, number)
+            self.syncing[lun] = False
+            self.syncs += 1
+        itt = session.command(b"\x35" + bytes(9), lun=lun)
+        self.under_way[itt] = answered, f"SYNCHRONIZE CACHE of {LUNS[lun]}"
+
+    def goes_on(self, now):
+        """For its time, and until enough was answered that there is something to cut between."""
+        enough = self.answered > ANSWERS_MIN and (self.syncs > SYNCS_MIN or not VOLATILE)
+        return now < self.end or (not enough and now < self.end + LOAD_MORE_S)
+
     def run(self, session, seconds):
-        end = time.monotonic() + seconds
-        under_way = {}
-        while time.monotonic() < end or under_way:
+        self.end = time.monotonic() + seconds
+        more = True
+        while more or self.under_way:
+            more = self.goes_on(time.monotonic())
+            # Before the writes, which take all the room there is.
+            for lun in range(len(LUNS)):
+                room = (session.max_cmd_sn - session.cmd_sn) & 0xFFFFFFFF < 0x80000000
+                if more and VOLATILE and room and not self.syncing[lun] and random.random() < 0.2:
+                    self.sync(session, lun)
             for slot in self.slots:
                 room = (session.max_cmd_sn - session.cmd_sn) & 0xFFFFFFFF < 0x80000000
-                if slot.itt is None and room and random.random() < 0.5 and time.monotonic() < end:
-                    self.number += 1
-                    self.tell("sent", slot, self.number)
-                    slot.write(session, self.number)
-                    under_way[slot.itt] = slot, self.number
-            session.pump(30)
-            for itt in [i for i in under_way if i in session.answers]:
-                result, (slot, number) = session.answers.pop(itt), under_way.pop(itt)
-                same(result.status, 0, f"write of slot {slot.index}")
-                self.tell("answered", slot, number)
-                slot.itt = None
-                self.answered += 1
+                if more and slot.itt is None and room and random.random() < 0.5:
+                    self.write(session, slot)
+            if self.under_way:
+                session.pump(30)
+            for itt in [i for i in self.under_way if i in session.answers]:
+                result, (answered, what) = session.answers.pop(itt), self.under_way.pop(itt)
+                same(result.status, 0, what)
+                answered()
 
 
 class Trace:
@@ -112,7 +160,7 @@ class Trace:
             f.write(value)
 
     def events(self):
-        """(name of a device, None, None) and ("sent" or "answered", slot, number)."""
+        """(name of a device, None, None) and (what Load tells, slot, number)."""
         self.set("tracing_on", "0")
         found = []
         with open(f"{TRACING}/trace", encoding="ascii", errors="replace") as f:
@@ -120,7 +168,7 @@ class Trace:
                 m = re.search(r"block_bio_complete: (\d+,\d+) (\S+) ", line)
                 if m and m.group(1) in self.devices and "F" in m.group(2):
                     found.append((self.devices[m.group(1)], None, None))
-                m = re.search(r": (sent|answered) (\d+) (\d+)$", line)
+                m = re.search(r": (sent|answered|durable) (\d+) (\d+)$", line)
                 if m:
                     found.append((m.group(1), int(m.group(2)), int(m.group(3))))
                 check("LOST" not in line, f"the trace has gaps: {line}")
@@ -159,23 +207,41 @@ class Devices:
                 os.fsync(f.fileno())
 
 
+class Held:
+    """
+    What a slot may hold after a power cut: what was durable last, or what was sent since, which may be
+    several in mode volatile.
+    """
+
+    def __init__(self):
+        self.durable, self.since = 0, []
+
+    def take(self, what, number):
+        if what == "sent":
+            self.since.append(number)
+        elif number > self.durable:
+            self.durable = number
+            self.since = [n for n in self.since if n > number]
+
+    def allowed(self):
+        return {self.durable, *self.since}
+
+
 def moments(events, replays):
     """
     After each barrier since the load began: how many barriers each device had completed, and what
     each slot may hold.
     """
     done = dict.fromkeys(NAMES, 0)
-    held = {}  # slot: [answered last, under way or None]
+    held = {}
     found = []
     for what, slot, number in events:
-        if what == "sent":
-            held.setdefault(slot, [0, None])[1] = number
-        elif what == "answered":
-            held[slot] = [number, None]
+        if slot is not None:
+            held.setdefault(slot, Held()).take(what, number)
         else:
             done[what] += 1
             if held:
-                found.append((dict(done), {s: tuple(h) for s, h in held.items()}))
+                found.append((dict(done), {s: h.allowed() for s, h in held.items()}))
     for name in NAMES:
         same(done[name], replays[name].barriers, f"barriers of {name} in the trace and in its log")
     return found
@@ -199,7 +265,7 @@ class Recovery:
             for slot in self.slots:
                 data = session.read10(slot.lba, slot.sectors, lun=slot.lun)
                 same(data.status, 0, f"read of slot {slot.index}")
-                slot.verify(data.data, {n for n in allowed.get(slot.index, (0,)) if n is not None})
+                slot.verify(data.data, allowed.get(slot.index, {0}))
         daemon.kill()
         daemon.check_log()
         shutil.rmtree(folder.path)
@@ -223,7 +289,8 @@ def record(slots, seconds, trace, folder):
             with open(os.path.join(path, name), "rb") as a, \
                     open(os.path.join(daemon.state, "markers", name), "rb") as b:
                 same(a.read(), b.read(), "the marker of a store after the load")
-    check(load.answered > 20, f"only {load.answered} writes were answered")
+    check(load.answered > ANSWERS_MIN, f"only {load.answered} writes were answered")
+    check(load.syncs > SYNCS_MIN or not VOLATILE, f"only {load.syncs} SYNCHRONIZE CACHE were answered")
     return load.answered, trace.events()
 
 
@@ -257,7 +324,7 @@ def main():
             else:
                 # Just before the next one: of its device anything may be there.
                 how = random.choice(("all", "random", "random"))
-                after, allowed = found[i + 1][0], merged(allowed, found[i + 1][1])
+                after, allowed = found[i + 1]  # nothing was answered since, or it was durable
                 devices.fill({n: replays[n].with_some_of_the_next(how if after[n] > done[n] else "none")
                               for n in NAMES})
                 recovery.check(allowed)
@@ -265,11 +332,6 @@ def main():
             print(f"power cut after barrier {i} ({done}), {how} of what was not flushed; seed {seed}")
             raise
     print(f"{recovery.count} power cuts, {(time.monotonic() - began) / recovery.count:.2f} s each")
-
-
-def merged(before, after):
-    """Just before a barrier: answered is what was answered before it, under way all since."""
-    return {slot: set(after[slot]) | {before.get(slot, (0, None))[1]} for slot in after}
 
 
 run(main)
