@@ -213,6 +213,12 @@ check_caches(struct conf_checker *c)
 			        ? "a cache needs an SSD, memory, or both: add ssd STORE or ram SIZE"
 			        : "size is the SSD's, and there is none: add ssd STORE, or say ram "
 			          "SIZE only");
+		if (x->ssd == NULL && x->index_bytes != 0) {
+			struct conf_pos pos = conf_value_pos(x->node, "index", 0);
+			conf_errors_add(c->errors, &pos,
+			    "index is of what is on the SSD, and there is none: add ssd STORE, or "
+			    "remove it");
+		}
 		if (x->ssd == NULL)
 			continue;
 		if (is_memory(x->ssd)) {

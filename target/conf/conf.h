@@ -128,6 +128,7 @@ struct conf_cache {
 	uint64_t size_bytes; /* 0: its own; a file that doesn't exist is created with it */
 	uint64_t
 	    ram_bytes; /* memory for what is read; CONF_RAM_NONE; 0: a share of what there is */
+	uint64_t index_bytes; /* most memory for knowing what is where on the SSD; 0: no bound */
 };
 
 struct conf_lun {

@@ -56,6 +56,8 @@ static const struct conf_key cache_keys[] = {
 	CONF_TYPE_SIZE, FIELD(conf_cache, size_bytes), .min = MiB, .max = SIZE_MAX_BYTES},
     {"ram", "SIZE|none", "a share of an eighth of the memory", "memory for what is read",
 	CONF_TYPE_SIZE, FIELD(conf_cache, ram_bytes), .min = 16 * MiB, .max = SIZE_MAX_BYTES, .choices = no_size},
+    {"index", "SIZE", "no bound", "most memory for knowing what is where on the SSD",
+	CONF_TYPE_SIZE, FIELD(conf_cache, index_bytes), .min = MiB, .max = SIZE_MAX_BYTES},
 };
 static const struct conf_object cache_object = {
     "cache", "a cache", cache_keys, COUNT(cache_keys), sizeof(struct conf_cache), conf_text_name, NULL};

@@ -218,6 +218,7 @@ attach_start(struct attach *a)
 	a->cache->losses = NULL;
 	host_id(d, args.host);
 	cache_tuning_default(&args.tuning);
+	args.tuning.index_bytes_max = a->cache->index_bytes_max;
 	cache_attach(&args, attached, a);
 }
 
@@ -363,6 +364,21 @@ open_ram(struct daemon_cache *c, uint64_t bytes)
 	return rc;
 }
 
+/* As configured; what it opens itself stays in it also when it fails. */
+static int
+set_up(
+    struct daemon_cache *c, struct daemon *d, const struct conf *conf, const struct conf_cache *x)
+{
+	c->daemon = d;
+	c->size_bytes = x->size_bytes;
+	c->index_bytes_max = x->index_bytes;
+	c->name = strdup(x->name);
+	c->spec = x->ssd != NULL ? strdup(x->ssd) : NULL;
+	if (c->name == NULL || (x->ssd != NULL && c->spec == NULL))
+		return -ENOMEM;
+	return open_ram(c, daemon_ram_bytes(conf, x));
+}
+
 int
 daemon_cache_create(struct daemon *d, const struct conf *conf, const struct conf_cache *x,
     struct daemon_cache **ret)
@@ -376,13 +392,7 @@ daemon_cache_create(struct daemon *d, const struct conf *conf, const struct conf
 		free(c);
 		return -ENOMEM;
 	}
-	c->daemon = d;
-	c->size_bytes = x->size_bytes;
-	c->name = strdup(x->name);
-	c->spec = x->ssd != NULL ? strdup(x->ssd) : NULL;
-	int rc = c->name == NULL || (x->ssd != NULL && c->spec == NULL) ? -ENOMEM : 0;
-	if (rc == 0)
-		rc = open_ram(c, daemon_ram_bytes(conf, x));
+	int rc = set_up(c, d, conf, x);
 	if (rc < 0) {
 		cache_destroy(c);
 		return rc;
@@ -419,14 +429,7 @@ open_ssds(struct daemon *d, const struct conf *conf)
 		if (c == NULL)
 			return -ENOMEM;
 		d->caches[d->cache_count++] = c;
-		c->daemon = d;
-		c->size_bytes = conf->caches[i].size_bytes;
-		c->name = strdup(conf->caches[i].name);
-		if (conf->caches[i].ssd != NULL)
-			c->spec = strdup(conf->caches[i].ssd);
-		if (c->name == NULL || (c->spec == NULL) != (conf->caches[i].ssd == NULL))
-			return -ENOMEM;
-		int rc = open_ram(c, daemon_ram_bytes(conf, &conf->caches[i]));
+		int rc = set_up(c, d, conf, &conf->caches[i]);
 		if (rc < 0)
 			return rc;
 		if (c->spec == NULL)

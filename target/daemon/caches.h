@@ -17,15 +17,16 @@
 struct daemon_cache {
 	struct daemon *daemon;
 	char *name;
-	char *spec;           /* of the SSD; NULL: memory only */
-	uint64_t size_bytes;  /* as configured; 0: its own */
-	struct blk *ssd;      /* NULL: it couldn't be opened */
-	struct cache *cache;  /* NULL: not attached */
-	char *why;            /* it isn't attached: one sentence */
-	bool created;         /* its file was made by this start */
-	bool is_new;          /* it has to be formatted */
-	struct ram_tier *ram; /* NULL: none configured */
-	uint64_t ram_bytes;   /* as configured, or as it is to become */
+	char *spec;               /* of the SSD; NULL: memory only */
+	uint64_t size_bytes;      /* as configured; 0: its own */
+	uint64_t index_bytes_max; /* as configured; 0: no bound */
+	struct blk *ssd;          /* NULL: it couldn't be opened */
+	struct cache *cache;      /* NULL: not attached */
+	char *why;                /* it isn't attached: one sentence */
+	bool created;             /* its file was made by this start */
+	bool is_new;              /* it has to be formatted */
+	struct ram_tier *ram;     /* NULL: none configured */
+	uint64_t ram_bytes;       /* as configured, or as it is to become */
 	bool ram_resizes;
 	bool curve_asked;                /* of `ram` */
 	struct cache_resizing *resizing; /* cache_resize.c; NULL: its SSD isn't being resized */

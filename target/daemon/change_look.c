@@ -68,7 +68,8 @@ needs_restart(const struct conf_change *ch)
 	bool other = false;
 	for (unsigned i = 0; ch->what == CONF_CHANGE && i < ch->key_count; i++)
 		other = other || strcmp(ch->keys[i].key, "ssd") == 0 ||
-		        strcmp(ch->keys[i].key, "size") == 0;
+		        strcmp(ch->keys[i].key, "size") == 0 ||
+		        strcmp(ch->keys[i].key, "index") == 0;
 	return other;
 }
 

@@ -243,10 +243,11 @@ static const struct health_condition conditions[HEALTH_CODE_COUNT] = {
 [HEALTH_CACHE_SSD_READ] = {
     "C604", "cache-ssd-read", HEALTH_DEGRADED,
     "blocks of the SSD of a cache couldn't be read",
-    "nothing is lost: they were read from the store",
+    "what the store has was read from there; the others are answered with a medium error",
     "look at the kernel's messages (journalctl -k) and plan to replace the SSD of {object}",
     "A read of the SSD failed, or what came back didn't have the checksum that it was written "
-    "with. The store had the same data, and it was taken from there."},
+    "with. What the store had as well was taken from there. What only the SSD has is read again at "
+    "each request until it comes back whole; C605 says when it is known to be lost."},
 [HEALTH_CACHE_DATA_LOST] = {
     "C605", "cache-data-lost", HEALTH_FAILED,
     "acknowledged data on the SSD of a cache can't be read",

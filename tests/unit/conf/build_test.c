@@ -200,6 +200,8 @@ static const struct {
     {"lun a { store /a; sise 1 }", "1:19: 'sise' isn't known by this version in a lun; did you mean 'size'?"},
     {"lun a { store /a; ram 4GiB }", "1:19: 'ram' can't stand in a lun: it belongs to a cache"},
     {"cache c { ssd /x; ram 4MiB }", "1:23: '4MiB' is out of range: ram is 16MiB to 4096PiB"},
+    {"cache c { ssd /x; index 4KiB }", "1:25: '4KiB' is out of range: index is 1MiB to 4096PiB"},
+    {"cache c { ram 1GiB; index 1GiB }", "1:27: index is of what is on the SSD, and there is none: add ssd STORE, or remove it"},
     {"cache c { ssd /x; ram nothing }", "1:23: 'nothing' is no size: write it as 512MiB, 10GiB, 2TiB or bytes"},
     {"cache c { ram none }", "1:1: a cache needs an SSD, memory, or both: add ssd STORE or ram SIZE"},
     {"cache c { ssd /x; rom 4GiB }", "1:19: 'rom' isn't known by this version in a cache; did you mean 'ram'?"},
