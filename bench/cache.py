@@ -36,7 +36,7 @@ SLOW_STORE_US = 5000
 WRITES = ["--mix", "0", "--sleep"]
 READS = ["--mix", "100", "--sleep"]
 # Measured elsewhere, each a module with rows(), measure(bench) and print_table(rounds).
-OTHERS = ["cache_ram", "recovery"]
+OTHERS = ["cache_ram"]
 ZIPF_N_MIB = 256
 
 
