@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """
 Measures the cache over iSCSI against fio on the same disk, in alternation in one run: durable writes, hits
-on the SSD, writes over a slow store, destage, removal. Then what a hit in memory costs (cache_ram.py) and,
-where it is there, recovery (recovery.py). Prints tables; writes cache.json and cache.svg.
+on the SSD, writes over a slow store, destage, removal. Then what a hit in memory costs (cache_ram.py).
+Prints tables; writes cache.json and cache.svg. Recovery has a bench of its own (recovery.py).
 
 The SSD of the cache and fio's file lie side by side in --dir: a disk, not memory.
 
