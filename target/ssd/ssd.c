@@ -449,6 +449,9 @@ examine_file(struct opening *o, const struct stat *st, bool *ret_cache)
 	if (fd < 0)
 		return refuse(o, fd, "%s can't be opened: %s", o->path, strerror(-fd));
 	int rc = check_place(o, fd);
+	/* Nothing in it: one that was being made when its maker was killed, or made for this. */
+	if (rc == 0 && size == 0 && (size = o->args->size_bytes) != 0)
+		rc = fill(o, fd, size);
 	if (rc == 0 && (size == 0 || size % BLOCK != 0))
 		rc = refuse(o, -EINVAL,
 		    "%s has %" PRIu64

@@ -247,6 +247,12 @@ sizes(void **state)
 	is_untouched(before);
 	assert_int_equal(truncate(path, 0), 0);
 	assert_int_equal(examine(&place, 0, reason), -EINVAL);
+	/* What a kill may leave of one that is being made is made to the end. */
+	struct stat st;
+	assert_int_equal(examine(&place, SIZE, reason), 0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_size, SIZE);
+	assert_true(st.st_blocks * 512 >= SIZE);
 	(void)unlink(path);
 	assert_int_equal(mkdir(path, 0700), 0);
 	assert_int_equal(examine(&place, 0, reason), -EINVAL);
