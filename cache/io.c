@@ -81,8 +81,7 @@ cache_io_submit(struct cache_io *x, struct blk *b, enum blk_op op, uint32_t flag
 	x->io.len_bytes = len;
 	x->io.sg = &x->sg;
 	x->io.done = io_done;
-	bool beyond = offset + len > blk_get_info(b)->size_bytes; /* it became smaller by itself */
-	if (b == x->c->ssd && ((x->c->away.is_away && !x->looks) || beyond))
+	if (b == x->c->ssd && x->c->away.is_away && !x->looks)
 		cache_away_refuse(x, b);
 	else
 		blk_submit(b, &x->io);

@@ -137,7 +137,7 @@ faults_away(struct world *w)
 	/* What waits for the SSD isn't ordered while it isn't there. */
 	memcpy(weight, w->cfg.weight, sizeof weight);
 	w->cfg.weight[OP_FLUSH] = w->cfg.weight[OP_EVICT] = w->cfg.weight[OP_MODE] = 0;
-	w->cfg.weight[OP_CHECKPOINT] = w->cfg.weight[OP_RESIZE] = 0;
+	w->cfg.weight[OP_CHECKPOINT] = 0;
 	d->broken = d->deaf = true;
 	world_call(w, tell, &a);
 	w->ops_left = 12;
@@ -174,39 +174,6 @@ faults_away(struct world *w)
 	w->cut_at = cut_at;
 }
 
-/* ---- sizes -------------------------------------------------------------------------------------- */
-
-static void
-resized(void *ctx, int result)
-{
-	struct world *w = ctx;
-	w->waiting--;
-	w->resizing = false;
-	if (result < 0)
-		totals.resizes_failed++;
-	else if (w->resize_to < w->ssd->cfg.size_bytes && rng_below(&w->rng, 2) == 0)
-		drive_cut(w->ssd, w->resize_to); /* or it stays as large, with all that is there */
-}
-
-void
-faults_resize(void *ctx)
-{
-	struct world *w = ctx;
-	const struct drive_cfg *d = &w->ssd->cfg;
-	uint64_t most = d->room_bytes / CF_BLOCK_BYTES;
-	if (w->resizing)
-		return;
-	uint64_t blocks = most / 3 + rng_below(&w->rng, most - most / 3 + 1);
-	w->resize_to = blocks * CF_BLOCK_BYTES;
-	*(w->resize_to > w->c->geo.size_blocks * CF_BLOCK_BYTES ? &totals.grown : &totals.shrunk) +=
-	    1;
-	if (w->resize_to > d->size_bytes)
-		drive_grow(w->ssd, w->resize_to);
-	w->resizing = true;
-	w->waiting++;
-	cache_resize(w->c, w->resize_to, resized, w);
-}
-
 /* ---- decay -------------------------------------------------------------------------------------- */
 
 enum rot {
@@ -229,13 +196,10 @@ block_at(const struct world *w, uint64_t block)
 static struct cache_geometry
 geometry(const struct world *w)
 {
-	struct cache_super newest = {0}, s;
-	for (unsigned k = 0; k < 2; k++)
-		if (cache_super_decode(block_at(w, k), k, w->ssd->cfg.size_bytes, &s) == CF_OK &&
-		    s.generation > newest.generation)
-			newest = s;
-	ASSERT(newest.generation > 0);
-	return newest.geo;
+	struct cache_geometry g;
+	int err = cache_geometry_make(&g, w->ssd->cfg.size_bytes, w->cfg.segment_blocks, 7);
+	ASSERT(err == 0 && g.segment_count == w->cfg.segments);
+	return g;
 }
 
 /* Up to there something else on the SSD knows that the stream's records were acknowledged. What comes after

@@ -525,9 +525,6 @@ manage(struct task *t, enum op_kind kind)
 			cache_checkpoint(w->c, on_checkpoint, w);
 		}
 		break;
-	case OP_RESIZE:
-		faults_resize(w);
-		break;
 	case OP_EVICT:
 	case OP_MODE:
 		if (v->managed || v->v->chg.step != 0)
@@ -697,12 +694,9 @@ drives_new(struct world *w)
 	    .seed = rng_next(&w->rng),
 	    .delay_us_max = 1 + (uint32_t)rng_below(&w->rng, 200),
 	    .is_volatile = true,
-	    .is_ssd = true,
 	    .slow = w->cfg.slow,
-	    .room_bytes = (blocks + 8ull * (w->cfg.segment_blocks + 2)) * CF_BLOCK_BYTES,
 	};
 	w->ssd = drive_create(&c, w->loops, w->cfg.loops, "ssd", &w->events);
-	c.is_ssd = false;
 	for (unsigned i = 0; i < VOLUMES; i++) {
 		c.size_bytes = sectors[i] * 512;
 		c.room_bytes = SECTORS_MAX * 512;
@@ -842,15 +836,22 @@ shut_down(struct world *w)
 		vol_close(w, &w->vols[i]);
 	struct cache_stats s;
 	cache_get_stats(w->c, &s);
-	totals_add(&s);
+	totals.epochs += s.conditions & (1u << CACHE_COND_SSD_WRITE) ? 1 : 0;
+	totals.fills += s.fills;
+	totals.checkpoints += s.checkpoints;
+	totals.evicted += s.evicted_blocks;
+	totals.copies += s.copies;
+	totals.rewritten += s.rewritten_blocks;
+	totals.pack_in += s.pack_in_bytes;
+	totals.pack_out += s.pack_out_bytes;
+	totals.pack_refused += s.pack_refused_bytes;
+	totals.pack_skipped += s.pack_skipped_bytes;
 	w->detached = false;
 	if (w->cfg.dies && rng_below(&w->rng, 2) == 0) {
 		w->mend_at = UINT64_MAX;
 		w->ssd->broken = true;
 	}
 	world_call(w, faults_unhog, w);
-	if (w->cfg.resizes && rng_below(&w->rng, 3) == 0)
-		world_call(w, faults_resize, w);
 	world_call(w, do_detach, w);
 	world_until(w, &w->detached, "detach");
 }

@@ -29,7 +29,6 @@ enum op_kind {
 	OP_REOPEN,
 	OP_REMOVE,
 	OP_PAUSE,
-	OP_RESIZE,
 	OP_COUNT
 };
 
@@ -96,13 +95,11 @@ struct world {
 	uint32_t waiting; /* management calls in flight */
 	int result;
 	bool attached, failed_attach, detached, checkpointing;
-	bool resizing;      /* the cache, to… */
-	uint64_t resize_to; /* …so many bytes */
-	bool accepts;       /* the attach goes on although something is lost */
-	bool forgiven;      /* it did: nothing is promised any more */
-	bool unsettled;     /* …and no checkpoint could be written since */
-	uint32_t told;      /* of what is lost */
-	bool rotten;        /* something on the SSD has decayed, in this life or one before */
+	bool accepts;   /* the attach goes on although something is lost */
+	bool forgiven;  /* it did: nothing is promised any more */
+	bool unsettled; /* …and no checkpoint could be written since */
+	uint32_t told;  /* of what is lost */
+	bool rotten;    /* something on the SSD has decayed, in this life or one before */
 	const char *what;
 	char reason[256];
 	struct {
@@ -140,8 +137,6 @@ extern const struct cache_marker_ops marker_ops;
 /* ctx a world: takes nearly all memory of the cache away; gives it back. */
 void faults_hog(void *ctx);
 void faults_unhog(void *ctx);
-/* The cache is to become larger or smaller, by any amount; counts as waiting until it has. Home loop; ctx a world. */
-void faults_resize(void *ctx);
 /* A bit of the SSD decays. */
 void faults_rot(struct world *w);
 /* All of it is evicted, or a part; then world_managed(). Home loop. */
