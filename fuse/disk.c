@@ -63,6 +63,7 @@ struct disk {
 	unsigned users;
 	bool gone, not_served, none_listed;
 	uint64_t retry_ms; /* no connection is made before */
+	uint64_t moved_ms; /* when something was answered last */
 	uint64_t size;     /* as lun.list says; UINT64_MAX: not yet */
 	struct list conns;
 	unsigned conn_count;
@@ -175,6 +176,8 @@ piece_end(struct piece *p)
 	c->used_ms = c->disk->disks->ev->now_ms;
 	if (p->err != 0 && (io->err == 0 || io->err == -ECONNRESET))
 		io->err = p->err;
+	if (p->err != -ECONNRESET)
+		c->disk->moved_ms = c->used_ms;
 	free(p);
 	if (--io->pieces > 0)
 		return;
@@ -703,12 +706,18 @@ watch_over(struct disks *d, bool silent)
 	rpc_submit(d->rpc, &d->ping, "version", NULL, PING_TIMEOUT_MS);
 }
 
+/*
+ * What waits for a place behind others isn't given up as long as those are answered: what a store, or the rate
+ * for inspection, lets through may be little.
+ */
 static void
 expire(struct disk *k, uint64_t now)
 {
+	bool moves = now - k->moved_ms < ANSWER_TIMEOUT_MS && !list_empty(&k->issued);
+
 	LIST_FOREACH_SAFE (n, &k->waiting) {
 		struct disk_io *io = container_of(n, struct disk_io, link);
-		if (io->deadline_ms <= now)
+		if (io->deadline_ms <= now && !moves)
 			io_end(io, k->daemon_err != 0 ? k->daemon_err
 			           : k->none_listed   ? -ENODEV
 			                              : -EBUSY);

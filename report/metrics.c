@@ -361,6 +361,9 @@ static const struct number loop_numbers[] = {
     {"terrace_loop_operations", "counter", NULL, "Operations on files.", NULL, "ops", 1},
     {"terrace_loop_turn_max_seconds", "gauge", "seconds", "The longest turn since the start.", NULL,
         "turn_max_ms", 0.001},
+    {"terrace_loop_nbd_bytes", "counter", "bytes", "What it moved over NBD.", NULL, "nbd_bytes", 1},
+    {"terrace_loop_nbd_paused_seconds", "counter", "seconds",
+        "How long NBD connections waited for inspect_rate.", NULL, "nbd_paused_s", 1},
 };
 
 /* Loops are numbered. */

@@ -117,6 +117,9 @@ struct conf_head {
 };
 
 #define CONF_RAM_NONE 1u /* less than any size */
+/* Less than any rate. */
+#define CONF_RATE_AUTO 1u
+#define CONF_RATE_UNLIMITED 2u
 
 /* An SSD, or a file on one, and memory, that any number of LUNs use. */
 struct conf_cache {
@@ -276,14 +279,15 @@ struct conf {
 	unsigned chap_count;
 	struct conf_hook *hooks;
 	unsigned hook_count;
-	unsigned events_max;       /* 0: default */
-	unsigned loops;            /* 0: default */
-	bool normal_priority;      /* the loops': otherwise before other programs */
-	uint64_t buffer_bytes;     /* of all loops; 0: default */
-	char *state_dir;           /* NULL: default */
-	char *control;             /* NULL: default */
-	char *nbd;                 /* path of the NBD socket, or "off"; NULL: default */
-	char *inspect;             /* where terrace-fuse mounts the tree; NULL: nowhere */
+	unsigned events_max;   /* 0: default */
+	unsigned loops;        /* 0: default */
+	bool normal_priority;  /* the loops': otherwise before other programs */
+	uint64_t buffer_bytes; /* of all loops; 0: default */
+	char *state_dir;       /* NULL: default */
+	char *control;         /* NULL: default */
+	char *nbd;             /* path of the NBD socket, or "off"; NULL: default */
+	char *inspect;         /* where terrace-fuse mounts the tree; NULL: nowhere */
+	uint64_t inspect_rate; /* bytes a second, or CONF_RATE_…; 0: default, which is automatic */
 	struct conf_limit *limits; /* only those that are set */
 	unsigned limit_count;
 };

@@ -40,6 +40,8 @@ static const struct conf_choice block_sizes[] = {{"512", 512}, {"4096", 4096}, {
 static const struct conf_choice protocols[] = {
     {"iscsi", CONF_PROTOCOL_ISCSI}, {"srp", CONF_PROTOCOL_SRP}, {NULL, 0}};
 static const struct conf_choice no_size[] = {{"none", CONF_RAM_NONE}, {NULL, 0}};
+static const struct conf_choice rates[] = {
+    {"auto", CONF_RATE_AUTO}, {"unlimited", CONF_RATE_UNLIMITED}, {NULL, 0}};
 static const struct conf_choice priorities[] = {{"high", false}, {"normal", true}, {NULL, 0}};
 static const struct conf_choice digests[] = {{"offered", false}, {"required", true}, {NULL, 0}};
 
@@ -358,6 +360,8 @@ static const struct conf_key top_keys[] = {
 	CONF_TYPE_TEXT, FIELD(conf, nbd), .text = conf_text_path_or_off, .max = 108 /* sun_path */},
     {"inspect", "PATH", "nowhere", "folder where what is served is mounted as files",
 	CONF_TYPE_TEXT, FIELD(conf, inspect), .text = conf_text_path, .max = 4096},
+    {"inspect_rate", "SIZE|auto|unlimited", "auto", "bytes that tools may move in a second while initiators work",
+	CONF_TYPE_SIZE, FIELD(conf, inspect_rate), .min = MiB, .max = 1024 * GiB, .choices = rates},
     {"hooks", "{ ... }", "none", "programs that are run when something happens",
 	CONF_TYPE_BLOCK, .object = &hooks_object},
     {"events_max", "N", "10000", "events that are kept",

@@ -117,6 +117,7 @@ change_modes(struct change *c)
 	}
 	daemon_ram_follow(c->daemon);
 	daemon_nbd_look(c->daemon);
+	daemon_nbd_follow_rate(c->daemon);
 }
 
 static int

@@ -83,9 +83,11 @@ struct picture {
 	unsigned portal_count;
 	struct {
 		struct loop_stats stats;
+		struct nbd_stats nbd;
 		bool uring;
 	} loops[LOOP_COUNT_MAX];
 	unsigned loop_count;
+	uint64_t inspect_rate;      /* bytes a second; 0: no bound */
 	struct health_copy *health; /* conditions, or what the method put there: the picture's */
 	struct stats_summary *summaries; /* of luns; behind them, of all LUNs together */
 	json_t *caches;

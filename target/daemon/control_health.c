@@ -29,11 +29,12 @@ status_json(const struct picture *p)
 
 	if (gethostname(host, sizeof host - 1) < 0)
 		host[0] = '\0';
-	json_t *o = json_pack("{s:s, s:i, s:o, s:i, s:I, s:O*, s:O*, s:o, s:o, s:o}", "version",
-	    TERRACE_VERSION, "schema", CONTROL_SCHEMA, "host", ctl_string(host), "pid",
+	json_t *o = json_pack("{s:s, s:i, s:o, s:i, s:I, s:O*, s:O*, s:o, s:o, s:o, s:I}",
+	    "version", TERRACE_VERSION, "schema", CONTROL_SCHEMA, "host", ctl_string(host), "pid",
 	    (int)getpid(), "uptime_s", (json_int_t)p->uptime_s, "state",
 	    json_object_get(health, "state"), "conditions", json_object_get(health, "conditions"),
-	    "luns", control_luns(p), "sessions", control_sessions(p), "loops", control_loops(p));
+	    "luns", control_luns(p), "sessions", control_sessions(p), "loops", control_loops(p),
+	    "inspect_rate", (json_int_t)p->inspect_rate);
 	json_decref(health);
 	return o;
 }

@@ -266,11 +266,14 @@ control_loops(const struct picture *p)
 
 	for (unsigned i = 0; list != NULL && i < p->loop_count; i++) {
 		const struct loop_stats *st = &p->loops[i].stats;
-		json_array_append_new(list,
-		    json_pack("{s:i, s:s, s:I, s:I, s:I, s:I, s:f}", "loop", (int)i, "backend",
-		        p->loops[i].uring ? "io_uring" : "epoll", "turns", (json_int_t)st->turns,
-		        "sleeps", (json_int_t)st->sleeps, "messages", (json_int_t)st->messages,
-		        "ops", (json_int_t)st->ops, "turn_max_ms", (double)st->turn_max_ns / 1e6));
+		json_array_append_new(
+		    list, json_pack("{s:i, s:s, s:I, s:I, s:I, s:I, s:f, s:I, s:f}", "loop", (int)i,
+		              "backend", p->loops[i].uring ? "io_uring" : "epoll", "turns",
+		              (json_int_t)st->turns, "sleeps", (json_int_t)st->sleeps, "messages",
+		              (json_int_t)st->messages, "ops", (json_int_t)st->ops, "turn_max_ms",
+		              (double)st->turn_max_ns / 1e6, "nbd_bytes",
+		              (json_int_t)p->loops[i].nbd.moved_bytes, "nbd_paused_s",
+		              (double)p->loops[i].nbd.paused_ns / 1e9));
 	}
 	return list;
 }

@@ -202,7 +202,10 @@ take_loops(struct picture *p, const struct daemon *d)
 	for (unsigned i = 0; i < d->loop_count; i++) {
 		loop_get_stats(d->loops[i], &p->loops[i].stats);
 		p->loops[i].uring = loop_is_uring(d->loops[i]);
+		if (d->nbd != NULL)
+			nbd_server_get_stats(d->nbd, i, &p->loops[i].nbd);
 	}
+	p->inspect_rate = d->nbd != NULL ? nbd_server_rate(d->nbd) : 0;
 	p->loop_count = d->loop_count;
 }
 

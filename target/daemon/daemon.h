@@ -291,6 +291,8 @@ void daemon_end_nbd(struct daemon *d, void (*done)(void *daemon));
 bool daemon_lun_nbd_writable(const struct daemon_lun *l);
 /* Home loop: sessions or the configuration are others. Who may not write any more is ended. */
 void daemon_nbd_look(struct daemon *d);
+/* Home loop: the configuration is another. Takes effect at once. */
+void daemon_nbd_follow_rate(struct daemon *d);
 /*
  * Home loop: ends the unit of a LUN, l->lu before, after all that reads its blk otherwise. `done` runs
  * there, not before this returns.

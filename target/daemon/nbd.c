@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,8 @@
 #define RUN_DIR "/run/terrace"
 #define DEFAULT_STATE_DIR "/var/lib/terrace"
 #define GROUP "terrace"
-#define LOOK_NS 100000000ull /* while somebody may write */
+#define LOOK_NS 100000000ull           /* while somebody may write */
+#define AUTO_RATE_PER_CPU (4ull << 20) /* bytes a second */
 
 /* ---- exports ------------------------------------------------------------------------------------ */
 
@@ -115,6 +117,31 @@ served(void *ctx)
 
 static const struct nbd_ops ops = {.list = list, .open = open_export, .served = served};
 
+/* ---- the rate ------------------------------------------------------------------------------------- */
+
+/* A share of the processors, whatever their number: what is moved costs the reader a copy as well. */
+static uint64_t
+auto_rate(void)
+{
+	cpu_set_t set;
+	unsigned cpus = sched_getaffinity(0, sizeof set, &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
+	return cpus * AUTO_RATE_PER_CPU;
+}
+
+void
+daemon_nbd_follow_rate(struct daemon *d)
+{
+	uint64_t rate = d->conf->inspect_rate;
+
+	if (d->nbd == NULL)
+		return;
+	if (rate == CONF_RATE_UNLIMITED)
+		rate = 0;
+	else if (rate == CONF_RATE_AUTO || rate == 0)
+		rate = auto_rate();
+	nbd_server_set_rate(d->nbd, rate);
+}
+
 /* ---- the server ----------------------------------------------------------------------------------- */
 
 /* As the control socket: where everybody finds it as long as root uses the system's state directory. */
@@ -157,6 +184,7 @@ daemon_open_nbd(void *ctx)
 		log_warn("daemon", "LUNs aren't served over NBD: %s", reason);
 	else
 		d->nbd_path = realpath(args.path, NULL);
+	daemon_nbd_follow_rate(d);
 	return 0;
 }
 

@@ -78,9 +78,12 @@ is_over(const struct nbd_conn *c)
 	return c->rx == NBD_RX_OVER && c->in_flight == 0 && list_empty(&c->out);
 }
 
-static void
+/* False: it was the last one of its loop. What belongs to the server may be gone already. */
+static bool
 finish(struct nbd_conn *c)
 {
+	bool others = --c->nl->alive > 0;
+
 	ASSERT(!c->gone_sent && c->held_bytes == 0);
 	ASSERT(c->fill == NULL && !c->waits_for_buffers);
 	if (c->sock != NULL)
@@ -89,109 +92,112 @@ finish(struct nbd_conn *c)
 	loop_timer_cancel(&c->linger);
 	loop_defer_cancel(&c->again);
 	list_remove(&c->wait_link);
-	if (list_empty(&c->nl->waiting)) /* the last one takes the server with it */
+	if (list_empty(&c->nl->waiting)) { /* the last one takes the server with it */
 		loop_defer_cancel(&c->nl->resume);
+		loop_timer_cancel(&c->nl->pause);
+	}
 	c->gone_sent = true;
 	c->gone.run = nbd_server_on_gone;
 	loop_send(c->server->home, &c->gone);
+	return others;
 }
 
 /* ---- turns ----------------------------------------------------------------------------------------- */
 
 /*
- * Not by this loop's own commands: what its connections move keeps processors busy that other loops
- * need.
+ * Somebody waits: the next turn, or the end of the pause. A connection that ends doesn't wait for that:
+ * a client has but a second to take what is left.
  */
-static bool
-initiators_work(struct nbd_loop *nl)
+static void
+schedule(struct nbd_loop *nl)
 {
-	const struct nbd_server *s = nl->server;
-	uint64_t now_ns = loop_now_ns(nl->loop);
+	bool soon = !nl->pausing;
 
-	if (s->ops->served == NULL)
-		return false;
-	if (now_ns >= nl->look_ns) {
-		uint64_t served = s->ops->served(s->ctx);
-		if (served != nl->served)
-			nl->alone_ns = now_ns + NBD_ALONE_NS;
-		nl->served = served;
-		nl->look_ns = now_ns + NBD_LOOK_NS;
+	if (list_empty(&nl->waiting) || loop_defer_queued(&nl->resume))
+		return;
+	LIST_FOREACH (n, &nl->waiting)
+		soon |= container_of(n, struct nbd_conn, wait_link)->rx == NBD_RX_OVER;
+	if (soon) {
+		loop_next_turn(nl->loop, &nl->resume);
+	} else if (!loop_timer_armed(&nl->pause)) {
+		nl->pause_begin_ns = loop_now_ns(nl->loop);
+		loop_timer_set(&nl->pause, nbd_pause_ns(nl));
 	}
-	return now_ns < nl->alone_ns;
-}
-
-uint64_t
-nbd_turn_left(struct nbd_loop *nl)
-{
-	uint64_t turn = loop_turn(nl->loop);
-
-	if (nl->turn != turn) {
-		nl->turn = turn;
-		nl->turn_bytes = 0;
-		nl->turn_max_bytes = initiators_work(nl) ? NBD_TURN_SHARED_BYTES : NBD_TURN_BYTES;
-	}
-	return nl->turn_bytes < nl->turn_max_bytes ? nl->turn_max_bytes - nl->turn_bytes : 0;
 }
 
 /* Behind those that wait already: what one moves in a turn, another waits for. */
 static void
 wait_for_turn(struct nbd_conn *c)
 {
-	struct nbd_loop *nl = c->nl;
-
 	if (list_empty(&c->wait_link))
-		list_push_back(&nl->waiting, &c->wait_link);
-	if (!loop_defer_queued(&nl->resume))
-		loop_next_turn(nl->loop, &nl->resume);
+		list_push_back(&c->nl->waiting, &c->wait_link);
+	schedule(c->nl);
 }
 
-/* Answers before requests: who doesn't take what it asked for isn't listened to. */
-static void
+/* Answers before requests: who doesn't take what it asked for isn't listened to. False: see finish(). */
+static bool
 work(struct nbd_conn *c)
 {
 	for (unsigned steps = 0; !c->gone_sent; steps++) {
 		bool sent = c->sock != NULL && nbd_tx_step(c);
 		bool read = c->sock != NULL && nbd_rx_step(c);
-		if (is_over(c)) {
-			finish(c);
-			return;
-		}
+		if (is_over(c))
+			return finish(c);
 		if (!sent && !read)
-			return;
-		if (nbd_turn_left(c->nl) == 0 || steps == NBD_TURN_STEPS) {
+			return true;
+		if (nbd_turn_left(c) == 0 || steps == NBD_TURN_STEPS) {
 			wait_for_turn(c);
-			return;
+			return true;
 		}
 	}
+	return true;
 }
 
 static void
 serve(struct nbd_conn *c)
 {
-	if (nbd_turn_left(c->nl) == 0 || !list_empty(&c->wait_link))
+	if (nbd_turn_left(c) == 0 || !list_empty(&c->wait_link))
 		wait_for_turn(c);
 	else
-		work(c);
+		(void)work(c);
 }
 
 /* Each that waits now once, as long as there is something left to move. */
 static void
-on_resume(struct loop_defer *d)
+resume(struct nbd_loop *nl)
 {
-	struct nbd_loop *nl = container_of(d, struct nbd_loop, resume);
-	struct list now, *n;
+	struct list now, later, *n;
 
 	list_init(&now);
+	list_init(&later);
 	list_splice_back(&now, &nl->waiting);
-	while (nbd_turn_left(nl) > 0 && (n = list_pop_front(&now)) != NULL)
-		work(container_of(n, struct nbd_conn, wait_link));
-	if (list_empty(&now))
-		return;
+	while ((n = list_pop_front(&now)) != NULL) {
+		struct nbd_conn *c = container_of(n, struct nbd_conn, wait_link);
+		if (nbd_turn_left(c) == 0)
+			list_push_back(&later, n);
+		else if (!work(c))
+			return;
+	}
 	/* They go on before those that had something. */
-	list_splice_back(&now, &nl->waiting);
-	list_splice_back(&nl->waiting, &now);
-	if (!loop_defer_queued(&nl->resume))
-		loop_next_turn(nl->loop, &nl->resume);
+	list_splice_back(&later, &nl->waiting);
+	list_splice_back(&nl->waiting, &later);
+	schedule(nl);
+}
+
+static void
+on_resume(struct loop_defer *d)
+{
+	resume(container_of(d, struct nbd_loop, resume));
+}
+
+static void
+on_pause_end(struct loop_timer *t)
+{
+	struct nbd_loop *nl = container_of(t, struct nbd_loop, pause);
+	uint64_t waited_ns = loop_now_ns(nl->loop) - nl->pause_begin_ns;
+
+	__atomic_store_n(&nl->paused_ns, nl->paused_ns + waited_ns, __ATOMIC_RELAXED);
+	resume(nl);
 }
 
 void
@@ -199,6 +205,7 @@ nbd_loop_init_turns(struct nbd_loop *nl)
 {
 	list_init(&nl->waiting);
 	loop_defer_init(&nl->resume, on_resume);
+	loop_timer_init(&nl->pause, nl->loop, on_pause_end);
 }
 
 /* ---- what makes it go on ----------------------------------------------------------------------------- */
@@ -305,6 +312,7 @@ nbd_conn_start(struct loop_msg *m)
 	list_init(&c->free_reqs);
 	list_init(&c->out);
 	list_init(&c->wait_link);
+	c->nl->alive++;
 	for (unsigned i = 0; i < NBD_DEPTH_MAX; i++)
 		list_push_back(&c->free_reqs, &c->reqs[i].link);
 	for (unsigned i = 0; i < NBD_PIECES_MAX; i++) {

@@ -49,7 +49,8 @@ struct nbd_ops {
 	int (*open)(void *ctx, const char *name, struct nbd_export *ret);
 	/*
 	 * Commands of initiators so far, of all loops together; called on any loop. While it grows, the
-	 * connections move less in a turn. NULL: there are no initiators.
+	 * connections move less in a turn, and in a second only what nbd_server_set_rate() allows. NULL:
+	 * there are no initiators.
 	 */
 	uint64_t (*served)(void *ctx);
 };
@@ -110,6 +111,21 @@ void nbd_server_release(struct nbd_server *s, const struct blk *blk, struct nbd_
 void nbd_server_end_writers(struct nbd_server *s, const struct blk *blk);
 /* Connections that may write, and aren't being ended. */
 unsigned nbd_server_writer_count(const struct nbd_server *s);
+
+/*
+ * What all connections together may move in a second while initiators work; 0, the default: any
+ * amount. From now on, for what waits as well. A connection that is ending isn't held up by it.
+ */
+void nbd_server_set_rate(struct nbd_server *s, uint64_t bytes_s);
+
+uint64_t nbd_server_rate(const struct nbd_server *s);
+
+/* Of the loop of this index in args.loops, since create. */
+struct nbd_stats {
+	uint64_t moved_bytes; /* data and headers of both directions */
+	uint64_t paused_ns;   /* that connections waited for the rate */
+};
+void nbd_server_get_stats(const struct nbd_server *s, unsigned loop, struct nbd_stats *ret);
 
 /* Connections that have an export, and those that negotiate. */
 unsigned nbd_server_conn_count(const struct nbd_server *s);

@@ -75,6 +75,7 @@ uint16_t nbd_transmission_flags(const struct nbd_chosen *c, uint32_t caps);
 #define NBD_TURN_SHARED_BYTES (16u * 1024u) /* the same while initiators have commands for us */
 #define NBD_LOOK_NS 500000u                 /* between looks whether they have */
 #define NBD_ALONE_NS 5000000u               /* without any: they have none */
+#define NBD_BURST_BYTES (64u * 1024u) /* with a rate: moved, then the loop's connections pause */
 #define NBD_TURN_STEPS 64u
 
 struct nbd_conn;
@@ -122,10 +123,11 @@ struct nbd_piece {
 struct nbd_loop {
 	struct loop *loop;
 	unsigned conns;         /* home loop */
+	unsigned alive;         /* that have begun here, and haven't ended */
 	uint64_t share_bytes;   /* of buffers that each connection may always have */
 	uint64_t surplus_bytes; /* left beyond the shares */
 	uint32_t piece_bytes;   /* power of two */
-	/* Initiators are served by this loop as well: what the connections may move in a turn. */
+	/* Initiators are served by this loop as well: what the connections may move in a turn, … */
 	uint64_t turn;            /* that turn_bytes is of */
 	uint64_t turn_bytes;      /* moved in it */
 	uint64_t turn_max_bytes;  /* that may be moved in it */
@@ -135,6 +137,13 @@ struct nbd_loop {
 	uint64_t served;   /* commands of initiators, when it was looked at last */
 	uint64_t look_ns;  /* not before */
 	uint64_t alone_ns; /* from then on, unless another command comes */
+	/* … and in a second, while initiators work. */
+	uint64_t rate;           /* bytes a second in this turn; 0: no bound */
+	uint64_t paid_ns;        /* until then the rate allows what was moved */
+	bool pausing;            /* until paid_ns, but for connections that end */
+	struct loop_timer pause; /* armed while one waits for that */
+	uint64_t pause_begin_ns;
+	uint64_t moved_bytes, paused_ns; /* read on any loop */
 };
 
 enum nbd_rx {
@@ -191,8 +200,6 @@ void nbd_conn_start(struct loop_msg *m);
 void nbd_conn_end(struct loop_msg *m);
 /* Begins with no connection. */
 void nbd_loop_init_turns(struct nbd_loop *nl);
-/* Bytes that may be moved yet in this turn. */
-uint64_t nbd_turn_left(struct nbd_loop *nl);
 /* Something may go on: soon. */
 void nbd_conn_kick(struct nbd_conn *c);
 /* Nothing more is read; what was begun completes, answers are sent for a while yet. */
@@ -206,6 +213,13 @@ void nbd_piece_put(struct nbd_piece *p);
 
 /* Buffers are short: nothing is read until some come back. */
 void nbd_conn_wait_for_buffers(struct nbd_conn *c);
+
+/* pace.c */
+/* Bytes that the connection may move yet in this turn. */
+uint64_t nbd_turn_left(const struct nbd_conn *c);
+void nbd_moved(struct nbd_loop *nl, uint64_t bytes);
+/* From now until something may be moved again, at most NBD_ALONE_NS: they may be alone then. */
+uint64_t nbd_pause_ns(const struct nbd_loop *nl);
 
 /* rx.c. False: nothing can be done at the moment. */
 bool nbd_rx_step(struct nbd_conn *c);
@@ -236,6 +250,8 @@ struct nbd_server {
 	struct loop_defer stop_defer;
 	void (*stopped)(void *ctx);
 	void *stopped_ctx;
+	uint64_t rate_bytes_s; /* see nbd_server_set_rate(); read on any loop, as the next one */
+	unsigned busy_loops;   /* that have connections */
 	unsigned loop_count;
 	struct nbd_loop loops[LOOP_COUNT_MAX];
 };

@@ -30,7 +30,7 @@ receive(struct nbd_conn *c, const struct iovec *iov, unsigned iovcnt)
 		nbd_conn_close(c);
 		return 0;
 	}
-	c->nl->turn_bytes += (uint64_t)n;
+	nbd_moved(c->nl, (uint64_t)n);
 	return (size_t)n;
 }
 

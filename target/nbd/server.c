@@ -27,6 +27,16 @@ half_open_leave(struct nbd_conn *c)
 	loop_defer_cancel(&c->again);
 }
 
+/* The rate is shared among the loops that have connections. */
+static void
+count_busy(struct nbd_server *s)
+{
+	unsigned busy = 0;
+	for (unsigned i = 0; i < s->loop_count; i++)
+		busy += s->loops[i].conns > 0;
+	__atomic_store_n(&s->busy_loops, busy, __ATOMIC_RELAXED);
+}
+
 /* It ends here; the object is gone. */
 static void
 half_open_end(struct nbd_conn *c)
@@ -35,6 +45,7 @@ half_open_end(struct nbd_conn *c)
 	sock_close(c->sock);
 	if (c->nl != NULL)
 		c->nl->conns--;
+	count_busy(c->server);
 	negotiation_fini(c->neg);
 	free(c->neg);
 	free(c);
@@ -119,6 +130,7 @@ on_chosen(struct nbd_conn *c)
 	struct nbd_loop *nl = pick_loop(c->server);
 	ASSERT(nl != NULL); /* open_export() has looked */
 	nl->conns++;
+	count_busy(c->server);
 	c->nl = nl;
 	c->loop = nl->loop;
 	c->chosen = c->neg->chosen;
@@ -248,6 +260,7 @@ nbd_server_on_gone(struct loop_msg *m)
 
 	ASSERT(c->blk != NULL && s->conn_count > 0 && c->nl->conns > 0);
 	c->nl->conns--;
+	count_busy(s);
 	c->blk = NULL;
 	if (c->end_sent && !c->end_seen) {
 		c->is_gone = true; /* `end` is on its way */
@@ -459,6 +472,28 @@ nbd_server_destroy(struct nbd_server *s)
 	ASSERT(s->conn_count == 0 && list_empty(&s->releases));
 	stop_listening(s);
 	free(s);
+}
+
+void
+nbd_server_set_rate(struct nbd_server *s, uint64_t bytes_s)
+{
+	__atomic_store_n(&s->rate_bytes_s, bytes_s, __ATOMIC_RELAXED);
+}
+
+uint64_t
+nbd_server_rate(const struct nbd_server *s)
+{
+	return __atomic_load_n(&s->rate_bytes_s, __ATOMIC_RELAXED);
+}
+
+void
+nbd_server_get_stats(const struct nbd_server *s, unsigned loop, struct nbd_stats *ret)
+{
+	const struct nbd_loop *nl = &s->loops[loop];
+
+	ASSERT(loop < s->loop_count);
+	ret->moved_bytes = __atomic_load_n(&nl->moved_bytes, __ATOMIC_RELAXED);
+	ret->paused_ns = __atomic_load_n(&nl->paused_ns, __ATOMIC_RELAXED);
 }
 
 unsigned

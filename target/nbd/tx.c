@@ -330,7 +330,7 @@ nbd_tx_step(struct nbd_conn *c)
 	struct iovec iov[SEND_IOV_MAX];
 	unsigned count = 0;
 	size_t total = 0;
-	uint64_t limit = nbd_turn_left(c->nl);
+	uint64_t limit = nbd_turn_left(c);
 
 	LIST_FOREACH (n, &c->out) {
 		const struct nbd_piece *p = container_of(n, struct nbd_piece, link);
@@ -348,7 +348,7 @@ nbd_tx_step(struct nbd_conn *c)
 		nbd_conn_drop(c);
 		return false;
 	}
-	c->nl->turn_bytes += (uint64_t)n;
+	nbd_moved(c->nl, (uint64_t)n);
 	for (uint64_t left = (uint64_t)n; left > 0;) {
 		struct nbd_piece *p = container_of(c->out.next, struct nbd_piece, link);
 		uint64_t rest = p->head_len + p->data_len - p->sent;

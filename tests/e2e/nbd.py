@@ -216,6 +216,71 @@ def case_size_follows(d):
         check(len(old.pread(5, 5)) == 5, "others go on")
 
 
+class Reader:
+    """Reads the first MiBs of a LUN all the time."""
+
+    def __init__(self, d):
+        self.going_on = True
+        self.d = d
+        self.thread = threading.Thread(target=self.main)
+        self.thread.start()
+
+    def main(self):
+        try:
+            with Client(self.d, "a", timeout=60) as c:
+                while self.going_on:
+                    c.pread(0, 4 * MIB)
+        except Closed:
+            pass
+
+    def end(self):
+        self.going_on = False
+        self.thread.join(60)
+
+
+def rates():
+    """The key inspect_rate: by default, changed while somebody is held up by it, at the end."""
+    folder = Folder()
+    with open(folder("a.img"), "wb") as f:
+        f.truncate(64 * MIB)
+    auto = 4 * MIB * len(os.sched_getaffinity(0))
+    d = Daemon("--loops", "2", "--buffers", "64MiB", config=CONFIG, folder=folder).start()
+    control = Changes(d)
+
+    def reload(key):
+        text = CONFIG.replace("{port}", str(d.port)).replace("{dir}", folder.path)
+        folder.write("terrace.conf", text + key)
+        same(control.call("reload")["restart"], [], f"'{key}' needs no restart")
+
+    def rate():
+        return control.call("status")["inspect_rate"]
+
+    def total(key):
+        return sum(loop[key] for loop in control.call("loop.list"))
+
+    same(rate(), auto, "the rate by default")
+    reload("inspect_rate 1MiB\n")
+    same(rate(), MIB, "the rate that was set")
+    with Client(d, "a") as c:
+        check(len(c.pread(0, 8 * MIB)) == 8 * MIB, "a reader while nobody works")
+    w, r = Writer(d), Reader(d)
+    wait_until(lambda: w.error or total("nbd_paused_s") > 0.1, "a reader is held up", 60)
+    reload("inspect_rate unlimited\n")
+    same(rate(), 0, "no rate")
+    before = total("nbd_bytes")
+    wait_until(lambda: w.error or total("nbd_bytes") > before + 32 * MIB, "it goes on", 60)
+    reload("inspect_rate auto\n")
+    same(rate(), auto, "the rate by default, as it was asked for")
+    reload("inspect_rate 1MiB\n")
+    held = total("nbd_paused_s")
+    wait_until(lambda: w.error or total("nbd_paused_s") > held + 0.1, "a reader is held up again", 60)
+    control.close()
+    w.end()
+    r.going_on = False
+    d.stop()
+    r.end()
+
+
 # ---- hostile ---------------------------------------------------------------------------------------------
 
 def streams(seed):
@@ -333,6 +398,7 @@ def options():
 def main():
     if len(sys.argv) == 1:
         options()
+        rates()
     folder = Folder()
     with open(folder("a.img"), "wb") as f:
         f.write(os.urandom(2 * MIB))

@@ -119,10 +119,12 @@ settings_change(void **state)
 	(void)state;
 	expect_diff("loops 1; initiators { allow ALL }\nhooks { on all /a; on x /b }",
 	    "loops 2; buffers 64MiB; events_max 500; limits { depth_max 5; ahs_max_bytes 0 }\n"
+	    "inspect_rate unlimited\n"
 	    "hooks { on x /b; on x /a; on y /c }\nstate_dir /x",
 	    "change settings  initiators.allow:ALL>everybody loops:1>2 buffers:1/16 of memory, "
 	    "64MiB to 1GiB>64MiB state_dir:/var/lib/terrace as root, else "
-	    "~/.local/state/terrace>/x hooks.on.all:/a>- hooks.on.x:/b>/a /b hooks.on.y:->/c "
+	    "~/.local/state/terrace>/x inspect_rate:auto>unlimited hooks.on.all:/a>- "
+	    "hooks.on.x:/b>/a /b hooks.on.y:->/c "
 	    "events_max:10000>500 limits.ahs_max_bytes:64>0 limits.depth_max:128>5\n");
 }
 
@@ -232,6 +234,7 @@ a_change_is_asked_for_its_keys(void **state)
 
 static const char everything[] =
     "loops 2; buffers 65MiB; state_dir \"/x y\"; control /c; events_max 777\n"
+    "inspect_rate 5MiB\n"
     "limits { depth_max 5; ahs_max_bytes 0; send_queue_max_bytes 1048577 }\n"
     "hooks { on all /a; on x \"/b c\"; on x /a }\n"
     "initiators { allow 10.0.0.0/8 ALL; deny 10.0.0.1 }\n"

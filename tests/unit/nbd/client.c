@@ -238,6 +238,34 @@ on_event(void *ctx, unsigned events)
 }
 
 static void
+on_timer(struct loop_timer *t)
+{
+	(void)t;
+}
+
+struct alarm {
+	struct loop_timer timer;
+	uint64_t ns;
+};
+
+static void
+set_alarm(void *ctx)
+{
+	struct alarm *a = ctx;
+	loop_timer_set(&a->timer, a->ns);
+}
+
+void
+bench_pass(struct bench *b, uint64_t ns)
+{
+	struct alarm a = {.ns = ns};
+	loop_timer_init(&a.timer, b->w->loops[2], on_timer);
+	world_call(b->w, 2, set_alarm, &a);
+	world_pass(b->w, ns + NBD_ALONE_NS);
+	assert_false(loop_timer_armed(&a.timer));
+}
+
+static void
 connect_to(void *ctx)
 {
 	struct client *c = ctx;

@@ -42,6 +42,8 @@ void bench_release(struct bench *b, struct blk *blk, bool *ret_done);
 void bench_stop(struct bench *b);
 unsigned bench_conns(struct bench *b);
 unsigned bench_half_open(struct bench *b);
+/* So much time passes, even if nothing is to come. */
+void bench_pass(struct bench *b, uint64_t ns);
 
 /* Connected, nothing sent or taken. */
 struct client *client_new(struct bench *b);

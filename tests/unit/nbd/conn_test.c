@@ -342,35 +342,12 @@ depth(void **state)
 	}
 }
 
-static void
-on_timer(struct loop_timer *t)
-{
-	(void)t;
-}
-
-static void
-set_timer(void *ctx)
-{
-	loop_timer_set(ctx, 2 * NBD_ALONE_NS);
-}
-
-/* Time passes as long as there is something to come. */
-static void
-wait_until_alone(struct bench *b)
-{
-	struct loop_timer t;
-	loop_timer_init(&t, b->w->loops[2], on_timer);
-	world_call(b->w, 2, set_timer, &t);
-	world_pass(b->w, 3 * NBD_ALONE_NS);
-	assert_false(loop_timer_armed(&t));
-}
-
 /* What is moved in a turn, at most, while all of a LUN is read; a request may be received as well. */
 static uint64_t
 most_in_a_turn(struct bench *b, struct client *c, const uint8_t *want, uint32_t len)
 {
 	uint8_t *got = malloc(len);
-	wait_until_alone(b);
+	bench_pass(b, 3 * NBD_ALONE_NS);
 	b->turn_max_bytes = 0;
 	for (unsigned i = 0; i < b->server->loop_count; i++)
 		b->server->loops[i].turn_bytes = 0; /* of a turn that is over */

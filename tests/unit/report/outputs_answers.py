@@ -56,7 +56,7 @@ def overview(names):
             "all": {}, "luns": [lun(n) for n in names], "caches": [cache(n) for n in names],
             "sessions": [session(n, i) for i, n in enumerate(names)],
             "loops": [{"loop": 0, "backend": "io_uring", "turns": 1, "sleeps": 2, "messages": 3, "ops": 4,
-                       "turn_max_ms": 1.5}]}
+                       "turn_max_ms": 1.5, "nbd_bytes": 5, "nbd_paused_s": 0.25}]}
 
 
 def slots(count, slot_s):
