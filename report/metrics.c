@@ -32,11 +32,18 @@ value(struct out *o, double v)
 		out_add(o, " %.9g\n", v);
 }
 
+/* A counter is a number from 0 on; other values with a suffix are as well. */
+static bool
+can_be_told(const char *suffix, double v)
+{
+	return isfinite(v) && (suffix[0] == '\0' || v >= 0);
+}
+
 /* Labels end with a row without name. */
 static void
 sample(struct out *o, const char *name, const char *suffix, const struct label *labels, double v)
 {
-	if (!isfinite(v))
+	if (!can_be_told(suffix, v))
 		return;
 	out_add(o, "%s%s", name, suffix);
 	for (unsigned i = 0; labels[i].name != NULL; i++) {
@@ -379,10 +386,10 @@ loops_all(struct out *o, const json_t *loops)
 		json_array_foreach(loops, i, l)
 		{
 			double v = number_of(l, f);
-			if (!isfinite(v) || !isfinite(get_number(l, "loop")))
+			const char *suffix = strcmp(f->type, "counter") == 0 ? "_total" : "";
+			if (!can_be_told(suffix, v) || !isfinite(get_number(l, "loop")))
 				continue;
-			out_add(o, "%s%s{loop=\"%.0f\"}", f->name,
-			    strcmp(f->type, "counter") == 0 ? "_total" : "", get_number(l, "loop"));
+			out_add(o, "%s%s{loop=\"%.0f\"}", f->name, suffix, get_number(l, "loop"));
 			value(o, v);
 		}
 	}

@@ -31,6 +31,7 @@ LUNS = [(f"{cache}-{mode}", cache, mode) for cache in CACHES
 CONFIG = "".join(f"cache {name} {{ {how} }}\n" for name, how in CACHES.items()) + "".join(
     f"lun {name} {{ store \"file:{{dir}}/{name}.img\" ; size {SIZE} ; cache {cache} ; mode {mode} }}\n"
     for name, cache, mode in LUNS) + f"""
+inspect_rate 64MiB
 portal p {{ listen 127.0.0.1:{{port}} }}
 target {TARGET} {{ portals p ; open yes
     {" ; ".join(f"lun {i} {name}" for i, (name, _, _) in enumerate(LUNS))} }}
