@@ -3,6 +3,10 @@
  * Answers of the control socket by what was asked, kept for CACHED_MS from when they came: an answer that
  * took longer than that to make and to read would otherwise be for one reader, and so would be the next.
  * Those who want the same at the same time get the same answer.
+ *
+ * An answer about a thousand objects costs the daemon's helper threads and us a tenth of a second of processor
+ * time, if it has their statistics. Who reads these in a loop would keep a processor busy that initiators need:
+ * they are asked for again only after a rest of several times that cost.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -13,6 +17,9 @@
 
 #define BUCKETS 1024u
 #define SWEEP_MS 1000u
+/* The rest: about three times what it costs, and never so long that a reader isn't answered in time. */
+#define OBJECTS_PER_REST_MS 4u
+#define REST_MAX_MS 1000u
 
 struct asked {
 	struct list link;
@@ -24,6 +31,8 @@ struct asked {
 	bool is_asking;
 	uint64_t asked_ms;  /* when the last one was asked */
 	uint64_t came_ms;   /* when its answer came */
+	uint64_t rest_ms;   /* from then on, no other one is asked */
+	struct timer again; /* the end of the rest, if somebody waits for it */
 	json_t *answer;     /* of it; NULL: none, or an error */
 	struct list wishes; /* for what is being asked */
 	struct list late;   /* for the next one: that was asked too long ago */
@@ -49,16 +58,36 @@ hash(const char *key)
 /* ---- asking ---------------------------------------------------------------------------------------- */
 
 static void ask(struct asked *a);
+static void ask_after_rest(struct asked *a);
 
 static void
 forget(struct asked *a)
 {
 	list_remove(&a->link);
+	timer_cancel(&a->again);
 	json_decref(a->answer);
 	json_decref(a->params);
 	free(a->method);
 	free(a->key);
 	free(a);
+}
+
+/* How long the daemon may rest after an answer: by the longest list of statistics in it. */
+static uint64_t
+rest_of(const struct asked *a)
+{
+	static const char *const costly[] = {"lun.stats", "overview"};
+	size_t most = json_array_size(a->answer);
+	bool costs = false;
+	const char *key;
+	json_t *value;
+
+	for (size_t i = 0; i < sizeof costly / sizeof costly[0]; i++)
+		costs |= strcmp(a->method, costly[i]) == 0;
+	json_object_foreach(a->answer, key, value) if (json_array_size(value) > most) most =
+	    json_array_size(value);
+	uint64_t rest_ms = costs ? most / OBJECTS_PER_REST_MS : 0;
+	return rest_ms < REST_MAX_MS ? rest_ms : REST_MAX_MS;
 }
 
 static void
@@ -72,6 +101,7 @@ on_answer(struct rpc_call *c)
 	a->came_ms = a->source->ev->now_ms;
 	json_decref(a->answer);
 	a->answer = c->err == 0 ? json_incref(c->result) : NULL;
+	a->rest_ms = a->answer != NULL ? rest_of(a) : 0;
 	json_t *answer = json_incref(a->answer);
 	list_init(&wishes);
 	list_splice_back(&wishes, &a->wishes);
@@ -81,7 +111,7 @@ on_answer(struct rpc_call *c)
 	else
 		list_splice_back(&wishes, &a->late);
 	if (!list_empty(&a->wishes))
-		ask(a);
+		ask_after_rest(a);
 	int err = c->err; /* the call may be under way again */
 	struct list *n;
 	while ((n = list_pop_front(&wishes)) != NULL) {
@@ -106,6 +136,30 @@ ask(struct asked *a)
 }
 
 static void
+on_rest_end(struct timer *t)
+{
+	struct asked *a = container_of(t, struct asked, again);
+
+	if (!a->is_asking && !list_empty(&a->wishes))
+		ask(a);
+}
+
+/* At once, if it rested long enough, or something has been changed since. */
+static void
+ask_after_rest(struct asked *a)
+{
+	struct source *s = a->source;
+	uint64_t from_ms = a->came_ms + a->rest_ms;
+
+	if (s->ev->now_ms >= from_ms || a->asked_ms < s->expired_ms) {
+		timer_cancel(&a->again);
+		ask(a);
+	} else if (list_empty(&a->again.link)) {
+		timer_set(s->ev, &a->again, (unsigned)(from_ms - s->ev->now_ms));
+	}
+}
+
+static void
 on_sweep(struct timer *t)
 {
 	struct source *s = container_of(t, struct source, sweep);
@@ -113,7 +167,9 @@ on_sweep(struct timer *t)
 	for (unsigned i = 0; i < BUCKETS; i++) {
 		LIST_FOREACH_SAFE (n, &s->buckets[i]) {
 			struct asked *a = container_of(n, struct asked, link);
-			if (!a->is_asking && s->ev->now_ms - a->came_ms > CACHED_MS)
+			uint64_t keep_ms = a->rest_ms > CACHED_MS ? a->rest_ms : CACHED_MS;
+			if (!a->is_asking && list_empty(&a->wishes) &&
+			    s->ev->now_ms - a->came_ms > keep_ms)
 				forget(a);
 		}
 	}
@@ -149,6 +205,7 @@ find(struct source *s, const char *method, json_t *params)
 		list_init(&found->wishes);
 		list_init(&found->late);
 		list_init(&found->link);
+		timer_init(&found->again, on_rest_end);
 		list_push_back(&s->buckets[hash(key)], &found->link);
 		key = NULL;
 		if (list_empty(&s->sweep.link))
@@ -187,7 +244,7 @@ source_get(struct source *s, struct wish *w, const char *method, json_t *params)
 		json_decref(answer);
 	} else {
 		list_push_back(&a->wishes, &w->link);
-		ask(a);
+		ask_after_rest(a);
 	}
 }
 

@@ -20,7 +20,7 @@
 #define DEFAULT_STATE_DIR "/var/lib/terrace"
 #define GROUP "terrace"
 #define LOOK_NS 100000000ull           /* while somebody may write */
-#define AUTO_RATE_PER_CPU (4ull << 20) /* bytes a second */
+#define AUTO_RATE_PER_CPU (8ull << 20) /* bytes a second */
 
 /* ---- exports ------------------------------------------------------------------------------------ */
 

@@ -243,7 +243,7 @@ def rates():
     folder = Folder()
     with open(folder("a.img"), "wb") as f:
         f.truncate(64 * MIB)
-    auto = 4 * MIB * len(os.sched_getaffinity(0))
+    auto = 8 * MIB * len(os.sched_getaffinity(0))
     d = Daemon("--loops", "2", "--buffers", "64MiB", config=CONFIG, folder=folder).start()
     control = Changes(d)
 

@@ -296,6 +296,72 @@ answers_are_shared_and_kept(void **state)
 	assert_int_equal(a.done, 0);
 }
 
+/* {"id":@,"result":[0,0,…]} */
+static char *
+list_answer(unsigned count)
+{
+	char *text = malloc(2 * count + 64), *at = text;
+	at += sprintf(at, "{\"id\":@,\"result\":[0");
+	for (unsigned i = 1; i < count; i++)
+		at += sprintf(at, ",0");
+	strcpy(at, "]}\n");
+	return text;
+}
+
+/* Milliseconds from one answer to that to the same question, asked when the first is too old. */
+static uint64_t
+between_answers(const char *method)
+{
+	struct asked a = {.wish.done = on_wish}, b = a;
+	unsigned asked = fake.asked;
+
+	source_get(fake.source, &a.wish, method, NULL);
+	while (!a.done)
+		run_for(PATIENCE_MS);
+	assert_int_equal(fake.asked, asked + 1);
+	uint64_t came_ms = fake.ev.now_ms;
+	run_for(CACHED_MS + 10);
+	source_get(fake.source, &b.wish, method, NULL);
+	assert_int_equal(b.done, 0);
+	while (!b.done)
+		run_for(PATIENCE_MS);
+	assert_int_equal(fake.asked, asked + 2);
+	return fake.ev.now_ms - came_ms;
+}
+
+/* After an answer with the statistics of many the daemon rests: others wait, and are answered. */
+static void
+statistics_of_many_are_asked_seldom(void **state)
+{
+	struct asked gone = {.wish.done = on_wish}, last = gone;
+
+	(void)state;
+	start_listening();
+	char *many = list_answer(1000);
+	fake.say = many;
+	assert_true(between_answers("lun.stats") >= 250);
+	/* Who doesn't wait any more leaves nothing behind. */
+	run_for(CACHED_MS + 10);
+	source_get(fake.source, &gone.wish, "lun.stats", NULL);
+	source_forget(&gone.wish);
+	run_for(600);
+	assert_int_equal(gone.done, 0);
+	source_get(fake.source, &last.wish, "lun.stats", NULL);
+	while (!last.done)
+		run_for(PATIENCE_MS);
+	/* At most a second, however many. */
+	free(many);
+	many = list_answer(20000);
+	fake.say = many;
+	assert_true(between_answers("overview") >= 1000);
+	/* Waiting when the source ends. */
+	run_for(CACHED_MS + 10);
+	source_get(fake.source, &gone.wish, "overview", NULL);
+	assert_int_equal(gone.done, 0);
+	source_forget(&gone.wish);
+	free(many);
+}
+
 int
 main(void)
 {
@@ -305,6 +371,7 @@ main(void)
 	    cmocka_unit_test_setup_teardown(nobody_listens, setup, teardown),
 	    cmocka_unit_test_setup_teardown(what_is_cancelled_is_forgotten, setup, teardown),
 	    cmocka_unit_test_setup_teardown(answers_are_shared_and_kept, setup, teardown),
+	    cmocka_unit_test_setup_teardown(statistics_of_many_are_asked_seldom, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
