@@ -526,7 +526,7 @@ look_at_footer(struct check *k, const struct seg *s)
 		return false;
 	line(k, block, "footer", "segment %u generation %llu records %u used %u", s->number,
 	    (unsigned long long)f.generation, f.record_count, f.used_blocks);
-	while (cache_footer_next(&k->geo, k->super.uuid, s->number, k->footer, &f, &at, &r)) {
+	while (cache_footer_next(&k->geo, s->number, k->footer, &f, &at, &r)) {
 		look_at_record(k, s, &r);
 		if (k->args->payload)
 			(void)look_at_payload(k, s, &r, true);

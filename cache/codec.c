@@ -623,6 +623,34 @@ descs_good(const struct cache_record *r)
 	return end - next == cache_pack_payload(packed.blocks, packed.sectors);
 }
 
+/* What the header says, as it stands there; the CRCs are where a judged header says, see crcs_of(). */
+static void
+record_get(const struct cache_geometry *g, uint32_t seg, const void *buf, struct cache_record *ret)
+{
+	const struct cf_record *d = buf;
+	*ret = (struct cache_record){
+	    .generation = le64_get(d->head.generation),
+	    .epoch = le64_get(d->epoch),
+	    .seq = le64_get(d->seq),
+	    .durable_seq = le64_get(d->durable_seq),
+	    .crc = le32_get(d->head.crc),
+	    .prev_crc = le32_get(d->prev_crc),
+	    .bytes = le32_get(d->head.bytes),
+	    .stream = d->stream,
+	    .unit = (uint32_t)(le64_get(d->head.place) - cache_data_block(g, seg, 0)),
+	    .header_blocks = le16_get(d->header_blocks),
+	    .payload_blocks = le32_get(d->payload_blocks),
+	    .desc_count = le16_get(d->desc_count),
+	    .descs = (const struct cf_desc *)(const void *)(d + 1),
+	};
+}
+
+static const le32 *
+crcs_of(const struct cache_record *r)
+{
+	return (const le32 *)(const void *)(r->descs + r->desc_count);
+}
+
 bool
 cache_record_decode(const struct cache_geometry *g, const uint8_t uuid[16], uint32_t seg,
     uint32_t unit, const void *buf, size_t cap, struct cache_record *ret)
@@ -636,20 +664,8 @@ cache_record_decode(const struct cache_geometry *g, const uint8_t uuid[16], uint
 	if ((unit != UINT32_MAX && place - first != unit) ||
 	    !cf_check(buf, cap, CF_RECORD, uuid, place))
 		return false;
-	struct cache_record r = {
-	    .generation = le64_get(d->head.generation),
-	    .epoch = le64_get(d->epoch),
-	    .seq = le64_get(d->seq),
-	    .durable_seq = le64_get(d->durable_seq),
-	    .crc = le32_get(d->head.crc),
-	    .prev_crc = le32_get(d->prev_crc),
-	    .bytes = le32_get(d->head.bytes),
-	    .stream = d->stream,
-	    .unit = (uint32_t)(place - first),
-	    .header_blocks = le16_get(d->header_blocks),
-	    .payload_blocks = le32_get(d->payload_blocks),
-	    .desc_count = le16_get(d->desc_count),
-	};
+	struct cache_record r;
+	record_get(g, seg, buf, &r);
 	uint32_t room = g->data_blocks - r.unit;
 	if (le32_get(d->segment) != seg || d->stream >= CF_STREAM_COUNT || r.desc_count == 0 ||
 	    r.desc_count > CACHE_RECORD_DESCS_MAX || r.payload_blocks > CACHE_RECORD_BLOCKS_MAX ||
@@ -657,12 +673,10 @@ cache_record_decode(const struct cache_geometry *g, const uint8_t uuid[16], uint
 	    r.header_blocks > room || r.payload_blocks > room - r.header_blocks ||
 	    r.bytes != cache_record_bytes(r.desc_count, r.payload_blocks) ||
 	    r.bytes > r.header_blocks * CF_BLOCK_BYTES || r.seq == 0 || r.durable_seq >= r.seq ||
-	    r.seq > NUMBER_MAX || r.epoch > NUMBER_MAX || r.generation > NUMBER_MAX)
+	    r.seq > NUMBER_MAX || r.epoch > NUMBER_MAX || r.generation > NUMBER_MAX ||
+	    !descs_good(&r))
 		return false;
-	r.descs = (const struct cf_desc *)(const void *)(d + 1);
-	r.crcs = (const le32 *)(const void *)(r.descs + r.desc_count);
-	if (!descs_good(&r))
-		return false;
+	r.crcs = crcs_of(&r);
 	*ret = r;
 	return true;
 }
@@ -701,14 +715,15 @@ cache_footer_bytes(
 }
 
 bool
-cache_footer_next(const struct cache_geometry *g, const uint8_t uuid[16], uint32_t seg,
-    const void *buf, const struct cache_footer *f, uint32_t *at, struct cache_record *ret)
+cache_footer_next(const struct cache_geometry *g, uint32_t seg, const void *buf,
+    const struct cache_footer *f, uint32_t *at, struct cache_record *ret)
 {
 	if (*at == 0)
 		*at = sizeof(struct cf_footer);
-	if (*at >= f->bytes || !cache_record_decode(g, uuid, seg, UINT32_MAX,
-	                           (const char *)buf + *at, f->bytes - *at, ret))
+	if (*at >= f->bytes)
 		return false;
+	record_get(g, seg, (const char *)buf + *at, ret);
+	ret->crcs = crcs_of(ret);
 	*at += cache_footer_need(ret->bytes);
 	return true;
 }
@@ -731,16 +746,20 @@ cache_footer_decode(const struct cache_geometry *g, const uint8_t uuid[16], uint
 	if (f.bytes < sizeof *d || le32_get(d->segment) != seg || d->stream >= CF_STREAM_COUNT ||
 	    f.used_blocks > g->data_blocks)
 		return false;
-	uint32_t at = 0, records = 0, unit = 0;
-	struct cache_record r;
-	for (; cache_footer_next(g, uuid, seg, buf, &f, &at, &r); records++) {
+	uint32_t at = sizeof *d, records = 0, unit = 0;
+	for (; at < f.bytes; records++) {
+		struct cache_record r;
+		if (!cache_record_decode(
+		        g, uuid, seg, UINT32_MAX, (const char *)buf + at, f.bytes - at, &r))
+			return false;
+		at += cache_footer_need(r.bytes);
 		if (r.generation != f.generation || r.stream != f.stream || r.unit < unit)
 			return false;
 		unit = r.unit + r.header_blocks + r.payload_blocks;
 		if (unit > f.used_blocks)
 			return false;
 	}
-	if (records != f.record_count || (at == 0 ? sizeof *d : at) != f.bytes)
+	if (records != f.record_count || at != f.bytes)
 		return false;
 	*ret = f;
 	return true;

@@ -230,9 +230,10 @@ uint32_t cache_footer_bytes(
 /* All of the footer, and every record in it. */
 bool cache_footer_decode(const struct cache_geometry *g, const uint8_t uuid[16], uint32_t seg,
     const void *buf, size_t cap, struct cache_footer *ret);
-/* Record at *at (start with 0), which is moved on. False at the end. Of a footer that was decoded. */
-bool cache_footer_next(const struct cache_geometry *g, const uint8_t uuid[16], uint32_t seg,
-    const void *buf, const struct cache_footer *f, uint32_t *at, struct cache_record *ret);
+/* Record at *at (start with 0), which is moved on. False at the end. Of a footer that was decoded from this
+ * very buffer: nothing is judged again. */
+bool cache_footer_next(const struct cache_geometry *g, uint32_t seg, const void *buf,
+    const struct cache_footer *f, uint32_t *at, struct cache_record *ret);
 
 static inline uint32_t
 cache_footer_need(uint32_t record_bytes)

@@ -14,6 +14,7 @@
 #define PAGE_CHUNKS (1u << PAGE_SHIFT)
 #define RANGE_CHUNKS_MIN 2u /* fewer whole chunks of zeros aren't worth a range */
 #define EXTS_MAX (CACHE_CHUNK_BLOCKS + 2u)
+#define GUESS_OFF 8u /* extents, by which a guess may be wrong; two cache lines */
 
 struct cache_ext {
 	uint8_t first, last; /* blocks of the chunk */
@@ -240,6 +241,14 @@ ext_part(const struct cache_ext *e, unsigned first, unsigned last)
 	return r;
 }
 
+/* Room for so many extents, and some to come. */
+static unsigned
+cap_for(unsigned count)
+{
+	unsigned cap = count <= 2 ? count : count + count / 4;
+	return cap < CACHE_CHUNK_BLOCKS ? cap : CACHE_CHUNK_BLOCKS;
+}
+
 static void
 chunk_store(struct cache_index *ix, uint64_t c, const struct build *b)
 {
@@ -258,8 +267,7 @@ chunk_store(struct cache_index *ix, uint64_t c, const struct build *b)
 		return;
 	}
 	if (old == NULL || old->cap < b->count || old->cap > 2 * b->count + 2) {
-		unsigned cap = b->count <= 2 ? b->count : b->count + b->count / 4;
-		cap = cap < CACHE_CHUNK_BLOCKS ? cap : CACHE_CHUNK_BLOCKS;
+		unsigned cap = cap_for(b->count);
 		struct chunk *n = must(malloc(sizeof *n + cap * sizeof n->ext[0]));
 		n->cap = (uint16_t)cap;
 		ix->bytes += sizeof *n + cap * sizeof n->ext[0];
@@ -279,11 +287,33 @@ chunk_store(struct cache_index *ix, uint64_t c, const struct build *b)
 	page->dirty += (uint32_t)(n->dirty > 0) - (uint32_t)was_dirty;
 }
 
-/* First extent of `ch` that ends at or after `at`; ch->count: none. */
+/* About where `at` is, if extents and holes are spread evenly: as after random writes. */
+static unsigned
+guess(const struct chunk *ch, unsigned at)
+{
+	return ch->count * at >> CACHE_CHUNK_SHIFT;
+}
+
+/*
+ * First extent of `ch` that ends at or after `at`; ch->count: none. A large chunk is many cache lines: those
+ * around the guess are looked at first, and they are the ones that were fetched.
+ */
 static unsigned
 ext_index(const struct chunk *ch, unsigned at)
 {
 	unsigned lo = 0, hi = ch->count;
+	if (hi > 2 * GUESS_OFF) {
+		unsigned g = guess(ch, at), b = g + GUESS_OFF < hi ? g + GUESS_OFF : hi - 1;
+		unsigned a = g > GUESS_OFF ? g - GUESS_OFF : 0;
+		if (ch->ext[a].last >= at) {
+			hi = a;
+		} else if (ch->ext[b].last >= at) {
+			lo = a + 1;
+			hi = b;
+		} else {
+			lo = b + 1;
+		}
+	}
 	while (lo < hi) {
 		unsigned mid = (lo + hi) / 2;
 		if (ch->ext[mid].last < at)
@@ -308,43 +338,69 @@ dirty_set(struct cache_index *ix, uint64_t c, struct chunk *ch, unsigned dirty)
 	ch->dirty = (uint16_t)dirty;
 }
 
+/* Chunk c, which may not exist yet, with room for another extent. */
+static struct chunk *
+chunk_grow(struct cache_index *ix, uint64_t c)
+{
+	struct cache_page *page = page_make(ix, c >> PAGE_SHIFT);
+	struct chunk **slot = &page->chunks[c & (PAGE_CHUNKS - 1)], *ch = *slot;
+	unsigned had = ch != NULL ? ch->cap : 0, cap = cap_for(had + 1);
+	*slot = must(realloc(ch, sizeof *ch + cap * sizeof ch->ext[0]));
+	if (ch == NULL) {
+		(*slot)->count = (*slot)->dirty = 0;
+		ix->bytes += sizeof *ch;
+		page->used++;
+	}
+	(*slot)->cap = (uint16_t)cap;
+	ix->bytes += (cap - had) * sizeof ch->ext[0];
+	return *slot;
+}
+
+/* Into chunk c (`ch`; NULL: it doesn't exist), where nothing is, as extent i. */
+static void
+ext_insert(
+    struct cache_index *ix, uint64_t c, struct chunk *ch, unsigned i, const struct cache_ext *with)
+{
+	if (i > 0 && continues(&ch->ext[i - 1], with)) {
+		ch->ext[i - 1].last = with->last;
+	} else {
+		if (ch == NULL || ch->count == ch->cap)
+			ch = chunk_grow(ix, c);
+		struct cache_ext *e = &ch->ext[i];
+		memmove(e + 1, e, (ch->count - i) * sizeof *e);
+		*e = *with;
+		ch->count++;
+	}
+	count_blocks(ix, with->last - with->first + 1u, with->flags, true);
+	dirty_set(ix, c, ch, ch->dirty + dirty_of(with));
+}
+
 /*
- * The usual changes, in place: an extent takes exactly the place of another one, or of nothing and there
- * is room. False: it is neither.
+ * The usual changes, in place: an extent takes exactly the place of another one, or of nothing. False: it
+ * is neither.
  */
 static bool
 chunk_put_short(struct cache_index *ix, uint64_t c, const struct cache_ext *with,
     cache_index_gone_fn *gone, void *ctx)
 {
 	struct chunk *ch = chunk_get(ix, c);
-	if (ch == NULL)
-		return false;
-	unsigned i = ext_index(ch, with->first), blocks = with->last - with->first + 1u;
-	struct cache_ext *e = &ch->ext[i];
-	if (i < ch->count && e->first == with->first && e->last == with->last) {
-		struct cache_piece left;
-		piece_of_ext(c, e, e->first, e->last, &left);
-		count_blocks(ix, blocks, e->flags, false);
-		count_blocks(ix, blocks, with->flags, true);
-		dirty_set(ix, c, ch, ch->dirty - dirty_of(e) + dirty_of(with));
-		*e = *with;
-		if (gone != NULL)
-			gone(ctx, &left);
+	unsigned i = ch != NULL ? ext_index(ch, with->first) : 0;
+	if (ch == NULL || i == ch->count || ch->ext[i].first > with->last) {
+		ext_insert(ix, c, ch, i, with);
 		return true;
 	}
-	if (i < ch->count && e->first <= with->last)
+	struct cache_ext *e = &ch->ext[i];
+	if (e->first != with->first || e->last != with->last)
 		return false;
-	if (i > 0 && continues(e - 1, with)) {
-		e[-1].last = with->last;
-	} else {
-		if (ch->count == ch->cap)
-			return false;
-		memmove(e + 1, e, (ch->count - i) * sizeof *e);
-		*e = *with;
-		ch->count++;
-	}
+	unsigned blocks = with->last - with->first + 1u;
+	struct cache_piece left;
+	piece_of_ext(c, e, e->first, e->last, &left);
+	count_blocks(ix, blocks, e->flags, false);
 	count_blocks(ix, blocks, with->flags, true);
-	dirty_set(ix, c, ch, ch->dirty + dirty_of(with));
+	dirty_set(ix, c, ch, ch->dirty - dirty_of(e) + dirty_of(with));
+	*e = *with;
+	if (gone != NULL)
+		gone(ctx, &left);
 	return true;
 }
 
@@ -425,20 +481,27 @@ chunks_clear(
 	}
 }
 
+/* Blocks from..to of `p`, which are of one chunk. */
+static struct cache_ext
+ext_of_piece(const struct cache_piece *p, uint64_t from, uint64_t to)
+{
+	ASSERT((p->kind == CACHE_ZERO) == ((p->flags & CACHE_EXT_ZERO) != 0));
+	return (struct cache_ext){
+	    .first = (uint8_t)(from & (CACHE_CHUNK_BLOCKS - 1)),
+	    .last = (uint8_t)(to & (CACHE_CHUNK_BLOCKS - 1)),
+	    .mask = p->mask,
+	    .flags = p->flags,
+	    .loc = p->kind == CACHE_ZERO ? p->loc : p->loc + (uint32_t)(from - p->block),
+	    .ver = p->ver,
+	};
+}
+
 static void
 set_within(struct cache_index *ix, const struct cache_piece *p, uint64_t from, uint64_t to,
     cache_index_gone_fn *gone, void *ctx)
 {
 	uint64_t c = chunk_of(from);
-	struct cache_ext e = {
-	    .first = (uint8_t)(from & (CACHE_CHUNK_BLOCKS - 1)),
-	    .last = (uint8_t)(to & (CACHE_CHUNK_BLOCKS - 1)),
-	    .mask = p->mask,
-	    .flags = p->flags,
-	    .ver = p->ver,
-	};
-	ASSERT((p->kind == CACHE_ZERO) == ((p->flags & CACHE_EXT_ZERO) != 0));
-	e.loc = p->kind == CACHE_ZERO ? p->loc : p->loc + (uint32_t)(from - p->block);
+	struct cache_ext e = ext_of_piece(p, from, to);
 	materialize(ix, c);
 	chunk_put(ix, c, e.first, e.last, p->kind == CACHE_HOLE ? NULL : &e, gone, ctx);
 }
@@ -468,6 +531,22 @@ cache_index_set(
 		set_within(ix, p, block, to, gone, ctx);
 		block = to + 1;
 	}
+}
+
+bool
+cache_index_fill(struct cache_index *ix, const struct cache_piece *p)
+{
+	uint64_t c = chunk_of(p->block), to = p->block + p->count - 1;
+	ASSERT(p->kind == CACHE_DATA && p->count > 0);
+	struct chunk *ch = chunk_get(ix, c);
+	if (chunk_of(to) != c || (ch == NULL && range_of(ix, c) != NULL))
+		return false;
+	struct cache_ext e = ext_of_piece(p, p->block, to);
+	unsigned i = ch != NULL ? ext_index(ch, e.first) : 0;
+	if (ch != NULL && i < ch->count && ch->ext[i].first <= e.last)
+		return false;
+	ext_insert(ix, c, ch, i, &e);
+	return true;
 }
 
 /* ---- looking ----------------------------------------------------------------------------- */
@@ -527,19 +606,28 @@ hole(const struct cache_index *ix, uint64_t block, uint64_t end, struct cache_pi
 }
 
 void
-cache_index_prefetch(const struct cache_index *ix, uint64_t block, bool deep)
+cache_index_prefetch(const struct cache_index *ix, uint64_t block, unsigned step)
 {
 	uint64_t c = chunk_of(block), p = c >> PAGE_SHIFT;
 	if (p >= ix->page_count || ix->pages[p] == NULL)
 		return;
 	struct chunk *const *slot = &ix->pages[p]->chunks[c & (PAGE_CHUNKS - 1)];
-	if (!deep) {
+	if (step == 0) {
 		__builtin_prefetch(slot);
 		return;
 	}
-	const char *ch = (const char *)*slot;
-	for (unsigned i = 0; ch != NULL && i < 4; i++)
-		__builtin_prefetch(ch + (size_t)i * 64, 1);
+	const struct chunk *ch = *slot;
+	if (ch == NULL)
+		return;
+	if (step == 1) {
+		__builtin_prefetch(ch, 1);
+		return;
+	}
+	unsigned g = guess(ch, (unsigned)(block & (CACHE_CHUNK_BLOCKS - 1)));
+	unsigned a = g > GUESS_OFF ? g - GUESS_OFF : 0,
+	         b = g + GUESS_OFF < ch->count ? g + GUESS_OFF : ch->count - 1u;
+	for (unsigned i = a; i <= b; i += 64 / sizeof ch->ext[0])
+		__builtin_prefetch(&ch->ext[i], 1);
 }
 
 void

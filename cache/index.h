@@ -51,9 +51,12 @@ void cache_index_fini(struct cache_index *ix);
 /* The first piece of [block, block + count), cut to it. Holes and zeros may be reported in parts. */
 void cache_index_lookup(
     const struct cache_index *ix, uint64_t block, uint64_t count, struct cache_piece *ret);
-/* The block will be looked up soon: what that reads is fetched; `deep`: what the first call fetched is
- * there by now. */
-void cache_index_prefetch(const struct cache_index *ix, uint64_t block, bool deep);
+/*
+ * The block will be looked up soon: what that reads is fetched, in steps 0, 1, … of this many. Each reads
+ * what the one before it fetched.
+ */
+#define CACHE_PREFETCH_STEPS 3u
+void cache_index_prefetch(const struct cache_index *ix, uint64_t block, unsigned step);
 /*
  * The first piece at or after `block` and below `end` that has all of `flags` set; false: none.
  * Chunks without dirty blocks are skipped at once when flags has CACHE_EXT_DIRTY.
@@ -74,6 +77,9 @@ typedef void cache_index_gone_fn(void *ctx, const struct cache_piece *old);
  * is short: what was promised is in the log. */
 void cache_index_set(
     struct cache_index *ix, const struct cache_piece *p, cache_index_gone_fn *gone, void *ctx);
+/* Puts `p`, which is DATA and of one chunk, where nothing is. False: something is there, or it is of several
+ * chunks; nothing was done. */
+bool cache_index_fill(struct cache_index *ix, const struct cache_piece *p);
 /* Changes the flags of what is in the range: for each piece `f` returns the new ones. */
 typedef uint8_t cache_index_flags_fn(void *ctx, const struct cache_piece *p);
 void cache_index_change(

@@ -75,7 +75,7 @@ got_footer(struct recovery *v, int result)
 	          cache_footer_decode(&c->geo, c->uuid, v->seg, v->buf,
 	              (size_t)c->geo.footer_blocks << CF_BLOCK_SHIFT, &foot) &&
 	          f->head_ok && foot.generation == f->head.generation;
-	while (ok && cache_footer_next(&c->geo, c->uuid, v->seg, v->buf, &foot, &at, &r))
+	while (ok && cache_footer_next(&c->geo, v->seg, v->buf, &foot, &at, &r))
 		tell_record(v, &r, f->bits ? &c->segs[v->seg] : NULL, why(v, v->seg));
 	for (uint32_t i = f->rec_first; !ok && i < f->rec_end; i++)
 		if (!v->recs[i].sealed)

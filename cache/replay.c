@@ -19,7 +19,8 @@
 
 #include "base/crc32c.h"
 
-#define FETCH_AHEAD 8u /* records */
+#define FETCH_STEP 4u /* records, in which memory answers */
+#define FETCH_AHEAD (CACHE_PREFETCH_STEPS * FETCH_STEP)
 
 /* ---- segments ----------------------------------------------------------------------------------- */
 
@@ -133,10 +134,18 @@ recovery_judge(struct recovery *v, uint32_t seg)
 /* ---- the index ----------------------------------------------------------------------------------- */
 
 static void
+count_data(struct cache *c, const struct cache_piece *p)
+{
+	struct segment *s = seg_of(c, p->loc);
+	s->live += (uint32_t)p->count;
+	if (p->flags & CACHE_EXT_DIRTY)
+		s->dirty += (uint32_t)p->count;
+}
+
+static void
 take(struct cache_volume *v, const struct cache_piece *p)
 {
 	struct cache *c = v->c;
-	bool dirty = p->flags & CACHE_EXT_DIRTY;
 	if (p->kind == CACHE_ZERO) {
 		struct cache_zero *z = c->zeros[p->loc];
 		struct segment *s = seg_of(c, z->loc);
@@ -146,10 +155,7 @@ take(struct cache_volume *v, const struct cache_piece *p)
 		z->dirty += p->count;
 		v->dirty_zeros += p->count;
 	} else {
-		struct segment *s = seg_of(c, p->loc);
-		s->live += (uint32_t)p->count;
-		if (dirty)
-			s->dirty += (uint32_t)p->count;
+		count_data(c, p);
 	}
 	cache_index_set(&v->ix, p, cache_gone, v);
 }
@@ -168,6 +174,11 @@ wins(const struct cache_piece *is, const struct cache_piece *p)
 static void
 insert(struct cache_volume *v, const struct cache_piece *p)
 {
+	/* Most of it goes where nothing is. */
+	if (p->kind == CACHE_DATA && cache_index_fill(&v->ix, p)) {
+		count_data(v->c, p);
+		return;
+	}
 	uint64_t at = p->block, end = p->block + p->count;
 	while (at < end) {
 		struct cache_piece is, part = *p;
@@ -298,14 +309,15 @@ recovery_insert(struct recovery *v, uint32_t seg, const struct cache_record *r)
 
 /* Memory is what this waits for: the index is asked for some records before they go in. */
 static void
-fetch(struct recovery *v, const struct cache_record *r, bool deep)
+fetch(struct recovery *v, const struct cache_record *r, unsigned step)
 {
+	const struct cache_volume *vol = NULL;
 	for (uint32_t i = 0; i < r->desc_count; i++) {
-		struct cache_desc d;
-		cache_desc_get(&r->descs[i], &d);
-		const struct cache_volume *vol = cache_volume_by_id(v->c, d.volume);
+		uint32_t id = le32_get(r->descs[i].volume);
+		if (vol == NULL || vol->row.id != id)
+			vol = cache_volume_by_id(v->c, id);
 		if (vol != NULL)
-			cache_index_prefetch(&vol->ix, d.block, deep);
+			cache_index_prefetch(&vol->ix, le64_get(r->descs[i].block), step);
 	}
 }
 
@@ -326,11 +338,12 @@ recovery_footer(struct recovery *v, uint32_t seg, const void *buf, const struct 
 	struct cache *c = v->c;
 	struct cache_record ring[FETCH_AHEAD];
 	uint32_t at = 0, n = 0, done = 0;
-	while (cache_footer_next(&c->geo, c->uuid, seg, buf, f, &at, &ring[n % FETCH_AHEAD])) {
-		fetch(v, &ring[n % FETCH_AHEAD], false);
+	while (cache_footer_next(&c->geo, seg, buf, f, &at, &ring[n % FETCH_AHEAD])) {
+		fetch(v, &ring[n % FETCH_AHEAD], 0);
 		n++;
-		if (n - done > FETCH_AHEAD / 2)
-			fetch(v, &ring[(n - FETCH_AHEAD / 2) % FETCH_AHEAD], true);
+		for (unsigned step = 1; step < CACHE_PREFETCH_STEPS; step++)
+			if (n > step * FETCH_STEP)
+				fetch(v, &ring[(n - 1 - step * FETCH_STEP) % FETCH_AHEAD], step);
 		if (n - done == FETCH_AHEAD)
 			sealed_record(v, seg, &ring[done++ % FETCH_AHEAD]);
 	}

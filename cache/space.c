@@ -96,8 +96,8 @@ evict_more(struct cache *c)
 		if (c->space.desc_at == c->space.record.desc_count) {
 			c->space.desc_at = 0;
 			c->space.record.desc_count = 0;
-			if (!cache_footer_next(&c->geo, c->uuid, seg, c->space.buf,
-			        &c->space.footer, &c->space.footer_at, &c->space.record))
+			if (!cache_footer_next(&c->geo, seg, c->space.buf, &c->space.footer,
+			        &c->space.footer_at, &c->space.record))
 				break;
 			continue;
 		}

@@ -127,7 +127,7 @@ try_footer(void)
 	if (!cache_footer_decode(&geo, uuid, 1, buf, cap, &f))
 		return;
 	uint32_t n = 0;
-	for (at = 0; cache_footer_next(&geo, uuid, 1, buf, &f, &at, &r); n++)
+	for (at = 0; cache_footer_next(&geo, 1, buf, &f, &at, &r); n++)
 		check_record(&r);
 	ASSERT(n == f.record_count);
 }

@@ -361,10 +361,10 @@ footer_comes_back(void **state)
 	assert_int_equal(cache_footer_bytes(&geo, uuid, 1, foot), f.bytes);
 	assert_true(cache_footer_decode(&geo, uuid, 1, foot, sizeof foot, &g));
 	assert_int_equal(g.record_count, 1);
-	assert_true(cache_footer_next(&geo, uuid, 1, foot, &g, &at, &d));
+	assert_true(cache_footer_next(&geo, 1, foot, &g, &at, &d));
 	assert_int_equal(d.seq, 6);
 	assert_int_equal(d.unit, 4);
-	assert_false(cache_footer_next(&geo, uuid, 1, foot, &g, &at, &d));
+	assert_false(cache_footer_next(&geo, 1, foot, &g, &at, &d));
 	/* Says more than there is; is another segment's; has a record of another generation. */
 	f.record_count = 2;
 	cache_footer_encode(&geo, uuid, 1, &f, foot);
