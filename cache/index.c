@@ -14,7 +14,8 @@
 #define PAGE_CHUNKS (1u << PAGE_SHIFT)
 #define RANGE_CHUNKS_MIN 2u /* fewer whole chunks of zeros aren't worth a range */
 #define EXTS_MAX (CACHE_CHUNK_BLOCKS + 2u)
-#define GUESS_OFF 8u /* extents, by which a guess may be wrong; two cache lines */
+#define GROW_FAST 48u /* extents: a chunk of fewer grows by half, so that it moves seldom */
+#define GUESS_OFF 8u  /* extents, by which a guess may be wrong; two cache lines */
 
 struct cache_ext {
 	uint8_t first, last; /* blocks of the chunk */
@@ -344,7 +345,8 @@ chunk_grow(struct cache_index *ix, uint64_t c)
 {
 	struct cache_page *page = page_make(ix, c >> PAGE_SHIFT);
 	struct chunk **slot = &page->chunks[c & (PAGE_CHUNKS - 1)], *ch = *slot;
-	unsigned had = ch != NULL ? ch->cap : 0, cap = cap_for(had + 1);
+	unsigned had = ch != NULL ? ch->cap : 0;
+	unsigned cap = cap_for(had + 1 + (had < GROW_FAST ? had / 5 : 0));
 	*slot = must(realloc(ch, sizeof *ch + cap * sizeof ch->ext[0]));
 	if (ch == NULL) {
 		(*slot)->count = (*slot)->dirty = 0;

@@ -246,6 +246,23 @@ crowded_ends_are_found(void **state)
 	}
 }
 
+/* A chunk that grows by single blocks holds half as much again at most, a large one a quarter. */
+static void
+room_to_grow_stays_within_its_bound(void **state)
+{
+	(void)state;
+	cache_index_init(&ix);
+	put_one(0, 1);
+	uint64_t others = ix.bytes - 24; /* pages; without a chunk of one extent */
+	for (uint64_t n = 2; n <= CACHE_CHUNK_BLOCKS; n++) {
+		put_one(n - 1, n * 2);
+		uint64_t most = n <= 64 ? n * 3 / 2 + 1 : n * 5 / 4 + 1;
+		assert_in_range(ix.bytes - others, 8 + 16 * n, 8 + 16 * most);
+	}
+	cache_index_fini(&ix);
+	assert_int_equal(ix.bytes, 0);
+}
+
 /* CACHE.md's bound: 5 GiB of index for a TiB of single blocks. */
 static void
 dense_blocks_stay_within_their_bound(void **state)
@@ -277,6 +294,7 @@ main(void)
 	    cmocka_unit_test(follows_a_model),
 	    cmocka_unit_test(crowded_ends_are_found),
 	    cmocka_unit_test(zeros_over_all_cost_nothing),
+	    cmocka_unit_test(room_to_grow_stays_within_its_bound),
 	    cmocka_unit_test(dense_blocks_stay_within_their_bound),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
