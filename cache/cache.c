@@ -126,7 +126,7 @@ tick(struct loop_timer *t)
 	cache_pack_tick(c);
 	cache_log_expire(c);
 	cache_destage_tick(c);
-	c->space.moved = false;
+	c->space.moved = c->space.again = false;
 	cache_log_kick(c);
 	cache_space_kick(c);
 	cache_wake(&c->tick_waiters, 0);

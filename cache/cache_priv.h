@@ -579,6 +579,7 @@ struct cache {
 		bool evicting;
 		enum space_how how;
 		bool moved;   /* what is stranded, in this tick */
+		bool again;   /* what was stuck is tried, in this tick */
 		bool reading; /* the victim's footer */
 		uint32_t victim, copying;
 		void *buf;

@@ -26,7 +26,6 @@ evict_end(struct cache *c)
 	struct segment *s = &c->segs[c->space.victim];
 	s->pins--;
 	s->stuck = s->live > 0;
-	c->space.how = SPACE_EVICT;
 	cache_tier_emptied(c, c->space.victim);
 	free(c->space.buf);
 	c->space.buf = NULL;
@@ -69,9 +68,9 @@ evict_desc(struct cache *c, const struct cache_desc *d)
 	struct cache_piece p;
 	if (v == NULL)
 		return;
-	if (c->space.how == SPACE_STRAND && !(d->flags & CF_DESC_ZERO))
-		c->stats.evicted_blocks += cache_drop(v, d->block, d->count, loc);
 	if (c->space.how == SPACE_STRAND) {
+		if (!(d->flags & CF_DESC_ZERO))
+			c->stats.evicted_blocks += cache_drop(v, d->block, d->count, loc);
 		cache_copy_desc(v, d, loc);
 		return;
 	}
@@ -219,8 +218,10 @@ press(struct cache *c, bool on)
 	c->space.pressure = on;
 	if (!on)
 		return;
-	for (uint32_t i = 0; i < c->geo.segment_count; i++)
-		c->segs[i].stuck = false; /* what held it may have gone when data is clean */
+	/* What held them may have gone when data is clean. Once a tick: what can't be read holds them for good. */
+	for (uint32_t i = 0; i < c->geo.segment_count && !c->space.again; i++)
+		c->segs[i].stuck = false;
+	c->space.again = true;
 	LIST_FOREACH (n, &c->volumes)
 		cache_destage_kick(container_of(n, struct cache_volume, link));
 }
@@ -236,6 +237,28 @@ index_look(struct cache *c)
 	c->index_full = c->tuning.index_bytes_max > 0 && bytes > c->tuning.index_bytes_max;
 	if (was && !c->index_full)
 		cache_log_kick(c);
+}
+
+/* With the least work that there is. */
+static void
+empty_one(struct cache *c, uint32_t free_count)
+{
+	uint32_t seg = cache_tier_victim(c);
+	if (seg != LOC_NONE) {
+		evict(c, seg, SPACE_EVICT);
+		return;
+	}
+	seg = c->index_full ? LOC_NONE : sparsest(c, free_count);
+	if (seg != LOC_NONE) {
+		evict(c, seg, SPACE_GATHER);
+		return;
+	}
+	press(c, true);
+	if (c->index_full || free_count <= 1)
+		close_open(c);
+	seg = free_count <= 1 ? stranded(c) : LOC_NONE;
+	if (seg != LOC_NONE)
+		evict(c, seg, SPACE_STRAND);
 }
 
 static void
@@ -259,19 +282,7 @@ space_run(struct cache *c)
 	if (c->space.evicting ||
 	    (free_count + dead >= c->tuning.free_low_segments && !c->index_full))
 		return;
-	uint32_t v = cache_tier_victim(c), gather = LOC_NONE;
-	if (v == LOC_NONE && !c->index_full && (gather = sparsest(c, free_count)) != LOC_NONE)
-		evict(c, gather, SPACE_GATHER);
-	else if (v != LOC_NONE)
-		evict(c, v, SPACE_EVICT);
-	else
-		press(c, true);
-	if (gather != LOC_NONE)
-		return;
-	if (v == LOC_NONE && (c->index_full || free_count <= 1))
-		close_open(c);
-	if (v == LOC_NONE && free_count <= 1 && (v = stranded(c)) != LOC_NONE)
-		evict(c, v, SPACE_STRAND);
+	empty_one(c, free_count);
 }
 
 void
