@@ -229,6 +229,9 @@ cache_away_tick(struct cache *c)
 void
 cache_ssd_event(struct cache *c, bool gone)
 {
+	/* Cut off under the cache, it is as good as gone: what is left isn't used without the rest. */
+	bool cut = !gone && blk_get_info(c->ssd)->size_bytes >> CF_BLOCK_SHIFT < c->geo.size_blocks;
+	gone |= cut;
 	c->away.there = !gone;
 	if (c->away.looking) {
 		c->away.again = true;
@@ -238,7 +241,9 @@ cache_ssd_event(struct cache *c, bool gone)
 		c->away.is_away = c->is_void = true;
 		c->away.wants = false;
 		cache_set_condition(c, CACHE_COND_SSD_GONE, false, NULL);
-		cache_set_condition(c, CACHE_COND_SSD_GONE, true, "it doesn't answer any more");
+		cache_set_condition(c, CACHE_COND_SSD_GONE, true,
+		    cut ? "it has become smaller than the cache on it: give it back its size"
+		        : "it doesn't answer any more");
 	} else if (c->away.is_away && !c->stopping) {
 		look(c);
 	}

@@ -129,6 +129,7 @@ tick(struct loop_timer *t)
 	c->space.moved = c->space.again = false;
 	cache_log_kick(c);
 	cache_space_kick(c);
+	cache_resize_run(c);
 	cache_wake(&c->tick_waiters, 0);
 }
 
@@ -188,6 +189,7 @@ int
 cache_size(struct cache *c)
 {
 	int err = 0;
+	c->keep = c->geo.segment_count;
 	c->segs = calloc(c->geo.segment_count, sizeof *c->segs);
 	c->sb.buf = cache_pages_alloc(CF_BLOCK_BYTES);
 	c->ck.header_buf = cache_pages_alloc(CF_BLOCK_BYTES);
@@ -240,6 +242,7 @@ cache_free(struct cache *c)
 	cache_tier_fini(c);
 	cache_pack_fini(c);
 	free(c->segs);
+	free(c->resize.zeros);
 	free(c->sb.buf);
 	free(c->ck.slots); /* its header could never be written */
 	free(c->ck.segs);
@@ -308,7 +311,7 @@ detach_idle(void *ctx, int result)
 		return;
 	}
 	if (sealing(c) || !cache_log_idle(c) || c->vt.busy || c->epoch_writing || c->pack.writing ||
-	    c->space.evicting || c->space.copying > 0 || c->away.looking) {
+	    c->space.evicting || c->space.copying > 0 || c->away.looking || c->resize.step != 0) {
 		cache_wait(&c->tick_waiters, detach_idle, d);
 		return;
 	}
@@ -340,7 +343,7 @@ detach_begin(void *ctx, int result)
 	struct detach *d = ctx;
 	struct cache *c = d->c;
 	(void)result;
-	if (!cache_log_idle(c)) {
+	if (!cache_log_idle(c) || c->resize.step != 0) { /* which ends, since the cache does */
 		cache_wait(&c->tick_waiters, detach_begin, d);
 		return;
 	}
@@ -380,13 +383,14 @@ cache_get_stats(const struct cache *c, struct cache_stats *ret)
 	ret->checkpoint = c->ck.number;
 	ret->segment_bytes = (uint64_t)c->geo.segment_blocks << CF_BLOCK_SHIFT;
 	ret->segments = c->geo.segment_count;
+	ret->size_bytes = c->geo.size_blocks << CF_BLOCK_SHIFT;
+	cache_resize_stats(c, ret);
 	ret->segments_free = cache_segment_free_count(c);
 	for (uint32_t i = 0; i < c->geo.segment_count; i++) {
 		ret->segments_bad += c->segs[i].bad || c->segs[i].state == SEG_LOST;
 		ret->segments_dirty += c->segs[i].dirty > 0;
 	}
-	ret->dirty_max_bytes = ((uint64_t)c->geo.segment_count * c->geo.data_blocks)
-	                       << CF_BLOCK_SHIFT;
+	ret->dirty_max_bytes = ((uint64_t)c->keep * c->geo.data_blocks) << CF_BLOCK_SHIFT;
 	LIST_FOREACH (n, &c->volumes) {
 		const struct cache_volume *v = container_of(n, struct cache_volume, link);
 		ret->cached_bytes += v->ix.blocks << CF_BLOCK_SHIFT;

@@ -125,9 +125,25 @@ void cache_detach(struct cache *c, cache_done_fn *done, void *ctx);
 /*
  * The SSD doesn't answer any more (gone), or does again. Meanwhile writes fail, and reads of what the stores
  * haven't; all else is answered by the stores. When it is back it is looked at before anything is asked of it:
- * another one, or an old copy, isn't used in this life. For the blk's events. Home loop.
+ * another one, or an old copy, isn't used in this life. For all of the blk's events: one that has become too small
+ * for the cache is taken for gone until it has its size again. Home loop.
  */
 void cache_ssd_event(struct cache *c, bool gone);
+
+/*
+ * The cache is to use so many bytes of its SSD, which has as many already. Online: more segments are usable when done;
+ * of those that go, what is dirty is moved and what is clean dropped first, and once done the SSD may be cut to that
+ * size. `done`, never at once: 0, or -errno with the cache as it was: as cache_resize_check(), -ESHUTDOWN (it is
+ * being detached), -ETIMEDOUT (what is to go doesn't get empty), -ENOMEM, -EIO. Home loop.
+ */
+void cache_resize(struct cache *c, uint64_t size_bytes, cache_done_fn *done, void *ctx);
+/* Before a detach: one under way ends soon, with -ESHUTDOWN if it isn't whole, and none begins any more. */
+void cache_resize_stop(struct cache *c);
+/*
+ * Whether it could begin now, and what would be of use to the cache then. 0; -EINVAL: the SSD isn't as large; -ENOSPC:
+ * too small for a cache; -EAGAIN: too much is dirty; -EBUSY: one is under way; -EIO: the SSD takes no writes.
+ */
+int cache_resize_check(const struct cache *c, uint64_t size_bytes, uint64_t *ret_used_bytes);
 
 /* ---- volumes ----------------------------------------------------------------------------- */
 
@@ -215,6 +231,10 @@ struct cache_stats {
 	uint64_t epoch, ver, checkpoint;
 	uint64_t segment_bytes;
 	uint32_t segments, segments_free, segments_bad;
+	uint64_t size_bytes; /* of the SSD, as far as it is used */
+	bool resizing;       /* to so many segments; the next: until they are empty, or wiped */
+	uint32_t resize_segments;
+	uint64_t resize_left_bytes;
 	uint64_t cached_bytes, dirty_bytes, index_bytes;
 	uint64_t dirty_max_bytes; /* of all volumes: writes are slowed from 60 % of it on */
 	uint32_t segments_dirty;  /* hold what a store lacks */

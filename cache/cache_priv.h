@@ -68,7 +68,13 @@
 	X(GROW_CLAIMS)          /* [24] a record has sectors beyond the end of the volume */       \
 	X(WRITETHROUGH_EARLY)   /* [11] GOOD in writethrough before the store was flushed */       \
 	X(ZERO_NO_DESTAGE)      /* [12] zeros turn clean without zeroing the store */              \
-	X(VER_FROM_HEADER)      /* [7] the ver counter goes on from the checkpoint alone */
+	X(VER_FROM_HEADER)      /* [7] the ver counter goes on from the checkpoint alone */        \
+	X(GROW_NO_CHECKPOINT)   /* [24] new segments are used before a checkpoint covers them */   \
+	X(GROW_OLD_GENERATION)  /* [24] generations begin anew where there were some before */     \
+	X(GROW_SAME_GENERATION) /* [24] …what a life that was cut off had there counts again */  \
+	X(GROW_SUPER_LATE)      /* [24] a checkpoint covers more than the superblocks tell of */   \
+	X(SHRINK_NOT_EMPTY)     /* [24] segments go while something is in them */                  \
+	X(SHRINK_SUPER_FIRST)   /* [24] the superblocks tell of fewer than a checkpoint covers */
 
 #define CACHE_MUTANT_ENUM(name) CACHE_MUTANT_##name,
 enum cache_mutant { CACHE_MUTANTS(CACHE_MUTANT_ENUM) CACHE_MUTANT_COUNT };
@@ -190,6 +196,7 @@ struct segment {
 	bool changed;   /* since the slot in force was written, or since its checkpoint began */
 	bool in_ck;     /* has a slot in the running checkpoint */
 	bool free_ck;   /* which says that it is free */
+	bool out;       /* no durable checkpoint covers it: not opened */
 	bool bad;       /* failed a write: not opened while there are others */
 	uint8_t errors; /* commits that failed in it */
 	bool sealing;   /* its footer is on the way */
@@ -335,6 +342,8 @@ void cache_pack_begin(struct cache *c);
 int cache_pack_init(struct cache *c);
 void cache_pack_fini(struct cache *c);
 void cache_pack_tick(struct cache *c);
+/* The segment, in which nothing is, ceases to be. */
+void cache_pack_forget(struct cache *c, struct segment *s);
 /* A packed descriptor of the segment counts. */
 void cache_pack_learn(struct cache *c, struct segment *s, const struct cache_desc *d);
 /* The record under construction: what is packed of it lies from `data` on. Returns its blocks. */
@@ -494,7 +503,8 @@ struct cache {
 	uint8_t uuid[16];
 	struct cache_super super;
 	struct cache_geometry geo;
-	uint64_t ver; /* last one given [1] */
+	uint32_t keep; /* segments that may be used: all, but for those that are to go (resize.c) */
+	uint64_t ver;  /* last one given [1] */
 	uint64_t orders;
 	uint64_t flush_failures; /* of the SSD: what was written without FUA before may be gone */
 	bool index_full;         /* [19] */
@@ -588,6 +598,21 @@ struct cache {
 		uint32_t footer_at, desc_at;
 		bool pressure;
 	} space;
+	/* resize.c */
+	struct {
+		int step; /* 0: none */
+		struct cache_geometry to;
+		struct segment *segs; /* the new array, until it is the one */
+		uint32_t next;        /* segment whose slots are wiped next */
+		void *zeros;
+		uint32_t covers; /* checkpoints to come; 0: all segments there are */
+		bool stop;
+		bool waits;              /* for an I/O, a superblock or a checkpoint */
+		uint64_t left, since_ns; /* units to move when it got on last, and when that was */
+		int err;
+		cache_done_fn *done;
+		void *ctx;
+	} resize;
 	/* pack.c */
 	struct {
 		struct pack_ctx *ctx;
@@ -654,7 +679,7 @@ loc_of_desc(const struct cache *c, uint32_t seg, const struct cache_desc *d)
 static inline uint64_t
 block_of_loc(const struct cache *c, uint32_t loc)
 {
-	return c->geo.segment0_block + loc + 1;
+	return cache_data_block(&c->geo, seg_index(c, loc), unit_of(c, loc));
 }
 
 void cache_set_condition(struct cache *c, enum cache_condition k, bool set, const char *detail);
@@ -700,7 +725,23 @@ void cache_checkpoint_wait(struct cache *c, cache_done_fn *done, void *ctx);
 void cache_space_kick(struct cache *c);
 void cache_space_run(struct loop_defer *d);
 
+/* resize.c */
+/* Something that a resize waits for may have come. */
+void cache_resize_run(struct cache *c);
+/* A segment that is to go, to be emptied now; LOC_NONE: there is none. */
+uint32_t cache_resize_victim(const struct cache *c);
+/*
+ * Above each that a segment of this cache can have had before the superblocks as they are (now), or since they are so: a
+ * life that ended took its new segments from the former, and may have written no superblock since.
+ */
+uint64_t cache_resize_generation(const struct cache *c, bool now);
+void cache_resize_stats(const struct cache *c, struct cache_stats *ret);
+/* Header and superblocks as of now: segments that a checkpoint covers. */
+uint32_t cache_resize_covers(const struct cache *c);
+
 /* tier.c */
+/* The policy knows so many segments from now on. 0 or -ENOMEM. */
+int cache_tier_resize(struct cache *c, uint32_t segments);
 int cache_tier_init(struct cache *c);
 void cache_tier_fini(struct cache *c);
 void cache_tier_recovered(struct cache *c);

@@ -44,6 +44,7 @@ struct check {
 	uint32_t row_count, next_id;
 	bool have_table, have_head;
 	struct cache_ckhead head;
+	uint32_t covered;             /* segments that the checkpoint header covers */
 	struct seen_slot (*slots)[2]; /* of each segment */
 	struct link *links;           /* of the running epoch */
 	size_t link_count, link_cap;
@@ -231,8 +232,9 @@ heads(struct check *k)
 		        cache_ckhead_decode(&k->geo, k->super.uuid, i, k->header, &h);
 		if (!ok[i])
 			continue;
-		line(k, k->geo.checkpoint_block + i, "checkpoint", "number %llu ver %llu",
-		    (unsigned long long)h.number, (unsigned long long)h.ver);
+		line(k, k->geo.checkpoint_block + i, "checkpoint",
+		    "number %llu ver %llu segments %u", (unsigned long long)h.number,
+		    (unsigned long long)h.ver, h.segments != 0 ? h.segments : k->geo.area[0].slots);
 		for (unsigned s = 0; s < CF_STREAM_COUNT; s++)
 			line(k, k->geo.checkpoint_block + i, "position", "%c epoch %llu seq %llu",
 			    stream[s], (unsigned long long)h.pos[s].epoch,
@@ -242,6 +244,11 @@ heads(struct check *k)
 		k->have_head = true;
 	}
 	k->r->checkpoint = k->head.number;
+	k->covered = k->head.segments != 0 ? k->head.segments : k->geo.area[0].slots;
+	if (k->have_head && k->covered > k->geo.segment_count)
+		problem(k, true, "the superblocks tell of fewer segments than the checkpoint does");
+	if (!k->have_head || k->covered > k->geo.segment_count)
+		k->covered = k->geo.segment_count;
 	if (!k->have_head)
 		problem(k, true, "both checkpoint headers are damaged: what is dead isn't known");
 	else if (!ok[0] || !ok[1])
@@ -288,8 +295,9 @@ slots(struct check *k)
 	k->slots = calloc(count, sizeof *k->slots);
 	k->no_memory = k->no_memory || buf == NULL || k->slots == NULL;
 	for (unsigned which = 0; !k->no_memory && which < 2; which++) {
-		for (uint32_t seg = 0; seg < count; seg += SLOTS_AT_ONCE) {
-			uint32_t n = count - seg < SLOTS_AT_ONCE ? count - seg : SLOTS_AT_ONCE;
+		for (uint32_t seg = 0, n; seg < count; seg += n) {
+			n = cache_slots_run(&k->geo, seg, count);
+			n = n < SLOTS_AT_ONCE ? n : SLOTS_AT_ONCE;
 			if (get(k, cache_slot_block(&k->geo, seg, which), buf, n) < 0) {
 				problem(k, true,
 				    "liveness slots %u of segments %u to %u can't be read", which,
@@ -303,7 +311,7 @@ slots(struct check *k)
 	free(buf);
 	if (k->no_memory || !k->have_head)
 		return;
-	for (uint32_t seg = 0; seg < count; seg++) {
+	for (uint32_t seg = 0; seg < k->covered; seg++) {
 		int s = in_force(k, seg);
 		crc = cache_slots_crc(crc, s < 0 ? 0 : k->slots[seg][s].checkpoint);
 	}
@@ -742,7 +750,7 @@ look(struct check *k)
 	if (k->no_memory)
 		return;
 	k->total = (uint64_t)k->geo.segment_count * k->geo.segment_blocks;
-	for (uint32_t i = 0; i < k->geo.segment_count && !k->no_memory; i++) {
+	for (uint32_t i = 0; i < k->covered && !k->no_memory; i++) {
 		look_at_segment(k, i);
 		progress(k, k->geo.segment_blocks);
 	}

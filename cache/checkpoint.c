@@ -88,7 +88,7 @@ header_durable(struct cache *c)
 			s->state = SEG_FREE;
 			s->changed = false;
 		}
-		s->in_ck = s->free_ck = false;
+		s->in_ck = s->free_ck = s->out = false;
 	}
 	finish(c, 0);
 }
@@ -178,7 +178,7 @@ static uint32_t
 slots_crc(const struct cache *c)
 {
 	uint32_t crc = CRC32C_INIT;
-	for (uint32_t i = 0; i < c->geo.segment_count; i++) {
+	for (uint32_t i = 0; i < cache_resize_covers(c); i++) {
 		const struct segment *s = &c->segs[i];
 		crc = cache_slots_crc(crc, s->in_ck ? c->ck.number : s->slot_number);
 	}
@@ -190,7 +190,7 @@ static void
 snapshot(struct cache *c)
 {
 	c->ck.count = 0;
-	for (uint32_t i = 0; i < c->geo.segment_count; i++) {
+	for (uint32_t i = 0; i < cache_resize_covers(c); i++) {
 		struct segment *s = &c->segs[i];
 		bool dead = cache_segment_all_dead(s);
 		if ((!s->changed && !dead) || s->state == SEG_LOST)
@@ -221,6 +221,7 @@ snapshot(struct cache *c)
 	c->ck.head.number = c->ck.number;
 	c->ck.head.ver = c->ver;
 	c->ck.head.slots_crc = slots_crc(c);
+	c->ck.head.segments = c->super.incompat & CF_INCOMPAT_RESIZED ? cache_resize_covers(c) : 0;
 	for (unsigned i = 0; i < CF_STREAM_COUNT; i++)
 		c->ck.head.pos[i] = c->logs[i].acked;
 }

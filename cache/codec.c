@@ -11,8 +11,9 @@
 #define SEGMENTS_MIN 6u
 #define SEGMENT_BLOCKS_DEFAULT 16384u /* 64 MiB */
 #define SEGMENT_BLOCKS_MIN 16u
-#define SEGMENTS_WANTED 32u /* a small device gets smaller segments, down to 1 MiB, for so many */
-#define FOOTER_SHARE 50u    /* a footer takes one in so many blocks, at least one */
+#define SEGMENTS_WANTED 32u  /* a small device gets smaller segments, down to 1 MiB, for so many */
+#define FOOTER_SHARE 50u     /* a footer takes one in so many blocks, at least one */
+#define AREA_SPARE_SHARE 64u /* of an area's blocks one in so many, at most, is a slot 0 */
 #define FOOTER_BLOCKS_MAX 1024u     /* it is read and written in one piece */
 #define BLOCKS_MAX (1ull << 44)     /* of a device: 64 PiB */
 #define VOL_BLOCKS_MAX (1ull << 40) /* of a volume: 4 PiB; bounds the index's memory */
@@ -95,14 +96,26 @@ position_get(const struct cf_position *p)
 
 /* ---- geometry ---------------------------------------------------------------------------- */
 
+/* Places, from sizes and counts. */
 static void
-geometry_areas(struct cache_geometry *g)
+geometry_places(struct cache_geometry *g)
 {
+	struct cache_area *a = &g->area[0];
 	g->data_blocks = g->segment_blocks - 1 - g->footer_blocks;
 	g->voltable_block = 2;
 	g->liveness_block = g->voltable_block + 2ull * g->voltable_blocks;
-	g->checkpoint_block = g->liveness_block + 2ull * g->segment_count;
+	g->checkpoint_block = g->liveness_block + 2ull * a->slots;
 	g->segment0_block = g->checkpoint_block + 2;
+	a->first = 0;
+	a->liveness_block = g->liveness_block;
+	a->segment0_block = g->segment0_block;
+	for (uint32_t k = 1; k < g->area_count; k++) {
+		const struct cache_area *b = &g->area[k - 1];
+		a = &g->area[k];
+		a->first = b->first + b->slots;
+		a->liveness_block = b->segment0_block + (uint64_t)b->slots * g->segment_blocks;
+		a->segment0_block = a->liveness_block + 2ull * a->slots;
+	}
 }
 
 static uint32_t
@@ -136,8 +149,86 @@ cache_geometry_make(
 	/* Places in memory are 32 bits of blocks. */
 	uint64_t most = UINT32_MAX / g.segment_blocks;
 	g.segment_count = (uint32_t)(count < most ? count : most);
-	geometry_areas(&g);
+	g.area_count = 1;
+	g.area[0].slots = g.segment_count;
+	geometry_places(&g);
 	ASSERT(g.data_blocks <= CF_DATA_BLOCKS_MAX);
+	*ret = g;
+	return 0;
+}
+
+uint64_t
+cache_geometry_end(const struct cache_geometry *g)
+{
+	return cache_segment_block(g, g->segment_count);
+}
+
+/* One more area with what `blocks` have room for, with slots for what may come after that: so that areas
+ * don't run out, though each time it grows by little. False: no segment fits. */
+static bool
+area_add(struct cache_geometry *g, uint64_t blocks, uint64_t most)
+{
+	uint64_t n = blocks / (g->segment_blocks + 2ull);
+	if (n == 0 || g->area_count == CF_AREAS_MAX || most == 0)
+		return false;
+	if (n > most)
+		n = most;
+	uint64_t slots = blocks / AREA_SPARE_SHARE;
+	if (slots > g->segment_count)
+		slots = g->segment_count;
+	uint64_t with = slots > n ? (blocks - 2 * slots) / g->segment_blocks : 0;
+	if (with == 0)
+		slots = with = n;
+	g->area[g->area_count++].slots = (uint32_t)slots;
+	g->segment_count += (uint32_t)(with < n ? with : n);
+	return true;
+}
+
+static void
+geometry_grow(struct cache_geometry *g, uint32_t at_most)
+{
+	const struct cache_area *last = &g->area[g->area_count - 1];
+	uint64_t most = UINT32_MAX / g->segment_blocks;
+	if (at_most != 0 && at_most < most)
+		most = at_most;
+	most = most > g->segment_count ? most - g->segment_count : 0;
+	uint64_t room = last->first + last->slots - g->segment_count;
+	uint64_t n = (g->size_blocks - cache_geometry_end(g)) / g->segment_blocks;
+	if (n > room)
+		n = room;
+	if (n > most)
+		n = most;
+	g->segment_count += (uint32_t)n;
+	if (n == room && area_add(g, g->size_blocks - cache_geometry_end(g), most - n))
+		geometry_places(g);
+}
+
+int
+cache_geometry_resize(const struct cache_geometry *from, uint64_t size_bytes, uint32_t most,
+    struct cache_geometry *ret)
+{
+	struct cache_geometry g = *from;
+	g.size_blocks = size_bytes >> CF_BLOCK_SHIFT;
+	if (g.size_blocks > BLOCKS_MAX)
+		return -ENOSPC;
+	if (g.size_blocks >= cache_geometry_end(&g)) {
+		geometry_grow(&g, most);
+		*ret = g;
+		return 0;
+	}
+	uint32_t k = g.area_count - 1;
+	while (k > 0 && g.size_blocks < g.area[k].segment0_block + g.segment_blocks)
+		k--;
+	if (g.size_blocks < g.area[k].segment0_block)
+		return -ENOSPC;
+	uint64_t n = (g.size_blocks - g.area[k].segment0_block) / g.segment_blocks;
+	uint64_t has =
+	    (k + 1 < g.area_count ? g.area[k + 1].first : g.segment_count) - g.area[k].first;
+	while (g.area_count > k + 1)
+		g.area[--g.area_count] = (struct cache_area){0};
+	g.segment_count = g.area[k].first + (uint32_t)(n < has ? n : has);
+	if (g.segment_count < SEGMENTS_MIN)
+		return -ENOSPC;
 	*ret = g;
 	return 0;
 }
@@ -146,6 +237,22 @@ uint32_t
 cache_geometry_volumes_max(const struct cache_geometry *g)
 {
 	return (uint32_t)(g->voltable_blocks * ROWS_PER_BLOCK - 1);
+}
+
+/* Of sizes and counts alone: places follow from them. */
+static bool
+areas_good(const struct cache_geometry *g)
+{
+	uint64_t slots = 0, full = 0;
+	if (g->area_count == 0 || g->area_count > CF_AREAS_MAX || g->size_blocks > BLOCKS_MAX)
+		return false;
+	for (uint32_t k = 0; k < g->area_count; k++) {
+		full = slots;
+		slots += g->area[k].slots;
+		if (g->area[k].slots > UINT32_MAX / g->segment_blocks)
+			return false;
+	}
+	return g->segment_count > full && g->segment_count <= slots && slots <= UINT32_MAX;
 }
 
 static bool
@@ -159,15 +266,15 @@ geometry_good(const struct cache_geometry *g, uint64_t device_bytes)
 		return false;
 	if (g->segment_count < SEGMENTS_MIN || g->voltable_blocks == 0 || g->voltable_blocks > 256)
 		return false;
-	if (g->segment_count > UINT32_MAX / g->segment_blocks)
+	if (g->segment_count > UINT32_MAX / g->segment_blocks || !areas_good(g))
 		return false;
-	geometry_areas(&want);
+	geometry_places(&want);
 	return want.data_blocks <= CF_DATA_BLOCKS_MAX && want.data_blocks >= 8 &&
 	       want.voltable_block == g->voltable_block &&
 	       want.liveness_block == g->liveness_block &&
 	       want.checkpoint_block == g->checkpoint_block &&
 	       want.segment0_block == g->segment0_block &&
-	       cache_segment_block(&want, g->segment_count) <= g->size_blocks &&
+	       cache_geometry_end(&want) <= g->size_blocks &&
 	       g->size_blocks <= device_bytes >> CF_BLOCK_SHIFT;
 }
 
@@ -195,6 +302,11 @@ cache_super_encode(const struct cache_super *s, unsigned which, void *buf)
 	memcpy(d->host, s->host, sizeof d->host);
 	le32_put(&d->state, s->is_void);
 	le32_put(&d->member_count, 1);
+	if (s->incompat & CF_INCOMPAT_RESIZED) {
+		le32_put(&d->area_count, s->geo.area_count);
+		for (uint32_t i = 0; i < s->geo.area_count; i++)
+			le32_put(&d->area_slots[i], s->geo.area[i].slots);
+	}
 	memcpy(d->members[0], s->uuid, sizeof s->uuid);
 	cf_seal(d, CF_SUPER, sizeof *d, s->uuid, which, s->generation);
 }
@@ -209,6 +321,16 @@ super_is_newer(const void *buf, unsigned which)
 	       le16_get(h->version) > CF_VERSION && le64_get(h->place) == which &&
 	       bytes >= sizeof *h && bytes <= CF_BLOCK_BYTES &&
 	       head_crc(buf, bytes) == le32_get(h->crc);
+}
+
+static void
+areas_get(const struct cf_super *d, struct cache_super *s)
+{
+	bool resized = s->incompat & CF_INCOMPAT_RESIZED;
+	s->geo.area_count = resized ? le32_get(d->area_count) : 1;
+	s->geo.area[0].slots = s->geo.segment_count;
+	for (uint32_t i = 0; resized && i < s->geo.area_count && i < CF_AREAS_MAX; i++)
+		s->geo.area[i].slots = le32_get(d->area_slots[i]);
 }
 
 enum cf_verdict
@@ -241,11 +363,12 @@ cache_super_decode(const void *buf, unsigned which, uint64_t device_bytes, struc
 	    .epoch = le64_get(d->epoch),
 	    .is_void = le32_get(d->state) != 0,
 	};
+	areas_get(d, &s);
 	if (!geometry_good(&s.geo, device_bytes) || s.epoch == 0 || s.epoch > NUMBER_MAX ||
 	    s.generation > NUMBER_MAX || le32_get(d->state) > 1 || le32_get(d->member_index) != 0 ||
 	    memcmp(d->members[0], d->head.uuid, 16) != 0)
 		return CF_BAD;
-	s.geo.data_blocks = s.geo.segment_blocks - 1 - s.geo.footer_blocks;
+	geometry_places(&s.geo);
 	for (unsigned i = 0; i < CF_STREAM_COUNT; i++) {
 		s.end[i] = position_get(&d->end[i]);
 		if (!position_good(&s.end[i]))
@@ -410,6 +533,7 @@ cache_ckhead_encode(const struct cache_geometry *g, const uint8_t uuid[16], unsi
 	for (unsigned i = 0; i < CF_STREAM_COUNT; i++)
 		position_put(&d->pos[i], &c->pos[i]);
 	le32_put(&d->slots_crc, c->slots_crc);
+	le32_put(&d->segments, c->segments);
 	cf_seal(d, CF_CHECKPOINT, sizeof *d, uuid, g->checkpoint_block + which, c->number);
 }
 
@@ -425,6 +549,7 @@ cache_ckhead_decode(const struct cache_geometry *g, const uint8_t uuid[16], unsi
 	    .number = le64_get(d->head.generation),
 	    .ver = le64_get(d->ver),
 	    .slots_crc = le32_get(d->slots_crc),
+	    .segments = le32_get(d->segments),
 	};
 	bool good = h.number <= NUMBER_MAX && h.ver <= NUMBER_MAX;
 	for (unsigned i = 0; i < CF_STREAM_COUNT; i++) {

@@ -12,6 +12,13 @@
 
 #include "cache/format.h"
 
+/* Segments that lie together, behind their slots: as formatted, or as the SSD grew. */
+struct cache_area {
+	uint64_t liveness_block, segment0_block;
+	uint32_t first; /* number of its first segment */
+	uint32_t slots; /* there is room for so many: not fewer than it has segments */
+};
+
 /* Where things are; all in blocks. */
 struct cache_geometry {
 	uint64_t size_blocks;
@@ -21,6 +28,8 @@ struct cache_geometry {
 	uint32_t data_blocks; /* of a segment: without header and footer */
 	uint32_t voltable_blocks;
 	uint64_t voltable_block, liveness_block, checkpoint_block, segment0_block;
+	uint32_t area_count; /* but for the last, each has as many segments as slots */
+	struct cache_area area[CF_AREAS_MAX];
 };
 
 /*
@@ -29,12 +38,30 @@ struct cache_geometry {
  */
 int cache_geometry_make(
     struct cache_geometry *ret, uint64_t size_bytes, uint32_t segment_blocks, uint32_t volumes_max);
+/*
+ * As `from` becomes when the device has, or is to have, another size: what is there stays where it is. Segments come
+ * or go at the end; there are to be `most` at most (0: what the format allows). 0; -ENOSPC: fewer than 6 would be
+ * left. What can't be used of a larger one is left unused.
+ */
+int cache_geometry_resize(const struct cache_geometry *from, uint64_t size_bytes, uint32_t most,
+    struct cache_geometry *ret);
+/* Block behind the last segment. */
+uint64_t cache_geometry_end(const struct cache_geometry *g);
 uint32_t cache_geometry_volumes_max(const struct cache_geometry *g);
 
+static inline const struct cache_area *
+cache_area_of(const struct cache_geometry *g, uint32_t seg)
+{
+	uint32_t k = 0;
+	while (k + 1 < g->area_count && seg >= g->area[k + 1].first)
+		k++;
+	return &g->area[k];
+}
 static inline uint64_t
 cache_segment_block(const struct cache_geometry *g, uint32_t seg)
 {
-	return g->segment0_block + (uint64_t)seg * g->segment_blocks;
+	const struct cache_area *a = cache_area_of(g, seg);
+	return a->segment0_block + (uint64_t)(seg - a->first) * g->segment_blocks;
 }
 /* First block of the data area. */
 static inline uint64_t
@@ -50,7 +77,15 @@ cache_footer_block(const struct cache_geometry *g, uint32_t seg)
 static inline uint64_t
 cache_slot_block(const struct cache_geometry *g, uint32_t seg, unsigned which)
 {
-	return g->liveness_block + (uint64_t)which * g->segment_count + seg;
+	const struct cache_area *a = cache_area_of(g, seg);
+	return a->liveness_block + (uint64_t)which * a->slots + (seg - a->first);
+}
+/* So many slots, of segments from this one on but below `end`, lie one after the other. */
+static inline uint32_t
+cache_slots_run(const struct cache_geometry *g, uint32_t seg, uint32_t end)
+{
+	const struct cache_area *a = cache_area_of(g, seg);
+	return end - a->first < a->slots ? end - seg : a->first + a->slots - seg;
 }
 
 /* Fills the head of a structure of `bytes` and computes its CRC, last of all. Returns the CRC. */
@@ -131,6 +166,7 @@ struct cache_ckhead {
 	uint64_t number, ver;
 	struct cache_position pos[CF_STREAM_COUNT];
 	uint32_t slots_crc;
+	uint32_t segments; /* that it covers; 0: those of the first area's slots */
 };
 /* slots_crc: begun with CRC32C_INIT, gone on with the checkpoint in the slot in force of each segment in
  * turn (0: it has none), ended by crc32c_final(). */

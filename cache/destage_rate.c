@@ -17,7 +17,7 @@
 static uint64_t
 log_blocks(const struct cache *c)
 {
-	return (uint64_t)c->geo.segment_count * c->geo.data_blocks;
+	return (uint64_t)c->keep * c->geo.data_blocks;
 }
 
 /* What of it takes room of the log and isn't on its way out already: falls with each block that the store

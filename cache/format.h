@@ -6,6 +6,8 @@
  *
  *	[superblock A][superblock B][volume table A][volume table B][liveness slots 0][liveness slots 1]
  *	[checkpoint header A][checkpoint header B][segment 0][segment 1]…
+ *
+ * and, where it has grown, more areas: [liveness slots 0][liveness slots 1][segment][segment]…
  */
 #ifndef CACHE_FORMAT_H
 #define CACHE_FORMAT_H
@@ -63,10 +65,12 @@ struct cf_position {
 _Static_assert(sizeof(struct cf_position) == 24, "position");
 
 #define CF_MEMBERS_MAX 4u
+#define CF_AREAS_MAX 16u
 
-#define CF_INCOMPAT_PACKED 0x1u /* records of F may hold packed data */
+#define CF_INCOMPAT_PACKED 0x1u  /* records of F may hold packed data */
+#define CF_INCOMPAT_RESIZED 0x2u /* there are areas; checkpoint headers say what they cover */
 /* Features without which nothing may be touched; …nothing may be written. */
-#define CF_INCOMPAT_KNOWN CF_INCOMPAT_PACKED
+#define CF_INCOMPAT_KNOWN (CF_INCOMPAT_PACKED | CF_INCOMPAT_RESIZED)
 #define CF_RO_COMPAT_KNOWN 0u
 
 struct cf_super {
@@ -91,11 +95,14 @@ struct cf_super {
 	le32 member_index;                       /* 232 */
 	uint8_t zero0[4];                        /* 236 */
 	uint8_t members[CF_MEMBERS_MAX][16];     /* 240 */
-	uint8_t zero[4096 - 304];                /* 304 */
+	le32 area_count;                         /* 304  with RESIZED only, as the next */
+	le32 area_slots[CF_AREAS_MAX];           /* 308  slots that each has, in each half */
+	uint8_t zero[4096 - 372];                /* 372 */
 };
 
 _Static_assert(sizeof(struct cf_super) == CF_BLOCK_BYTES, "superblock");
 _Static_assert(offsetof(struct cf_super, epoch) == 128, "superblock");
+_Static_assert(offsetof(struct cf_super, zero) == 372, "superblock");
 
 /* A volume table: this, then `count` entries. */
 struct cf_voltable {
@@ -155,7 +162,8 @@ struct cf_checkpoint {
 	le64 ver;                                /* 48  last one given at its begin */
 	struct cf_position pos[CF_STREAM_COUNT]; /* 56  last acknowledged record at its begin */
 	le32 slots_crc;           /* 128  of the numbers (le64) of all segments' slots in force */
-	uint8_t zero[4096 - 132]; /* 132 */
+	le32 segments;            /* 132  that it covers; 0: those of the first area's slots */
+	uint8_t zero[4096 - 136]; /* 136 */
 };
 
 _Static_assert(offsetof(struct cf_checkpoint, slots_crc) == 128, "checkpoint");

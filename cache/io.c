@@ -81,7 +81,8 @@ cache_io_submit(struct cache_io *x, struct blk *b, enum blk_op op, uint32_t flag
 	x->io.len_bytes = len;
 	x->io.sg = &x->sg;
 	x->io.done = io_done;
-	if (b == x->c->ssd && x->c->away.is_away && !x->looks)
+	bool beyond = offset + len > blk_get_info(b)->size_bytes; /* it became smaller by itself */
+	if (b == x->c->ssd && ((x->c->away.is_away && !x->looks) || beyond))
 		cache_away_refuse(x, b);
 	else
 		blk_submit(b, &x->io);

@@ -93,7 +93,7 @@ static bool
 is_capped(const struct cache_log *l, const struct cache_volume *v)
 {
 	const struct cache *c = l->c;
-	uint64_t log = (uint64_t)c->geo.segment_count * c->geo.data_blocks;
+	uint64_t log = (uint64_t)c->keep * c->geo.data_blocks;
 	if (l->stream == CF_W && c->index_full && c->space.pressure)
 		return true;
 	return l->stream == CF_W && cache_volume_stuck(v) && v->ix.dirty_blocks > log / 3;

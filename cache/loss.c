@@ -108,9 +108,9 @@ static void
 next(struct recovery *v)
 {
 	const struct cache_geometry *g = &v->c->geo;
-	while (v->seg < g->segment_count && (!suspect(v, v->seg) || v->args.lost == NULL))
+	while (v->seg < v->covered && (!suspect(v, v->seg) || v->args.lost == NULL))
 		v->seg++;
-	if (v->seg < g->segment_count) {
+	if (v->seg < v->covered) {
 		recovery_read(v, cache_footer_block(g, v->seg), g->footer_blocks, got_footer);
 		return;
 	}

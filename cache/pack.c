@@ -285,6 +285,15 @@ cache_pack_place(struct cache_log *l, uint32_t data)
 }
 
 void
+cache_pack_forget(struct cache *c, struct segment *s)
+{
+	c->pack.bytes -= s->map_cap * sizeof *s->map;
+	free(s->map);
+	s->map = NULL;
+	s->map_count = s->map_cap = 0;
+}
+
+void
 cache_pack_learn(struct cache *c, struct segment *s, const struct cache_desc *d)
 {
 	struct cache_pack_unit u;

@@ -182,6 +182,26 @@ read_super(struct recovery *v, int result)
 	recovery_read(v, 0, 2, got_super);
 }
 
+/* Neither is one of a cache that would fit here. */
+static void
+no_super(struct recovery *v, int result)
+{
+	const char *name = blk_get_name(v->c->ssd);
+	struct cache_super s;
+	for (unsigned k = 0; k < 2; k++) {
+		const char *p = (char *)v->buf + k * CF_BLOCK_BYTES;
+		if (cache_super_decode(p, k, UINT64_MAX, &s) != CF_OK)
+			continue;
+		recovery_fail(v, -ENOSPC,
+		    "%s: has %llu MiB, and the cache on it %llu: give it back its size", name,
+		    (unsigned long long)blk_get_info(v->c->ssd)->size_bytes >> 20,
+		    (unsigned long long)s.geo.size_blocks >> (20 - CF_BLOCK_SHIFT));
+		return;
+	}
+	recovery_fail(
+	    v, result < 0 ? result : -EMEDIUMTYPE, "%s: holds no cache; format it first", name);
+}
+
 static void
 got_super(struct recovery *v, int result)
 {
@@ -203,8 +223,7 @@ got_super(struct recovery *v, int result)
 		return;
 	}
 	if (!v->have_super) {
-		recovery_fail(v, result < 0 ? result : -EMEDIUMTYPE,
-		    "%s: holds no cache (or a truncated one); format it first", name);
+		no_super(v, result);
 		return;
 	}
 	memcpy(c->uuid, c->super.uuid, sizeof c->uuid);
@@ -290,6 +309,12 @@ got_head(struct recovery *v, int result)
 		return;
 	}
 	c->ck.owed = number[0] != number[1];
+	v->covered = v->head.segments != 0 ? v->head.segments : c->geo.area[0].slots;
+	if (v->covered > c->geo.segment_count) {
+		/* Superblocks are durable before a header that covers more, and after one that covers less. */
+		v->covered = c->geo.segment_count;
+		v->slots_wrong = true;
+	}
 	v->max_ver = v->head.ver;
 	v->max_checkpoint = v->head.number;
 	v->seg = 0;
@@ -334,6 +359,7 @@ got_slots(struct recovery *v, int result)
 {
 	struct cache *c = v->c;
 	uint32_t n = c->geo.segment_count;
+	uint32_t run = v->which < 2 ? cache_slots_run(&c->geo, v->seg, n) : 0;
 	if (result < 0 && !v->args.accept_loss) {
 		/* As with the headers: the older slot of a segment says less of what is dead. */
 		recovery_fail(
@@ -341,7 +367,7 @@ got_slots(struct recovery *v, int result)
 		return;
 	}
 	if (result != 1) {
-		uint32_t count = n - v->seg < SLOTS_AT_ONCE ? n - v->seg : SLOTS_AT_ONCE;
+		uint32_t count = run < SLOTS_AT_ONCE ? run : SLOTS_AT_ONCE;
 		if (result < 0)
 			memset(v->buf, 0xff, (size_t)count * CF_BLOCK_BYTES);
 		for (uint32_t i = 0; i < count; i++)
@@ -354,11 +380,12 @@ got_slots(struct recovery *v, int result)
 		}
 	}
 	if (v->which == 2) {
-		v->slots_wrong = !recovery_slots_right(v);
+		v->slots_wrong |= !recovery_slots_right(v);
 		recovery_segments(v);
 		return;
 	}
-	uint32_t count = n - v->seg < SLOTS_AT_ONCE ? n - v->seg : SLOTS_AT_ONCE;
+	run = cache_slots_run(&c->geo, v->seg, n);
+	uint32_t count = run < SLOTS_AT_ONCE ? run : SLOTS_AT_ONCE;
 	recovery_read(v, cache_slot_block(&c->geo, v->seg, v->which), count, got_slots);
 }
 

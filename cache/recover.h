@@ -53,6 +53,7 @@ struct recovery {
 	unsigned which;
 	bool have_super, have_table, have_head, newer;
 	struct cache_ckhead head;
+	uint32_t covered; /* segments that the checkpoint header covers: others are free */
 	struct found_seg *segs;
 	uint32_t seg; /* under way */
 	/* scan of an unsealed segment */
@@ -105,6 +106,8 @@ void recovery_settle(struct recovery *v);
 const struct found_slot *recovery_slot(const struct recovery *v, uint32_t seg);
 /* Which slot is in force, and what the segment is; the footer isn't looked at yet. */
 void recovery_judge(struct recovery *v, uint32_t seg);
+/* The checkpoint header doesn't cover it: whatever is there isn't of now. */
+void recovery_uncovered(struct recovery *v, uint32_t seg);
 /* A whole, intact footer of the segment. */
 void recovery_footer(
     struct recovery *v, uint32_t seg, const void *buf, const struct cache_footer *f);

@@ -63,7 +63,7 @@ bool
 recovery_slots_right(const struct recovery *v)
 {
 	uint32_t crc = CRC32C_INIT;
-	for (uint32_t i = 0; i < v->c->geo.segment_count; i++) {
+	for (uint32_t i = 0; i < v->covered; i++) {
 		const struct found_seg *f = &v->segs[i];
 		int k = slot_in_force(v, f);
 		crc = cache_slots_crc(crc, k < 0 ? 0 : f->slot[k].checkpoint);
@@ -129,6 +129,20 @@ recovery_judge(struct recovery *v, uint32_t seg)
 	f->used = same ? k->used : 0;
 	s->changed |= !same;
 	f->kind = live_kind(v, f);
+}
+
+void
+recovery_uncovered(struct recovery *v, uint32_t seg)
+{
+	struct cache *c = v->c;
+	struct segment *s = &c->segs[seg];
+	v->segs[seg].kind = FOUND_FREE;
+	free(v->segs[seg].slot_bits);
+	v->segs[seg].slot_bits = NULL;
+	s->state = SEG_FREE;
+	s->generation = cache_resize_generation(c, false);
+	s->changed = s->out = true;
+	c->ck.owed = true;
 }
 
 /* ---- the index ----------------------------------------------------------------------------------- */

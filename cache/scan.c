@@ -113,7 +113,7 @@ static void
 ahead_start(struct recovery *v)
 {
 	const struct cache_geometry *g = &v->c->geo;
-	while (v->ahead_next < g->segment_count && v->ahead_next < v->seg + v->ahead_count) {
+	while (v->ahead_next < v->covered && v->ahead_next < v->seg + v->ahead_count) {
 		uint32_t seg = v->ahead_next++;
 		struct recovery_ahead *a = &v->ahead[seg % v->ahead_count];
 		a->seg = seg;
@@ -325,10 +325,9 @@ segment_begin(struct recovery *v, const struct recovery_ahead *a)
 static void
 run(struct recovery *v)
 {
-	const struct cache *c = v->c;
 	v->in_run = true;
 	v->waits = false;
-	for (uint32_t at = v->seg; at < c->geo.segment_count && !v->no_memory; at = v->seg) {
+	for (uint32_t at = v->seg; at < v->covered && !v->no_memory; at = v->seg) {
 		ahead_start(v);
 		const struct recovery_ahead *a = &v->ahead[at % v->ahead_count];
 		v->waits = a->pending > 0;
@@ -348,6 +347,8 @@ recovery_segments(struct recovery *v)
 {
 	v->seg = v->ahead_next = 0;
 	v->no_memory |= !ahead_make(v);
+	for (uint32_t i = v->covered; i < v->c->geo.segment_count; i++)
+		recovery_uncovered(v, i);
 	run(v);
 }
 

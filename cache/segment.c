@@ -26,8 +26,8 @@ uint32_t
 cache_segment_free_count(const struct cache *c)
 {
 	uint32_t n = 0;
-	for (uint32_t i = 0; i < c->geo.segment_count; i++)
-		n += c->segs[i].state == SEG_FREE && !c->segs[i].bad;
+	for (uint32_t i = 0; i < c->keep; i++)
+		n += c->segs[i].state == SEG_FREE && !c->segs[i].bad && !c->segs[i].out;
 	return n;
 }
 
@@ -82,9 +82,9 @@ static uint32_t
 pick(const struct cache *c, bool bad)
 {
 	uint32_t best = LOC_NONE;
-	for (uint32_t i = 0; i < c->geo.segment_count; i++) {
+	for (uint32_t i = 0; i < c->keep; i++) {
 		const struct segment *s = &c->segs[i];
-		bool usable = s->state == SEG_FREE ||
+		bool usable = (s->state == SEG_FREE && !s->out) ||
 		              (MUTANT(REUSE_NO_CHECKPOINT) && cache_segment_all_dead(s));
 		if (!usable || s->bad != bad || (s->pins > 0 && !MUTANT(REUSE_READ_IN_FLIGHT)))
 			continue;

@@ -269,7 +269,12 @@ space_run(struct cache *c)
 	if (!c->loaded || c->stopping)
 		return;
 	index_look(c);
-	uint32_t free_count = cache_segment_free_count(c);
+	uint32_t free_count = cache_segment_free_count(c), leaving = cache_resize_victim(c);
+	/* Copies need somewhere to go; until there is room it is made as ever. */
+	if (leaving != LOC_NONE && !c->space.evicting && c->space.copying == 0 && free_count > 1) {
+		evict(c, leaving, SPACE_GATHER);
+		return;
+	}
 	if (free_count >= c->tuning.free_low_segments && !c->index_full) {
 		press(c, false);
 		return;

@@ -84,6 +84,14 @@ forget(struct cache *c, uint32_t seg)
 	s->tier = TIER_FREE;
 }
 
+int
+cache_tier_resize(struct cache *c, uint32_t segments)
+{
+	for (uint32_t i = segments; i < c->geo.segment_count; i++)
+		forget(c, i);
+	return policy_segs_resize(c->tier, segments);
+}
+
 void
 cache_tier_opened(struct cache *c, uint32_t seg, bool main)
 {

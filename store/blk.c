@@ -295,6 +295,13 @@ blk_set_space(struct blk *b, const struct blk_space *space)
 	b->space_known = true;
 }
 
+void
+blk_may_shrink(struct blk *b, uint64_t size_bytes)
+{
+	if (b->ops->may_shrink != NULL)
+		b->ops->may_shrink(b, size_bytes);
+}
+
 bool
 blk_get_space(const struct blk *b, struct blk_space *ret)
 {

@@ -210,6 +210,12 @@ const char *blk_get_name(const struct blk *b);
  */
 void blk_set_events(struct blk *b, void (*event)(void *ctx, enum blk_event ev), void *ctx);
 
+/*
+ * What lies beyond isn't needed any more, so that a file that is cut off there isn't taken for damaged: it has a new
+ * size then. On loops[0].
+ */
+void blk_may_shrink(struct blk *b, uint64_t size_bytes);
+
 /* Space as the watch over the object saw it last, within about a second. */
 struct blk_space {
 	uint64_t used_bytes; /* allocated for this object */

@@ -20,6 +20,8 @@ struct blk_ops {
 	void (*close)(struct blk *b);
 	/* Has got a listener, on loops[0]: BLK_OPEN_WATCH_LATER. May be NULL. */
 	void (*watched)(struct blk *b);
+	/* See blk_may_shrink(). May be NULL: it always may. */
+	void (*may_shrink)(struct blk *b, uint64_t size_bytes);
 	/* The blk underneath, whose space it is. May be NULL: its own. */
 	const struct blk *(*below)(const struct blk *b);
 };

@@ -510,6 +510,12 @@ fault_close(struct blk *b)
 }
 
 static void
+fault_may_shrink(struct blk *b, uint64_t size_bytes)
+{
+	blk_may_shrink(fault_of(b)->inner, size_bytes);
+}
+
+static void
 fault_watched(struct blk *b)
 {
 	struct fault *f = fault_of(b);
@@ -528,6 +534,7 @@ static const struct blk_ops fault_ops = {
     .sg_get = fault_sg_get,
     .close = fault_close,
     .watched = fault_watched,
+    .may_shrink = fault_may_shrink,
     .below = fault_below,
 };
 

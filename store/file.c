@@ -69,7 +69,8 @@ file_check(struct raw_probe *p)
 		return RAW_LOST;
 	look_at_space(p, &own);
 	uint64_t size = whole_blocks(p->raw, own.st_size);
-	if (size < p->size_bytes)
+	uint64_t least = atomic_load_explicit(&p->raw->may_shrink_to, memory_order_relaxed);
+	if (size < p->size_bytes && (least == 0 || size < least))
 		return RAW_LOST; /* cut off: what was there is gone */
 	if (size == p->size_bytes)
 		return RAW_SAME;

@@ -472,6 +472,13 @@ raw_close(struct blk *b)
 }
 
 static void
+raw_may_shrink(struct blk *b, uint64_t size_bytes)
+{
+	struct raw *r = container_of(b, struct raw, b);
+	atomic_store_explicit(&r->may_shrink_to, size_bytes, memory_order_relaxed);
+}
+
+static void
 raw_watched(struct blk *b)
 {
 	struct raw *r = raw_of(b);
@@ -484,6 +491,7 @@ static const struct blk_ops raw_ops = {
     .submit = raw_submit,
     .close = raw_close,
     .watched = raw_watched,
+    .may_shrink = raw_may_shrink,
 };
 
 int

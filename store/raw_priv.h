@@ -10,6 +10,7 @@
 #ifndef STORE_RAW_PRIV_H
 #define STORE_RAW_PRIV_H
 
+#include <stdatomic.h>
 #include <semaphore.h>
 #include <sys/types.h>
 
@@ -86,7 +87,8 @@ struct raw {
 	unsigned answers_due; /* loops that haven't answered */
 	int next_fd;          /* while the loops are told: the new descriptor, -1: stop */
 	uint64_t next_size_bytes;
-	bool closing; /* freed when nothing is under way any more */
+	_Atomic uint64_t may_shrink_to; /* home's; the worker that looks reads it. 0: it may not */
+	bool closing;                   /* freed when nothing is under way any more */
 };
 
 /* What the opener found out. */

@@ -144,6 +144,12 @@ struct policy_segs_stats {
 int policy_segs_create(const struct policy_segs_config *cfg, struct policy_segs **ret_segs);
 void policy_segs_destroy(struct policy_segs *ps);
 
+/*
+ * So many segments from now on; those that go are free. When more come, the ghost starts empty. 0, -EINVAL, -ENOMEM: it
+ * is as it was; fewer never fail.
+ */
+int policy_segs_resize(struct policy_segs *ps, uint32_t segs);
+
 /* free → open; its counts and hit bits are zero. */
 void policy_segs_open(struct policy_segs *ps, uint32_t seg, enum policy_class class);
 /* open → sealed, youngest of its class. */

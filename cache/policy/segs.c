@@ -94,6 +94,40 @@ policy_segs_destroy(struct policy_segs *ps)
 	free(ps);
 }
 
+int
+policy_segs_resize(struct policy_segs *ps, uint32_t segs)
+{
+	struct policy_segs_config cfg = ps->cfg;
+	uint32_t had = cfg.segs;
+	cfg.segs = segs;
+	if (!config_ok(&cfg))
+		return -EINVAL;
+	if (segs > had) {
+		struct seg *seg = calloc(segs, sizeof *seg);
+		uint64_t *hit = calloc(segs, ps->words_per_seg * sizeof *hit);
+		struct policy_ghost ghost;
+		uint64_t entries = ((uint64_t)segs * cfg.blocks_per_seg) >> cfg.ghost_shift;
+		if (!seg || !hit || policy_ghost_init(&ghost, entries ? entries : 1)) {
+			free(seg);
+			free(hit);
+			return -ENOMEM;
+		}
+		memcpy(seg, ps->seg, had * sizeof *seg);
+		memcpy(hit, ps->hit, had * ps->words_per_seg * sizeof *hit);
+		free(ps->seg);
+		free(ps->hit);
+		policy_ghost_fini(&ps->ghost);
+		ps->seg = seg;
+		ps->hit = hit;
+		ps->ghost = ghost;
+	}
+	for (uint32_t i = segs; i < had; i++)
+		ASSERT(ps->seg[i].state == SEG_FREE);
+	ps->cfg = cfg;
+	ps->free = ps->free + segs - had;
+	return 0;
+}
+
 static struct seg *
 at(const struct policy_segs *ps, uint32_t seg)
 {

@@ -183,7 +183,8 @@ static void
 end_run(struct cache_end *x)
 {
 	struct daemon_cache *c = x->cache;
-	if (c->curve_asked || c->ram_resizes) {
+	daemon_cache_stop_resizing(c);
+	if (c->curve_asked || c->ram_resizes || c->resizing != NULL) {
 		loop_timer_set(&x->timer, GOES_AGAIN_NS);
 	} else if (c->cache != NULL) {
 		daemon_cache_watch(c, false);

@@ -29,6 +29,10 @@ void order_evict(void *daemon, struct ctl_call *call, const json_t *params);
 
 void order_stats(void *daemon, struct ctl_call *call, const json_t *params);
 
+/* ---- cache_resize.c --------------------------------------------------------------------------------- */
+
+void order_resize(void *daemon, struct ctl_call *call, const json_t *params);
+
 /* ---- cache_loss.c ----------------------------------------------------------------------------------- */
 
 void order_accept_loss(void *daemon, struct ctl_call *call, const json_t *params);

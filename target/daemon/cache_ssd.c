@@ -32,6 +32,9 @@ daemon_ssd_open(struct daemon_cache *c, char *reason, size_t cap)
 	if (rc == 0) {
 		c->created = found.created;
 		c->is_new = found.is_new;
+		/* One that is there may have been resized since; the superblocks say how large it has to be. */
+		if (!found.is_new)
+			args.size_bytes = 0;
 		rc = blk_open(&args, &c->ssd, why, sizeof why);
 		if (rc < 0)
 			snprintf(reason, cap, "cache %s: %s", c->name, why);

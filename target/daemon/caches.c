@@ -139,8 +139,11 @@ static void
 on_ssd_event(void *ctx, enum blk_event ev)
 {
 	struct daemon_cache *c = ctx;
-	if (c->cache != NULL && ev != BLK_EVENT_SIZE)
-		cache_ssd_event(c->cache, ev == BLK_EVENT_GONE);
+	if (c->cache == NULL)
+		return;
+	cache_ssd_event(c->cache, ev == BLK_EVENT_GONE);
+	if (ev == BLK_EVENT_SIZE)
+		daemon_cache_sized(c);
 }
 
 void

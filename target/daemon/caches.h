@@ -28,10 +28,11 @@ struct daemon_cache {
 	struct ram_tier *ram;     /* NULL: none configured */
 	uint64_t ram_bytes;       /* as configured, or as it is to become */
 	bool ram_resizes;
-	bool curve_asked; /* of `ram` */
-	bool busy;        /* its SSD is being opened or attached */
-	bool pending;     /* a change makes it, and isn't written yet */
-	bool leaving;     /* it goes */
+	bool curve_asked;                /* of `ram` */
+	struct cache_resizing *resizing; /* cache_resize.c; NULL: its SSD isn't being resized */
+	bool busy;                       /* its SSD is being opened or attached */
+	bool pending;                    /* a change makes it, and isn't written yet */
+	bool leaving;                    /* it goes */
 	bool accept_loss; /* somebody has accepted what its SSD lost: the next attach goes on */
 	json_t *losses;   /* what the last attach found lost; NULL: nothing */
 	bool lied;        /* recovery found that acknowledged writes may be missing */
@@ -72,6 +73,17 @@ void daemon_cache_start(
 /* Tries those again that couldn't be attached; *waits is raised by one for each `done` to come. */
 void daemon_caches_retry(
     struct daemon *d, void (*done)(void *ctx, int result), void *ctx, unsigned *waits);
+
+/* ---- cache_resize.c: an SSD that becomes larger or smaller ----------------------------------------- */
+
+/* Its SSD has another size: where there is more, the cache takes it. */
+void daemon_cache_sized(struct daemon_cache *c);
+/* None is under way any more, and none begins; `done` may be called at once. */
+void daemon_caches_stop_resizing(struct daemon *d, void (*done)(void *ctx), void *ctx);
+/* The same of this one, which leaves; it isn't waited for. */
+void daemon_cache_stop_resizing(struct daemon_cache *c);
+/* For cache.list; NULL: it isn't being resized. */
+json_t *daemon_cache_resize_json(const struct daemon_cache *c);
 
 /* ---- cache_ram.c: the memory of caches ----------------------------------------------------------- */
 

@@ -70,31 +70,35 @@ cache_json(const struct daemon *d, const struct daemon_cache *c)
 		ram_tier_get_stats(c->ram, &ram);
 	if (c->identity.is_known)
 		text_format_uuid(c->identity.uuid, uuid);
+	json_t *resize = daemon_cache_resize_json(c);
 	count(d, c, &luns, &reads, &hits);
 	for (unsigned k = 0; conditions != NULL && k < CACHE_COND_COUNT; k++)
 		if (c->details[k] != NULL)
 			json_array_append_new(conditions, json_string(condition_names[k]));
-	return json_pack(
-	    "{s:o, s:o, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:i, s:i, s:i, s:i, s:I, s:I, "
-	    "s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
-	    "name", ctl_string(c->name), "ssd",
-	    ctl_string(c->ssd != NULL    ? blk_get_name(c->ssd)
-	               : c->spec != NULL ? c->spec
-	                                 : ""),
-	    "uuid", uuid, "state", state_of(c), "why", ctl_string(c->why != NULL ? c->why : ""),
-	    "size_bytes", (json_int_t)(st.segment_bytes * st.segments), "segment_bytes",
-	    (json_int_t)st.segment_bytes, "cached_bytes", (json_int_t)st.cached_bytes,
-	    "dirty_bytes", (json_int_t)st.dirty_bytes, "segments", (int)st.segments,
-	    "segments_free", (int)st.segments_free, "segments_bad", (int)st.segments_bad, "luns",
-	    (int)luns, "reads", (json_int_t)reads, "read_hits", (json_int_t)hits, "ssd_errors",
-	    (json_int_t)st.ssd_errors, "bad_blocks", (json_int_t)st.ssd_bad_blocks,
-	    "compress_in_bytes", (json_int_t)st.pack_in_bytes, "compress_out_bytes",
-	    (json_int_t)st.pack_out_bytes, "compress_refused_bytes",
-	    (json_int_t)st.pack_refused_bytes, "ram_bytes", (json_int_t)ram.size_bytes,
-	    "ram_used_bytes", (json_int_t)(ram.frames_used * POLICY_BLOCK_BYTES), "ram_hits",
-	    (json_int_t)ram.hits, "ram_misses", (json_int_t)ram.misses, "ram_ahead",
-	    (json_int_t)ram.ahead, "ram_ahead_wasted", (json_int_t)ram.ahead_wasted, "conditions",
-	    conditions);
+	json_t *o =
+	    json_pack("{s:o, s:o, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:i, s:i, s:i, s:i, s:I, s:I, "
+	              "s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
+	        "name", ctl_string(c->name), "ssd",
+	        ctl_string(c->ssd != NULL    ? blk_get_name(c->ssd)
+	                   : c->spec != NULL ? c->spec
+	                                     : ""),
+	        "uuid", uuid, "state", state_of(c), "why", ctl_string(c->why != NULL ? c->why : ""),
+	        "size_bytes", (json_int_t)(st.segment_bytes * st.segments), "segment_bytes",
+	        (json_int_t)st.segment_bytes, "cached_bytes", (json_int_t)st.cached_bytes,
+	        "dirty_bytes", (json_int_t)st.dirty_bytes, "segments", (int)st.segments,
+	        "segments_free", (int)st.segments_free, "segments_bad", (int)st.segments_bad,
+	        "luns", (int)luns, "reads", (json_int_t)reads, "read_hits", (json_int_t)hits,
+	        "ssd_errors", (json_int_t)st.ssd_errors, "bad_blocks",
+	        (json_int_t)st.ssd_bad_blocks, "compress_in_bytes", (json_int_t)st.pack_in_bytes,
+	        "compress_out_bytes", (json_int_t)st.pack_out_bytes, "compress_refused_bytes",
+	        (json_int_t)st.pack_refused_bytes, "ram_bytes", (json_int_t)ram.size_bytes,
+	        "ram_used_bytes", (json_int_t)(ram.frames_used * POLICY_BLOCK_BYTES), "ram_hits",
+	        (json_int_t)ram.hits, "ram_misses", (json_int_t)ram.misses, "ram_ahead",
+	        (json_int_t)ram.ahead, "ram_ahead_wasted", (json_int_t)ram.ahead_wasted,
+	        "conditions", conditions);
+	if (resize != NULL)
+		json_object_set_new(o, "resize", resize);
+	return o;
 }
 
 json_t *

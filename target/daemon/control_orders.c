@@ -145,6 +145,11 @@ static const struct ctl_param id_params[] = {
 static const struct ctl_param name_params[] = {
 	{"name", CTL_STRING, true, "of the cache"},
 	END};
+static const struct ctl_param resize_params[] = {
+	{"name", CTL_STRING, true, "of the cache"},
+	{"size", CTL_ANY, false, "of its SSD: 10GiB, or bytes; without: what the SSD has"},
+	{"dry_run", CTL_BOOL, false, "only say what would be done"},
+	END};
 static const struct ctl_param accept_params[] = {
 	{"lun", CTL_STRING, true, "which"},
 	{"cache", CTL_STRING, true, "UUID of the cache"},
@@ -178,6 +183,8 @@ const struct ctl_method control_order_methods[] = {
 	    .params = segments_params, .call = cache_segments_list},
 	{.name = "cache.stats", .help = "counters of a cache, and its miss-ratio curve",
 	    .params = name_params, .start = order_stats},
+	{.name = "cache.resize", .help = "the SSD of a cache becomes larger or smaller",
+	    .changes = true, .params = resize_params, .start = order_resize},
 	{.name = "cache.accept-loss", .help = "a LUN goes on without what its cache had",
 	    .changes = true, .params = accept_params, .start = order_accept_loss},
 	{.name = NULL},

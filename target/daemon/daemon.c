@@ -356,6 +356,13 @@ on_changes_stopped(void *ctx)
 }
 
 static void
+on_resizing_stopped(void *ctx)
+{
+	struct daemon *d = ctx;
+	change_engine_stop(d->changes, on_changes_stopped, d);
+}
+
+static void
 on_signal(struct loop_watch *w)
 {
 	struct daemon *d = container_of(w, struct daemon, signals);
@@ -382,7 +389,7 @@ on_signal(struct loop_watch *w)
 		health_event(d->health, HEALTH_EVENT_STOP, "", NULL, "the target ends (signal %u)",
 		    si.ssi_signo);
 		daemon_thaw_all(d);
-		change_engine_stop(d->changes, on_changes_stopped, d);
+		daemon_caches_stop_resizing(d, on_resizing_stopped, d);
 	}
 }
 

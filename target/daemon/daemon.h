@@ -145,7 +145,9 @@ struct daemon {
 	struct nbd_server *nbd; /* NULL: off, or no more */
 	char *nbd_path;         /* where it listens; NULL: off */
 	struct loop_timer nbd_writers;
-	struct inspect *inspect; /* NULL: nowhere, or no more */
+	struct inspect *inspect;             /* NULL: nowhere, or no more */
+	void (*resizing_stopped)(void *ctx); /* cache_resize.c, at the end */
+	void *resizing_stopped_ctx;
 	struct change_engine *changes;
 	struct ctl_server *ctl;
 	struct health *health;

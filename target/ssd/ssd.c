@@ -542,6 +542,69 @@ ssd_path(const char *spec, char *buf, size_t cap)
 	return path_of(spec, buf, cap);
 }
 
+bool
+ssd_is_file(const char *spec)
+{
+	char buf[4096];
+	struct stat st;
+	const char *path = path_of(spec, buf, sizeof buf);
+	return path != NULL && stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+/* Asked before it is taken: others need the last of it. */
+static bool
+has_room(int fd, uint64_t from_bytes, uint64_t whole)
+{
+	struct statfs fs;
+	struct stat st;
+	if (fstatfs(fd, &fs) < 0 || fstat(fd, &st) < 0)
+		return true; /* then writing tells */
+	uint64_t is = (uint64_t)st.st_size > from_bytes ? (uint64_t)st.st_size : from_bytes;
+	return whole <= is || (whole - is) / (uint64_t)fs.f_bsize < (uint64_t)fs.f_bavail;
+}
+
+int64_t
+ssd_extend(const char *path, uint64_t from_bytes, uint64_t most, uint64_t whole)
+{
+	char *zeros = aligned_alloc(BLOCK, CHUNK);
+	uint64_t end = whole - from_bytes > most ? from_bytes + most : whole, at = from_bytes;
+	int fd = zeros != NULL ? open_direct(path, O_RDWR) : -ENOMEM;
+	int rc = fd < 0 ? fd : has_room(fd, from_bytes, whole) ? 0 : -ENOSPC;
+
+	if (rc == 0)
+		memset(zeros, 0, CHUNK);
+	/* The size stays: what isn't written yet is no part of the file. */
+	if (rc == 0 &&
+	    fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)from_bytes, (off_t)(whole - from_bytes)) <
+	        0 &&
+	    errno != EOPNOTSUPP)
+		rc = -errno;
+	while (rc == 0 && at < end) {
+		size_t len = end - at < CHUNK ? (size_t)(end - at) : CHUNK;
+		ssize_t n = pwrite(fd, zeros, len, (off_t)at);
+		rc = n < 0 ? -errno : 0;
+		at += n > 0 ? (uint64_t)n : 0;
+	}
+	if (rc == 0 && fsync(fd) < 0)
+		rc = -errno;
+	if (fd >= 0)
+		close(fd);
+	free(zeros);
+	return rc < 0 ? rc : (int64_t)(at - from_bytes);
+}
+
+int
+ssd_cut(const char *path, uint64_t size_bytes)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY);
+	int rc = fd < 0 ? -errno : 0;
+	if (rc == 0 && (ftruncate(fd, (off_t)size_bytes) < 0 || fsync(fd) < 0))
+		rc = -errno;
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
 int
 ssd_examine(const struct ssd_args *args, struct ssd_found *ret, char *reason, size_t cap)
 {

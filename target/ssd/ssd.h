@@ -38,6 +38,16 @@ struct ssd_found {
  * was made is removed again, on failure.
  */
 int ssd_examine(const struct ssd_args *args, struct ssd_found *ret, char *reason, size_t cap);
+/*
+ * A cache's file becomes larger: zeros from `from_bytes` on, durable, up to `most` of them; what is there already is
+ * written over. `whole`: the size that it is to have in the end, for which there must be room. Returns bytes, or
+ * -errno: -ENOSPC before anything was written.
+ */
+int64_t ssd_extend(const char *path, uint64_t from_bytes, uint64_t most, uint64_t whole);
+/* …or smaller. 0 or -errno. */
+int ssd_cut(const char *path, uint64_t size_bytes);
+/* Whether the spec is of a file, which can be made larger and smaller here. */
+bool ssd_is_file(const char *spec);
 /* The file or device of a spec, perhaps in `buf`; NULL: a test's store. */
 const char *ssd_path(const char *spec, char *buf, size_t cap);
 

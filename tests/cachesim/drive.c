@@ -46,6 +46,13 @@ rng_below(uint64_t *state, uint64_t n)
 	return rng_next(state) % n;
 }
 
+/* Bytes that there are, or may be. */
+static uint64_t
+room(const struct drive_cfg *cfg)
+{
+	return cfg->room_bytes > cfg->size_bytes ? cfg->room_bytes : cfg->size_bytes;
+}
+
 /* ---- writes ------------------------------------------------------------------------------------ */
 
 static void
@@ -147,7 +154,7 @@ flush_fails(struct drive *d)
 				sector_durable(d, w, i);
 		dwrite_free(w);
 	}
-	memcpy(d->now, d->durable, d->cfg.size_bytes);
+	memcpy(d->now, d->durable, room(&d->cfg));
 }
 
 static int
@@ -213,7 +220,7 @@ one_at_a_time(const struct drive *d, const struct request *r)
 {
 	LIST_FOREACH (n, &d->requests) {
 		const struct request *o = container_of(n, struct request, link);
-		if (o == r || o->w == NULL || d->cfg.room_bytes == 0)
+		if (o == r || o->w == NULL || d->cfg.is_ssd)
 			continue;
 		ASSERT(o->io->offset_bytes >= r->io->offset_bytes + r->io->len_bytes ||
 		       r->io->offset_bytes >= o->io->offset_bytes + o->io->len_bytes);
@@ -276,10 +283,9 @@ drive_create(const struct drive_cfg *cfg, struct loop *const *loops, unsigned co
 	d->cfg = *cfg;
 	d->rng = cfg->seed;
 	d->events = events;
-	uint64_t room = cfg->room_bytes > cfg->size_bytes ? cfg->room_bytes : cfg->size_bytes;
-	d->now = calloc(1, room);
-	d->durable = calloc(1, room);
-	d->stamp = calloc(room / SECTOR, sizeof *d->stamp);
+	d->now = calloc(1, room(cfg));
+	d->durable = calloc(1, room(cfg));
+	d->stamp = calloc(room(cfg) / SECTOR, sizeof *d->stamp);
 	ASSERT(d->now != NULL && d->durable != NULL && d->stamp != NULL);
 	list_init(&d->writes);
 	list_init(&d->requests);
@@ -321,6 +327,17 @@ drive_grow(struct drive *d, uint64_t size_bytes)
 	blk_set_size(&d->b, size_bytes);
 }
 
+void
+drive_cut(struct drive *d, uint64_t size_bytes)
+{
+	LIST_FOREACH (n, &d->requests) {
+		const struct blk_io *io = container_of(n, struct request, link)->io;
+		ASSERT(io->op == BLK_FLUSH || io->offset_bytes + io->len_bytes <= size_bytes);
+	}
+	d->cfg.size_bytes = size_bytes;
+	blk_set_size(&d->b, size_bytes);
+}
+
 static bool
 survives(enum loss loss, const struct dwrite *w, uint64_t *rng, bool whole)
 {
@@ -357,8 +374,8 @@ drive_after_crash(struct drive *d, enum loss loss, uint64_t seed, struct loop *c
 	uint64_t rng = seed;
 	cfg.seed = seed;
 	struct drive *n = drive_create(&cfg, loops, count, d->b.name, events);
-	memcpy(n->durable, d->durable, cfg.size_bytes);
-	memcpy(n->now, d->durable, cfg.size_bytes);
+	memcpy(n->durable, d->durable, room(&cfg));
+	memcpy(n->now, d->durable, room(&cfg));
 	LIST_FOREACH (l, &d->writes) {
 		const struct dwrite *w = container_of(l, struct dwrite, link);
 		bool whole = rng_below(&rng, 2) == 0;

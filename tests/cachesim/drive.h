@@ -16,6 +16,7 @@ struct drive_cfg {
 	uint32_t delay_us_max;
 	uint32_t slow;       /* one in so many takes fifty times as long */
 	uint64_t room_bytes; /* it may grow to; 0: it doesn't */
+	bool is_ssd;         /* may be asked to write the same place twice at once */
 	bool is_volatile;    /* else every write is durable when it ends */
 	/* one in so many, 0: never */
 	uint32_t read_error, write_error, flush_error, lie;
@@ -57,8 +58,10 @@ struct drive *drive_after_crash(struct drive *d, enum loss loss, uint64_t seed,
 
 extern bool drive_verbose; /* each request on stderr */
 
-/* The device has more sectors from now on, of zeros. */
+/* The device has more sectors from now on: of zeros, or what they were before it was cut. */
 void drive_grow(struct drive *d, uint64_t size_bytes);
+/* …or fewer. Nothing is in flight there. */
+void drive_cut(struct drive *d, uint64_t size_bytes);
 
 uint64_t rng_next(uint64_t *state);
 uint64_t rng_below(uint64_t *state, uint64_t n);

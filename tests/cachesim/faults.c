@@ -6,6 +6,33 @@
 #include "tests/cachesim/world_priv.h"
 
 void
+faults_on(struct world *w)
+{
+	w->ssd->cfg.write_error = w->cfg.ssd_write_error;
+	w->ssd->cfg.read_error = w->cfg.ssd_read_error;
+	w->ssd->cfg.flush_error = w->cfg.ssd_flush_error;
+	w->ssd->cfg.lie = w->cfg.lie;
+	for (unsigned i = 0; i < VOLUMES; i++) {
+		w->vols[i].store->cfg.write_error = w->cfg.store_write_error;
+		w->vols[i].store->cfg.flush_error = w->cfg.store_flush_error;
+	}
+	/* One store takes nothing for a while. */
+	if (rng_one_in(&w->rng, w->cfg.store_broken))
+		w->vols[rng_below(&w->rng, VOLUMES)].store->broken = true;
+}
+
+void
+faults_off(struct world *w)
+{
+	struct drive *all[] = {w->ssd, w->vols[0].store, w->vols[1].store};
+	for (unsigned i = 0; i < 3; i++)
+		all[i]->cfg.write_error = all[i]->cfg.read_error = all[i]->cfg.flush_error =
+		    all[i]->cfg.lie = 0;
+	for (unsigned i = 0; i < VOLUMES; i++)
+		w->vols[i].store->broken = false;
+}
+
+void
 faults_hog(void *ctx)
 {
 	struct world *w = ctx;
@@ -137,7 +164,7 @@ faults_away(struct world *w)
 	/* What waits for the SSD isn't ordered while it isn't there. */
 	memcpy(weight, w->cfg.weight, sizeof weight);
 	w->cfg.weight[OP_FLUSH] = w->cfg.weight[OP_EVICT] = w->cfg.weight[OP_MODE] = 0;
-	w->cfg.weight[OP_CHECKPOINT] = 0;
+	w->cfg.weight[OP_CHECKPOINT] = w->cfg.weight[OP_RESIZE] = 0;
 	d->broken = d->deaf = true;
 	world_call(w, tell, &a);
 	w->ops_left = 12;
@@ -174,6 +201,69 @@ faults_away(struct world *w)
 	w->cut_at = cut_at;
 }
 
+static const void *
+block_at(const struct world *w, uint64_t block)
+{
+	return w->ssd->durable + block * CF_BLOCK_BYTES;
+}
+
+/* ---- sizes -------------------------------------------------------------------------------------- */
+
+static void
+resized(void *ctx, int result)
+{
+	struct world *w = ctx;
+	w->waiting--;
+	w->resizing = false;
+	if (result < 0)
+		totals.resizes_failed++;
+	else if (w->resize_to < w->ssd->cfg.size_bytes && rng_below(&w->rng, 2) == 0 &&
+	         w->cfg.lie == 0)
+		drive_cut(w->ssd, w->resize_to); /* or it stays as large, with all that is there */
+}
+
+void
+faults_resize(void *ctx)
+{
+	struct world *w = ctx;
+	const struct drive_cfg *d = &w->ssd->cfg;
+	uint64_t most = d->room_bytes / CF_BLOCK_BYTES;
+	if (w->resizing)
+		return;
+	uint64_t blocks = most / 3 + rng_below(&w->rng, most - most / 3 + 1);
+	w->resize_to = blocks * CF_BLOCK_BYTES;
+	*(w->resize_to > w->c->geo.size_blocks * CF_BLOCK_BYTES ? &totals.grown : &totals.shrunk) +=
+	    1;
+	if (w->resize_to > d->size_bytes)
+		drive_grow(w->ssd, w->resize_to);
+	w->resizing = true;
+	w->waiting++;
+	cache_resize(w->c, w->resize_to, resized, w);
+}
+
+void
+faults_step(struct world *w)
+{
+	if (!w->cfg.cut_steps || w->c == NULL || w->c->resize.step == w->resize_step)
+		return;
+	w->resize_step = w->c->resize.step;
+	w->cut_at = w->events;
+}
+
+void
+faults_look(const struct world *w)
+{
+	struct cache *c = w->c;
+	for (uint32_t i = 0; c != NULL && i < c->geo.segment_count; i++) {
+		struct cache_seghead h;
+		if (c->segs[i].out &&
+		    cache_seghead_decode(
+		        &c->geo, c->uuid, i, block_at(w, cache_segment_block(&c->geo, i)), &h) &&
+		    h.generation >= c->segs[i].generation)
+			world_lost(w, "segment %u isn't covered, and could be found again", i);
+	}
+}
+
 /* ---- decay -------------------------------------------------------------------------------------- */
 
 enum rot {
@@ -187,19 +277,16 @@ enum rot {
 	ROT_COUNT
 };
 
-static const void *
-block_at(const struct world *w, uint64_t block)
-{
-	return w->ssd->durable + block * CF_BLOCK_BYTES;
-}
-
 static struct cache_geometry
 geometry(const struct world *w)
 {
-	struct cache_geometry g;
-	int err = cache_geometry_make(&g, w->ssd->cfg.size_bytes, w->cfg.segment_blocks, 7);
-	ASSERT(err == 0 && g.segment_count == w->cfg.segments);
-	return g;
+	struct cache_super newest = {0}, s;
+	for (unsigned k = 0; k < 2; k++)
+		if (cache_super_decode(block_at(w, k), k, w->ssd->cfg.size_bytes, &s) == CF_OK &&
+		    s.generation > newest.generation)
+			newest = s;
+	ASSERT(newest.generation > 0);
+	return newest.geo;
 }
 
 /* Up to there something else on the SSD knows that the stream's records were acknowledged. What comes after

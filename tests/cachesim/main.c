@@ -7,6 +7,8 @@
  *	sim-cache -x COUNT                          short workloads, cut at every event
  *	sim-cache -r …                              as otherwise, and bits of the SSD decay
  *	sim-cache -z …                              as otherwise, and every seed compresses, not one in three
+ *	sim-cache -R …                              as otherwise, and every seed resizes, not one in four
+ *	sim-cache -T …                              as -R, and is cut at each step of it
  *	sim-cache -t SECONDS                        new seeds for so long
  *	sim-cache [-N SEEDS] -m[NAME]               without each guard in turn: the seed that misses it
  *	sim-cache -g NAME …                         without this guard
@@ -24,7 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "tests/cachesim/world.h"
+#include "tests/cachesim/world_priv.h"
 
 #define MUTANT_SEEDS 1500u /* at most, for each guard */
 
@@ -33,6 +35,8 @@ static bool rot;     /* in every seed */
 static bool rewrite; /* …much of what is hit, with zeros that stay dirty */
 /* What was found before there was compression is found again only without it. */
 static enum { PACK_SOME, PACK_ALL, PACK_NONE } pack;
+/* …and before a cache could become larger or smaller. */
+static enum { RESIZE_SOME, RESIZE_ALL, RESIZE_STEPS, RESIZE_NONE } resize;
 
 struct shared {
 	struct sim_totals totals;
@@ -117,6 +121,12 @@ config(uint64_t seed, bool exhaustive, struct sim_cfg *c)
 	}
 	uint64_t third = seed * 193 + 11;
 	c->compress = pack == PACK_ALL || (pack == PACK_SOME && rng_below(&third, 3) == 0);
+	uint64_t fourth = seed * 389 + 3;
+	c->resizes = resize == RESIZE_ALL || resize == RESIZE_STEPS ||
+	             (resize == RESIZE_SOME && rng_below(&fourth, 4) == 0);
+	c->cut_steps = resize == RESIZE_STEPS;
+	if (c->resizes)
+		c->weight[OP_RESIZE] = (c->cut_steps ? 4 : 1) + (uint32_t)rng_below(&fourth, 4);
 	if (exhaustive) {
 		c->ops = 3 + (uint32_t)rng_below(&r, 8);
 		c->depth = 1;
@@ -188,6 +198,8 @@ report(void)
 	    t->fills, t->checkpoints, t->evicted, t->copies, t->epochs);
 	printf("rewritten %" PRIu64 ", gaps written %" PRIu64 ", requests slowed %" PRIu64 "\n",
 	    t->rewritten, t->gaps, t->slowed);
+	printf("grown %" PRIu64 ", shrunk %" PRIu64 ", of these refused or given up %" PRIu64 "\n",
+	    t->grown, t->shrunk, t->resizes_failed);
 	printf("compressed %" PRIu64 " KiB to %" PRIu64 ", refused %" PRIu64 ", not tried %" PRIu64
 	       "\n",
 	    t->pack_in >> 10, t->pack_out >> 10, t->pack_refused >> 10, t->pack_skipped >> 10);
@@ -205,19 +217,29 @@ run_file(const char *path)
 	}
 	while (bad == 0 && fgets(line, sizeof line, f) != NULL) {
 		uint64_t seed;
+		resize = RESIZE_ALL;
+		if (sscanf(line, "resized %" SCNu64, &seed) == 1)
+			bad = run_batch(seed, 1, false, 0, false);
+		if (bad == 0 && sscanf(line, "resized short %" SCNu64, &seed) == 1)
+			bad = run_batch(seed, 1, true, 0, false);
+		resize = RESIZE_SOME;
+		if (bad == 0 && sscanf(line, "mixed %" SCNu64, &seed) == 1)
+			bad = run_batch(seed, 1, false, 0, false);
+		resize = RESIZE_NONE;
 		pack = PACK_ALL;
-		if (sscanf(line, "packed %" SCNu64, &seed) == 1)
+		if (bad == 0 && sscanf(line, "packed %" SCNu64, &seed) == 1)
 			bad = run_batch(seed, 1, false, 0, false);
 		pack = PACK_NONE;
-		if (sscanf(line, "seed %" SCNu64, &seed) == 1)
+		if (bad == 0 && sscanf(line, "seed %" SCNu64, &seed) == 1)
 			bad = run_batch(seed, 1, false, 0, false);
-		else if (sscanf(line, "short %" SCNu64, &seed) == 1)
+		else if (bad == 0 && sscanf(line, "short %" SCNu64, &seed) == 1)
 			bad = run_batch(seed, 1, true, 0, false);
 		rot = sscanf(line, "decay %" SCNu64, &seed) == 1;
 		if (bad == 0 && rot)
 			bad = run_batch(seed, 1, false, 0, false);
 		rot = false;
 		pack = PACK_SOME;
+		resize = RESIZE_SOME;
 	}
 	fclose(f);
 	if (bad != 0)
@@ -263,6 +285,15 @@ needs_pack(unsigned m)
 	return m == CACHE_MUTANT_PACK_NO_CRC;
 }
 
+/* …an SSD that grows and shrinks; the others are missed without. */
+static bool
+needs_resize(unsigned m)
+{
+	return m == CACHE_MUTANT_GROW_NO_CHECKPOINT || m == CACHE_MUTANT_GROW_OLD_GENERATION ||
+	       m == CACHE_MUTANT_GROW_SAME_GENERATION || m == CACHE_MUTANT_GROW_SUPER_LATE ||
+	       m == CACHE_MUTANT_SHRINK_NOT_EMPTY || m == CACHE_MUTANT_SHRINK_SUPER_FIRST;
+}
+
 /* The table guard → seed and seconds until the simulation misses it. */
 static int
 mutants(const char *only)
@@ -275,6 +306,7 @@ mutants(const char *only)
 		cache_mutant = m;
 		rot = needs_rot(m);
 		rewrite = needs_rewrite(m);
+		resize = needs_resize(m) ? RESIZE_STEPS : RESIZE_NONE;
 		pack = needs_pack(m) ? PACK_ALL : as_said;
 		double began = seconds_used();
 		uint64_t bad = run_batch(1, mutant_seeds, false, 0, true);
@@ -299,7 +331,7 @@ main(int argc, char **argv)
 	    mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (shared == MAP_FAILED)
 		return 2;
-	while ((opt = getopt(argc, argv, "n:f:s:x:t:m::g:vS:N:rz")) != -1) {
+	while ((opt = getopt(argc, argv, "n:f:s:x:t:m::g:vS:N:rRTz")) != -1) {
 		switch (opt) {
 		case 'n':
 			count = strtoull(optarg, NULL, 0);
@@ -333,6 +365,12 @@ main(int argc, char **argv)
 			break;
 		case 'r':
 			rot = true;
+			break;
+		case 'R':
+			resize = RESIZE_ALL;
+			break;
+		case 'T':
+			resize = RESIZE_STEPS;
 			break;
 		case 'z':
 			pack = PACK_ALL;

@@ -22,3 +22,18 @@ zero_value(const struct oracle *o, uint64_t sector, uint64_t floor)
 			best = o->zeros[sector][i];
 	return best;
 }
+
+void
+totals_add(const struct cache_stats *s)
+{
+	totals.epochs += s->conditions & (1u << CACHE_COND_SSD_WRITE) ? 1 : 0;
+	totals.fills += s->fills;
+	totals.checkpoints += s->checkpoints;
+	totals.evicted += s->evicted_blocks;
+	totals.copies += s->copies;
+	totals.rewritten += s->rewritten_blocks;
+	totals.pack_in += s->pack_in_bytes;
+	totals.pack_out += s->pack_out_bytes;
+	totals.pack_refused += s->pack_refused_bytes;
+	totals.pack_skipped += s->pack_skipped_bytes;
+}

@@ -113,6 +113,7 @@ step(struct world *w)
 	for (unsigned i = 0; i < VOLUMES; i++)
 		if (w->vols[i].store->flush_errors != w->vols[i].flush_errors)
 			flush_failed(w, &w->vols[i]);
+	faults_step(w);
 	if (w->events != before && w->level < w->cfg.depth && w->events >= w->cut_at) {
 		w->cut_at = w->events + 1;
 		if (w->cfg.cut_one_in > 1)
@@ -163,6 +164,7 @@ on_attached(void *ctx, int result, struct cache *c, const char *reason)
 	w->attached = true;
 	w->result = result;
 	w->c = c;
+	faults_look(w);
 	if (reason != NULL)
 		snprintf(w->reason, sizeof w->reason, "%s", reason);
 }
@@ -525,6 +527,9 @@ manage(struct task *t, enum op_kind kind)
 			cache_checkpoint(w->c, on_checkpoint, w);
 		}
 		break;
+	case OP_RESIZE:
+		faults_resize(w);
+		break;
 	case OP_EVICT:
 	case OP_MODE:
 		if (v->managed || v->v->chg.step != 0)
@@ -675,6 +680,7 @@ on_detached(void *ctx, int result)
 	struct world *w = ctx;
 	w->unsettled = w->forgiven && result < 0;
 	w->detached = true;
+	w->c = NULL;
 }
 
 static void
@@ -694,9 +700,12 @@ drives_new(struct world *w)
 	    .seed = rng_next(&w->rng),
 	    .delay_us_max = 1 + (uint32_t)rng_below(&w->rng, 200),
 	    .is_volatile = true,
+	    .is_ssd = true,
 	    .slow = w->cfg.slow,
+	    .room_bytes = (blocks + 8ull * (w->cfg.segment_blocks + 2)) * CF_BLOCK_BYTES,
 	};
 	w->ssd = drive_create(&c, w->loops, w->cfg.loops, "ssd", &w->events);
+	c.is_ssd = false;
 	for (unsigned i = 0; i < VOLUMES; i++) {
 		c.size_bytes = sectors[i] * 512;
 		c.room_bytes = SECTORS_MAX * 512;
@@ -707,33 +716,6 @@ drives_new(struct world *w)
 		w->vols[i].sectors = sectors[i];
 		w->vols[i].mode = CACHE_NV;
 	}
-}
-
-static void
-errors_on(struct world *w)
-{
-	w->ssd->cfg.write_error = w->cfg.ssd_write_error;
-	w->ssd->cfg.read_error = w->cfg.ssd_read_error;
-	w->ssd->cfg.flush_error = w->cfg.ssd_flush_error;
-	w->ssd->cfg.lie = w->cfg.lie;
-	for (unsigned i = 0; i < VOLUMES; i++) {
-		w->vols[i].store->cfg.write_error = w->cfg.store_write_error;
-		w->vols[i].store->cfg.flush_error = w->cfg.store_flush_error;
-	}
-	/* One store takes nothing for a while. */
-	if (rng_one_in(&w->rng, w->cfg.store_broken))
-		w->vols[rng_below(&w->rng, VOLUMES)].store->broken = true;
-}
-
-static void
-errors_off(struct world *w)
-{
-	struct drive *all[] = {w->ssd, w->vols[0].store, w->vols[1].store};
-	for (unsigned i = 0; i < 3; i++)
-		all[i]->cfg.write_error = all[i]->cfg.read_error = all[i]->cfg.flush_error =
-		    all[i]->cfg.lie = 0;
-	for (unsigned i = 0; i < VOLUMES; i++)
-		w->vols[i].store->broken = false;
 }
 
 static void
@@ -759,7 +741,7 @@ drives_crashed(struct world *w, struct world *from, enum loss loss, uint64_t see
 		if (old->marker.busy && old->marker.got == NULL && rng_below(&w->rng, 2) == 0)
 			v->marker.now = old->marker.next;
 	}
-	errors_off(w);
+	faults_off(w);
 }
 
 static void
@@ -803,7 +785,7 @@ world_fini(struct world *w)
 void
 world_work(struct world *w)
 {
-	errors_on(w);
+	faults_on(w);
 	for (unsigned i = 0; i < w->cfg.tasks; i++) {
 		struct task *t = &w->tasks[i];
 		if (t->busy)
@@ -811,7 +793,7 @@ world_work(struct world *w)
 		loop_sim_call(t->loop, task_begin, t);
 	}
 	world_idle(w, "work");
-	errors_off(w);
+	faults_off(w);
 }
 
 void
@@ -836,22 +818,15 @@ shut_down(struct world *w)
 		vol_close(w, &w->vols[i]);
 	struct cache_stats s;
 	cache_get_stats(w->c, &s);
-	totals.epochs += s.conditions & (1u << CACHE_COND_SSD_WRITE) ? 1 : 0;
-	totals.fills += s.fills;
-	totals.checkpoints += s.checkpoints;
-	totals.evicted += s.evicted_blocks;
-	totals.copies += s.copies;
-	totals.rewritten += s.rewritten_blocks;
-	totals.pack_in += s.pack_in_bytes;
-	totals.pack_out += s.pack_out_bytes;
-	totals.pack_refused += s.pack_refused_bytes;
-	totals.pack_skipped += s.pack_skipped_bytes;
+	totals_add(&s);
 	w->detached = false;
 	if (w->cfg.dies && rng_below(&w->rng, 2) == 0) {
 		w->mend_at = UINT64_MAX;
 		w->ssd->broken = true;
 	}
 	world_call(w, faults_unhog, w);
+	if (w->cfg.resizes && rng_below(&w->rng, 3) == 0)
+		world_call(w, faults_resize, w);
 	world_call(w, do_detach, w);
 	world_until(w, &w->detached, "detach");
 }

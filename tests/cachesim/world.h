@@ -53,6 +53,8 @@ struct sim_cfg {
 	bool dies;          /* the SSD, before the cache is detached: takes nothing any more */
 	bool impatient;     /* changes that wait are soon told BUSY */
 	bool compress;      /* what is filled */
+	bool resizes;       /* the cache becomes larger and smaller */
+	bool cut_steps;     /* …and is cut when one step of it follows another */
 	uint32_t
 	    rot; /* in one of so many crashes a bit of the SSD decays, once in a line of them */
 };
@@ -60,10 +62,13 @@ struct sim_cfg {
 struct sim_totals {
 	uint64_t cuts, deep_cuts, ops, reads, verified, attaches, refused, epochs, reuses, copies,
 	    fills, checkpoints, evicted, destaged, events, lied, rotten, rot_refused, rewritten,
-	    slowed, gaps, pack_in, pack_out, pack_refused, pack_skipped;
+	    slowed, gaps, grown, shrunk, resizes_failed, pack_in, pack_out, pack_refused,
+	    pack_skipped;
 };
 
 extern struct sim_totals totals;
+/* What a cache has done in its life. */
+void totals_add(const struct cache_stats *s);
 extern bool sim_verbose;
 
 /* Runs the seed. Ends the process when something acknowledged is lost. */

@@ -29,6 +29,7 @@ enum op_kind {
 	OP_REOPEN,
 	OP_REMOVE,
 	OP_PAUSE,
+	OP_RESIZE,
 	OP_COUNT
 };
 
@@ -95,11 +96,14 @@ struct world {
 	uint32_t waiting; /* management calls in flight */
 	int result;
 	bool attached, failed_attach, detached, checkpointing;
-	bool accepts;   /* the attach goes on although something is lost */
-	bool forgiven;  /* it did: nothing is promised any more */
-	bool unsettled; /* …and no checkpoint could be written since */
-	uint32_t told;  /* of what is lost */
-	bool rotten;    /* something on the SSD has decayed, in this life or one before */
+	bool resizing;      /* the cache, to… */
+	int resize_step;    /* …its last one seen */
+	uint64_t resize_to; /* …so many bytes */
+	bool accepts;       /* the attach goes on although something is lost */
+	bool forgiven;      /* it did: nothing is promised any more */
+	bool unsettled;     /* …and no checkpoint could be written since */
+	uint32_t told;      /* of what is lost */
+	bool rotten;        /* something on the SSD has decayed, in this life or one before */
 	const char *what;
 	char reason[256];
 	struct {
@@ -134,9 +138,18 @@ void world_cut(struct world *w, enum loss loss);
 extern const struct cache_marker_ops marker_ops;
 
 /* faults.c */
+/* The drives make the errors that the configuration says, or none. */
+void faults_on(struct world *w);
+void faults_off(struct world *w);
+/* After each event: whether a crash is due. */
+void faults_step(struct world *w);
+/* After an attach: nothing of a segment that isn't covered may count as opened since [6]. */
+void faults_look(const struct world *w);
 /* ctx a world: takes nearly all memory of the cache away; gives it back. */
 void faults_hog(void *ctx);
 void faults_unhog(void *ctx);
+/* The cache is to become larger or smaller, by any amount; counts as waiting until it has. Home loop; ctx a world. */
+void faults_resize(void *ctx);
 /* A bit of the SSD decays. */
 void faults_rot(struct world *w);
 /* All of it is evicted, or a part; then world_managed(). Home loop. */

@@ -37,7 +37,7 @@ INNER = {("cache.stats", "curve"): "point", ("cache.stats", "ssd_curve"): "point
          ("lun.stats", "read_latency"): "percentiles",
          ("lun.stats", "write_latency"): "percentiles", ("window", "read_latency"): "percentiles",
          ("window", "write_latency"): "percentiles", ("lun.latency", "seconds"): "slots",
-         ("lun.latency", "minutes"): "slots"}
+         ("lun.latency", "minutes"): "slots", ("cache.list", "resize"): "resize"}
 LATENCIES = {"read_latency_us", "write_latency_us"}
 # Fields that not every object of the kind has.
 OPTIONAL = {"cache.stats": {"ram_" + k for k in ("bytes", "data_bytes", "used_bytes", "hits", "misses",
@@ -48,6 +48,7 @@ OPTIONAL = {"cache.stats": {"ram_" + k for k in ("bytes", "data_bytes", "used_by
             "stats": LATENCIES,
             "lun.stats": {"time", "in_flight", "windows", "read_latency", "write_latency", "counters",
                           "tiers", "dirty_bytes", "cached_bytes", "destaged_bytes"},
+            "cache.list": {"resize"},
             "window": {"read_latency", "write_latency"}, "lun.heatmap": {"cached", "dirty"}}
 # Lists that have nothing to tell here: nobody ordered anything.
 EMPTY = {"history"}

@@ -16,6 +16,7 @@ int run_cache_get(struct tool *t, const struct verb *v, json_t *params);
 int run_cache_order(struct tool *t, const struct verb *v, json_t *params);  /* orders.c */
 int run_cache_freeze(struct tool *t, const struct verb *v, json_t *params); /* freeze.c */
 int run_cache_accept(struct tool *t, const struct verb *v, json_t *params); /* accept.c */
+int run_cache_resize(struct tool *t, const struct verb *v, json_t *params); /* resize.c */
 int run_cache_set(struct tool *t, const struct verb *v, json_t *params);    /* set.c */
 
 int run_cache_check(struct tool *t, const struct verb *v, json_t *params); /* offline.c */

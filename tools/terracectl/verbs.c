@@ -324,6 +324,11 @@ static const struct arg cache_add_args[] = {
 	{"--ram", "ram", ARG_TEXT, false, "SIZE", "memory of a new one", NULL},
 	END,
 };
+static const struct arg cache_resize_args[] = {
+	{"CACHE", "name", ARG_TEXT, true, NULL, "which", "cache"},
+	{"SIZE", "size", ARG_TEXT, false, NULL, "of its SSD; without: what the device has now", NULL},
+	END,
+};
 static const struct arg cache_remove_args[] = {
 	{"CACHE", "name", ARG_TEXT, true, NULL, "which", "cache"},
 	{"LUN", "luns", ARG_LIST, false, NULL, "those that lose it; without: all, and the cache goes",
@@ -507,6 +512,11 @@ const struct verb verbs[] = {
 	{.words = "cache remove", .help = "take LUNs off a cache, or remove it with them",
 	    .args = cache_remove_args, .method = "cache.remove", .changes = true,
 	    .print = print_change, .judge = judge_change},
+	{.words = "cache resize", .help = "make the SSD of a cache larger or smaller",
+	    .args = cache_resize_args, .method = "cache.resize", .changes = true, .no_runtime = true,
+	    .no_yes = true, .run = run_cache_resize,
+	    .more = "A file becomes as large; a device is made larger before, and smaller afterwards. LUNs\n"
+	            "are served all the while. Killed in between it can be given again."},
 	{.words = "cache accept-loss", .help = "serve a LUN without what its lost cache had",
 	    .args = cache_accept_args, .method = "cache.accept-loss", .changes = true,
 	    .no_runtime = true, .run = run_cache_accept,

@@ -52,6 +52,109 @@ geometry_of_devices(void **state)
 	assert_true(g.segment_count >= 30);
 }
 
+/* Nothing lies on anything else, nor beyond the device. */
+static void
+assert_whole(const struct cache_geometry *g)
+{
+	uint64_t end = g->voltable_block + 2ull * g->voltable_blocks;
+	for (uint32_t k = 0; k < g->area_count; k++) {
+		const struct cache_area *a = &g->area[k];
+		uint32_t after = k + 1 < g->area_count ? g->area[k + 1].first : g->segment_count;
+		assert_true(a->liveness_block == end);
+		assert_true(after - a->first <= a->slots && after > a->first);
+		assert_true(cache_slot_block(g, a->first, 0) == a->liveness_block);
+		assert_true(
+		    cache_slot_block(g, after - 1, 1) < a->liveness_block + 2ull * a->slots);
+		end = a->liveness_block + 2ull * a->slots + (k == 0 ? 2 : 0);
+		assert_true(cache_segment_block(g, a->first) == end);
+		end += (uint64_t)(after - a->first) * g->segment_blocks;
+		assert_int_equal(cache_slots_run(g, a->first, g->segment_count), after - a->first);
+	}
+	assert_true(end == cache_geometry_end(g) && end <= g->size_blocks);
+}
+
+static void
+assert_decodes(const struct cache_geometry *g)
+{
+	struct cache_super s = {.generation = 7,
+	                       .geo = *g,
+	                       .epoch = 3,
+	                       .incompat = CF_INCOMPAT_RESIZED},
+	                   r;
+	memcpy(s.uuid, uuid, 16);
+	cache_super_encode(&s, 0, buf);
+	assert_int_equal(cache_super_decode(buf, 0, g->size_blocks * 4096, &r), CF_OK);
+	assert_whole(&r.geo);
+	assert_int_equal(r.geo.segment_count, g->segment_count);
+	assert_int_equal(r.geo.area_count, g->area_count);
+	assert_memory_equal(r.geo.area, g->area, sizeof g->area);
+}
+
+static void
+sizes_change(void **state)
+{
+	struct cache_geometry g = geo, was, most;
+	uint64_t seed = 5;
+	(void)state;
+	/* By one block nothing changes, by a segment and its slots there is one more. */
+	assert_int_equal(cache_geometry_resize(&g, 115ull * 4096, 0, &g), 0);
+	assert_int_equal(g.segment_count, 6);
+	assert_int_equal(cache_geometry_resize(&geo, (114ull + 18) * 4096, 0, &g), 0);
+	assert_int_equal(g.segment_count, 7);
+	assert_int_equal(g.area_count, 2);
+	assert_int_equal(cache_geometry_resize(&geo, (114ull + 100 * 18) * 4096, 9, &most), 0);
+	assert_int_equal(most.segment_count, 9);
+	assert_int_equal(cache_geometry_resize(&geo, 113ull * 4096, 0, &g), -ENOSPC);
+	assert_int_equal(cache_geometry_resize(&geo, 4096, 0, &g), -ENOSPC);
+	g = geo;
+	for (int i = 0; i < 2000; i++) {
+		seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+		uint64_t blocks = 114 + (seed >> 33) % 5000;
+		was = g;
+		assert_int_equal(cache_geometry_resize(&was, blocks * 4096, 0, &g), 0);
+		assert_whole(&g);
+		assert_decodes(&g);
+		/* What stays is where it was. */
+		uint32_t less =
+		    g.segment_count < was.segment_count ? g.segment_count : was.segment_count;
+		assert_true(blocks < was.size_blocks || g.segment_count >= was.segment_count);
+		for (uint32_t seg = 0; seg < less; seg += 1 + less / 7)
+			for (unsigned k = 0; k < 2; k++) {
+				assert_true(
+				    cache_segment_block(&g, seg) == cache_segment_block(&was, seg));
+				assert_true(
+				    cache_slot_block(&g, seg, k) == cache_slot_block(&was, seg, k));
+			}
+	}
+	/* However often it grows by little, nearly all is used. */
+	assert_int_equal(cache_geometry_make(&g, 8ull << 30, 0, 255), 0);
+	for (uint64_t gib = 9; gib < 200; gib++)
+		assert_int_equal(cache_geometry_resize(&g, gib << 30, 0, &g), 0);
+	assert_whole(&g);
+	assert_true((uint64_t)g.segment_count * g.segment_blocks * 100 > g.size_blocks * 98);
+}
+
+static void
+hostile_areas_are_refused(void **state)
+{
+	static const uint32_t counts[] = {0, 17, UINT32_MAX},
+	                      slots[] = {0, 1, UINT32_MAX, 0x10000000u};
+	struct cache_super s = {.generation = 7, .epoch = 3, .incompat = CF_INCOMPAT_RESIZED}, r;
+	struct cf_super *d = (struct cf_super *)(void *)buf;
+	(void)state;
+	memcpy(s.uuid, uuid, 16);
+	assert_int_equal(cache_geometry_resize(&geo, (114ull + 36) * 4096, 0, &s.geo), 0);
+	for (unsigned i = 0; i < 7; i++) {
+		cache_super_encode(&s, 0, buf);
+		if (i < 3)
+			le32_put(&d->area_count, counts[i]);
+		else
+			le32_put(&d->area_slots[0], slots[i - 3]);
+		cf_seal(buf, CF_SUPER, CF_BLOCK_BYTES, uuid, 0, 7);
+		assert_int_equal(cache_super_decode(buf, 0, UINT64_MAX, &r), CF_BAD);
+	}
+}
+
 static void
 superblock_comes_back(void **state)
 {
@@ -458,6 +561,8 @@ main(void)
 	    cmocka_unit_test_setup(a_record_says_nothing_of_others_blocks, setup),
 	    cmocka_unit_test_setup(packed_records_come_back, setup),
 	    cmocka_unit_test_setup(footer_comes_back, setup),
+	    cmocka_unit_test_setup(sizes_change, setup),
+	    cmocka_unit_test_setup(hostile_areas_are_refused, setup),
 	    cmocka_unit_test_setup(numbers_leave_room, setup),
 	    cmocka_unit_test_setup(bytes_stay_what_they_were, setup),
 	};

@@ -46,6 +46,30 @@ victim(struct policy_segs *ps)
 }
 
 static void
+segments_come_and_go(void **state)
+{
+	(void)state;
+	struct policy_segs *ps = make();
+	struct policy_segs_stats st;
+	fill(ps, 3, POLICY_SMALL, BLOCKS, 7);
+	assert_int_equal(policy_segs_resize(ps, SEGS + 10), 0);
+	assert_true(policy_segs_was_hit(ps, 3, 6) && !policy_segs_was_hit(ps, 3, 7));
+	fill(ps, SEGS + 9, POLICY_SMALL, BLOCKS, 0);
+	assert_int_equal(victim(ps), 3);
+	assert_int_equal(victim(ps), SEGS + 9);
+	policy_segs_count(ps, SEGS + 9, -(int32_t)BLOCKS, 0);
+	policy_segs_free(ps, SEGS + 9);
+	assert_int_equal(policy_segs_resize(ps, 1), -EINVAL);
+	assert_int_equal(policy_segs_resize(ps, 5), 0);
+	policy_segs_stats(ps, &st);
+	assert_int_equal(st.free, 4);
+	assert_int_equal(policy_segs_resize(ps, 6), 0);
+	fill(ps, 5, POLICY_MAIN, BLOCKS, 0);
+	assert_int_equal(victim(ps), 5);
+	policy_segs_destroy(ps);
+}
+
+static void
 small_is_emptied_oldest_first_down_to_a_tenth(void **state)
 {
 	(void)state;
@@ -279,6 +303,7 @@ main(void)
 	    cmocka_unit_test(all_hot_ends_after_one_round),
 	    cmocka_unit_test(holes_in_main_are_packed_without_loss),
 	    cmocka_unit_test(neighbours_share_a_ghost_entry),
+	    cmocka_unit_test(segments_come_and_go),
 	    cmocka_unit_test(bad_configurations_are_refused),
 	    cmocka_unit_test(agrees_with_a_plain_model),
 	};
