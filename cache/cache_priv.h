@@ -57,6 +57,7 @@
 	X(COMMIT_FAIL_GO_ON)  /* [4] after a failed commit the epoch goes on */                    \
 	X(PARTIAL_NO_UNION)   /* [14] a partial write's record holds only its own sectors */       \
 	X(BYPASS_NO_DRAIN)    /* [11] bypass begins without draining */                            \
+	X(OPEN_NO_FLUSH)      /* [5] what the store only has cached is shown as durable */         \
 	X(BYPASS_NO_CHECKPOINT) /* [11] bypass begins before the invalidation is durable */        \
 	X(REUSE_READ_IN_FLIGHT) /* [6] a segment is reused under a read */                         \
 	X(ID_REUSED)            /* [17] a new volume gets the id of a removed one */               \
@@ -467,6 +468,7 @@ struct cache_volume {
 	bool frozen;                         /* …by freeze */
 	struct list clean_waiters;
 	struct list idle_waiters; /* until no change is in flight */
+	bool store_owed; /* a flush of it failed when it was opened, and none was well since */
 	bool want_clean;
 	uint64_t last_write_ns;
 	struct {

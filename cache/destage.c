@@ -318,6 +318,7 @@ flush_done(struct cache_io *x, int result)
 		result = 0;
 	if (result < 0)
 		v->stats.store_errors++;
+	v->store_owed &= result < 0;
 	batch_end(v, result == 0, result);
 }
 

@@ -91,7 +91,9 @@ ended_epoch(void *ctx, int result)
 static void
 flushed(struct cache_io *x, int result)
 {
-	waited(x->ctx, result);
+	struct cache_volume *v = x->ctx;
+	v->store_owed &= result < 0;
+	waited(v, result);
 }
 
 static bool

@@ -2,7 +2,7 @@
 /*
  * Opening and closing a volume, and the store's marker [15].
  *
- *	marker read, judged against the row ─▶ row {gen, next = gen + 1} durable ─▶ marker `next` durable on the
+ *	marker read, judged against the row ─▶ store flush [5] ─▶ row {gen, next = gen + 1} durable ─▶ marker `next` durable on the
  *	store ─▶ row {next, next} durable ─▶ open
  *
  * A crash at each step leaves the store's marker at gen or next: both are accepted. An older or newer one
@@ -233,6 +233,20 @@ judge(const struct opening *o, const struct cache_marker *m)
 	return fits ? 0 : -ESTALE;
 }
 
+/*
+ * A process that was killed in bypass leaves writes in the store's own cache: what can be read has to stay,
+ * whatever the mode is now [5]. If it can't be flushed, flushes that are asked for ask the store again.
+ */
+static void
+store_flushed(struct cache_io *x, int result)
+{
+	struct opening *o = x->ctx;
+	o->v->store_owed = result < 0;
+	o->v->stats.store_errors += result < 0;
+	row_put(o);
+	cache_voltable_write(o->c, row_written, o);
+}
+
 static void
 marker_got(void *ctx, int result, const struct cache_marker *m)
 {
@@ -253,8 +267,13 @@ marker_got(void *ctx, int result, const struct cache_marker *m)
 		end(o, result);
 		return;
 	}
-	row_put(o);
-	cache_voltable_write(o->c, row_written, o);
+	struct cache_io *x = cache_io_get(o->c, store_flushed, o);
+	if (!MUTANT(OPEN_NO_FLUSH)) {
+		cache_io_submit(x, o->v->store, BLK_FLUSH, 0, 0, 0);
+		return;
+	}
+	store_flushed(x, 0);
+	cache_io_put(x);
 }
 
 static bool

@@ -167,13 +167,25 @@ cache_op_end(struct cache_op *op, int result)
 
 /* ---- requests that the store answers -------------------------------------------------------------- */
 
+/* What was acknowledged is durable, but for what the SSD lost [21]. */
+static int
+flush_result(const struct cache_volume *v, int result)
+{
+	return result == 0 && v->ix.bad_blocks > 0 ? -EIO : result;
+}
+
 static void
 passed_done(struct cache_io *x, int result)
 {
 	struct cache_op *op = x->ctx;
+	struct cache_volume *v = op->vol;
 	op->pending--;
 	if (op->io->op == BLK_EXTENTS)
 		op->io->extent_count = x->io.extent_count;
+	if (op->io->op == BLK_FLUSH) {
+		v->store_owed &= result < 0;
+		result = flush_result(v, result);
+	}
 	cache_op_end(op, result);
 }
 
@@ -324,7 +336,7 @@ begin(struct cache_volume *v, struct blk_io *io)
 		op->lock =
 		    (struct cache_lock){.first = op->first, .last = op->last, .grant = pass_locked};
 		cache_lock_take(v, &op->lock);
-	} else if (v->bypass)
+	} else if (v->bypass || (io->op == BLK_FLUSH && v->store_owed))
 		pass(op);
 	else if (op->is_change)
 		cache_write_start(op);
@@ -333,8 +345,7 @@ begin(struct cache_volume *v, struct blk_io *io)
 	else if (io->op == BLK_EXTENTS)
 		extents(op);
 	else
-		/* FLUSH: what was acknowledged is durable, but for what the SSD lost [21]. */
-		cache_op_end(op, v->ix.bad_blocks > 0 ? -EIO : 0);
+		cache_op_end(op, flush_result(v, 0));
 	return true;
 }
 

@@ -737,6 +737,8 @@ drives_crashed(struct world *w, struct world *from, enum loss loss, uint64_t see
 		/* A killed process leaves the drive's cache: nothing acknowledged is gone. */
 		memcpy(v->o.now, loss == LOSS_KILL ? old->o.now : old->o.durable, sizeof v->o.now);
 		v->mode = old->mode;
+		if (v->mode == CACHE_BYPASS && rng_below(&w->rng, 3) == 0)
+			v->mode = (enum cache_mode)rng_below(&w->rng, CACHE_MODE_COUNT);
 		v->marker.now = old->marker.now;
 		if (old->marker.busy && old->marker.got == NULL && rng_below(&w->rng, 2) == 0)
 			v->marker.now = old->marker.next;

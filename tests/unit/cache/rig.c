@@ -316,6 +316,15 @@ rig_flush(struct rig *r, unsigned vol)
 	return call(r, vol, do_flush);
 }
 
+void
+rig_reopen(struct rig *r, unsigned vol, int err)
+{
+	assert_int_equal(call(r, vol, do_close), 0);
+	r->store[vol].err = err;
+	assert_int_equal(call(r, vol, do_open), 0);
+	r->store[vol].err = 0;
+}
+
 struct cache_volume_stats
 rig_stats(const struct rig *r, unsigned vol)
 {

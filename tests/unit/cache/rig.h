@@ -57,6 +57,8 @@ void rig_device_resume(struct rig *r, struct rig_device *d);
 void rig_run(struct rig *r, uint64_t ns);
 /* A call of cache.h that ends by cache_done_fn: what it ended with. */
 int rig_flush(struct rig *r, unsigned vol);
+/* Closes the volume and opens it again, where the store answers `err` meanwhile. */
+void rig_reopen(struct rig *r, unsigned vol, int err);
 struct cache_volume_stats rig_stats(const struct rig *r, unsigned vol);
 struct cache_stats rig_cache_stats(const struct rig *r);
 /* Percent of the SSD that is dirty. */
