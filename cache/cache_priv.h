@@ -43,6 +43,7 @@
 	X(FILL_NO_CANCEL)     /* [10] a write doesn't cancel fills in flight */                    \
 	X(FILL_NEXT_VER)      /* [10] a fill takes the next ver */                                 \
 	X(FILL_NO_FLUSH)      /* [6] no flush before an F footer, and reads unverified */          \
+	X(OTHER_STORE_FLUSH)  /* [9] the same of a store's */                                      \
 	X(CLEAN_NO_FLUSH)     /* [9] clean once written, without a flush of the store */           \
 	X(CLEAN_NO_CHECK)     /* [9] clean though a newer version is in the index */               \
 	X(FLUSH_FAIL_ASSUMED) /* [9] a failed flush counts as one */                               \
@@ -435,6 +436,7 @@ struct destage {
 	bool reading, any;
 	uint64_t hold_until_ns; /* after an error */
 	uint64_t begun_ns;
+	uint64_t flush_failures; /* of the store, when the batch was begun */
 	uint32_t failures;
 };
 
@@ -467,7 +469,8 @@ struct cache_volume {
 	bool releasing;                      /* what was held is being begun */
 	bool frozen;                         /* …by freeze */
 	struct list clean_waiters;
-	struct list idle_waiters; /* until no change is in flight */
+	struct list idle_waiters;      /* until no change is in flight */
+	uint64_t store_flush_failures; /* whoever asked for them */
 	bool store_owed; /* a flush of it failed when it was opened, and none was well since */
 	bool want_clean;
 	uint64_t last_write_ns;

@@ -119,6 +119,7 @@ batch_start(struct cache_volume *v)
 	d->any = false;
 	d->pending = 0;
 	d->taken = 0;
+	d->flush_failures = v->store_flush_failures;
 	go_on(d, 0);
 	batch_read(v);
 }
@@ -319,6 +320,11 @@ flush_done(struct cache_io *x, int result)
 	if (result < 0)
 		v->stats.store_errors++;
 	v->store_owed &= result < 0;
+	/* One that somebody else had asked for failed: that may have taken these writes with it, and who was
+	 * told is he, not we. */
+	if (result == 0 && v->store_flush_failures != v->d.flush_failures &&
+	    !MUTANT(OTHER_STORE_FLUSH))
+		result = -EIO;
 	batch_end(v, result == 0, result);
 }
 

@@ -61,12 +61,22 @@ cache_io_part(struct cache_io *x, const struct blk_sg *sg, uint64_t at, uint64_t
 }
 
 static void
+flush_failed(struct cache *c, const struct blk *b)
+{
+	c->flush_failures += b == c->ssd;
+	LIST_FOREACH (n, &c->volumes) {
+		struct cache_volume *v = container_of(n, struct cache_volume, link);
+		v->store_flush_failures += v->store == b;
+	}
+}
+
+static void
 io_done(struct blk_io *io)
 {
 	struct cache_io *x = container_of(io, struct cache_io, io);
 	/* It may have taken with it what others had written and not flushed: they ask. */
-	if (io->op == BLK_FLUSH && io->blk == x->c->ssd && io->result < 0)
-		x->c->flush_failures++;
+	if (io->op == BLK_FLUSH && io->result < 0)
+		flush_failed(x->c, io->blk);
 	x->done(x, io->result);
 	cache_io_put(x);
 }

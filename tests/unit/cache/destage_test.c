@@ -65,7 +65,7 @@ what_was_written_first_goes_first(void **state)
 		for (unsigned i = 0; i < EACH; i++)
 			assert_int_equal(
 			    rig_write(&r, 0, 2ull * GROUPS * i + 2 * (GROUPS - 1 - g), 1), 0);
-	assert_int_equal(r.store[0].logged, 0);
+	assert_int_equal(writes_of(&r), 0);
 	rig_run(&r, 10000 * RIG_MS);
 	assert_int_equal(rig_stats(&r, 0).dirty_bytes, 0);
 	assert_int_equal(writes_of(&r), GROUPS * EACH);
