@@ -36,6 +36,7 @@
 	X(NO_USED)            /* [3] where records that were acknowledged end isn't known */       \
 	X(NO_DEAD_BIT)        /* [6] dead bits aren't believed at recovery */                      \
 	X(NO_GENERATION)      /* [6] bits apply whatever the generation */                         \
+	X(PACK_ONE_BIT)       /* [6] of two packed blocks in a unit one has a bit */               \
 	X(EARLY_DEAD)         /* [6] superseded blocks die before the newer record is durable */   \
 	X(ZERO_DROP)          /* [6] entries are dropped above an older live record */             \
 	X(REWRITE_NO_CHECK)   /* [6] what isn't durable takes over though older data would show */ \
@@ -55,12 +56,15 @@
 	X(NO_SEAL)            /* [5] recovery doesn't seal open segments */                        \
 	X(RECOVERY_NO_FLUSH)  /* [5] recovery relies on what only the drive's cache has */         \
 	X(AWAY_ANY)           /* [4] whatever is there when the SSD is back is taken for it */     \
+	X(AWAY_NO_RECORD)     /* [4] …if superblocks and headers fit */                          \
 	X(COMMIT_FAIL_GO_ON)  /* [4] after a failed commit the epoch goes on */                    \
 	X(PARTIAL_NO_UNION)   /* [14] a partial write's record holds only its own sectors */       \
 	X(BYPASS_NO_DRAIN)    /* [11] bypass begins without draining */                            \
 	X(OPEN_NO_FLUSH)      /* [5] what the store only has cached is shown as durable */         \
 	X(BYPASS_NO_CHECKPOINT) /* [11] bypass begins before the invalidation is durable */        \
 	X(REUSE_READ_IN_FLIGHT) /* [6] a segment is reused under a read */                         \
+	X(NO_RESERVE)           /* [18] W and F leave no segment for those before them */          \
+	X(STUCK_NO_CAP)         /* [18] whose store fails may have all of the log */               \
 	X(ID_REUSED)            /* [17] a new volume gets the id of a removed one */               \
 	X(READ_NO_CRC)          /* [3] what the SSD returns isn't verified */                      \
 	X(PACK_NO_CRC)          /* [3] nor what is unpacked */                                     \
@@ -304,6 +308,8 @@ bool cache_log_idle(const struct cache *c);
 void cache_segment_open(struct cache_log *l);
 void cache_segment_close(struct cache *c, uint32_t seg);
 void cache_segment_reset(struct cache *c, struct segment *s);
+/* Free segments that a volume with much dirty data leaves: one for G, one for other volumes' writes [18]. */
+#define CACHE_FREE_FOR_OTHERS 2u
 uint32_t cache_segment_free_count(const struct cache *c);
 bool cache_segment_all_dead(const struct segment *s);
 void cache_segment_pin(struct cache *c, uint32_t loc);

@@ -317,5 +317,10 @@ cache_copy_hit(struct cache_volume *v, const struct cache_piece *p, bool hit)
 	ASSERT(p->kind == CACHE_DATA && p->count <= cache_log_req_max(v->c));
 	if (v->c->is_void || v->c->stopping || v->bypass || v->chg.step != 0 || l->blocked)
 		return false;
-	return copied_already(v, p) || copy_start(v, p, true, hit);
+	if (copied_already(v, p))
+		return true;
+	/* It couldn't take over, and would be written again and again for as long as room is wanted. */
+	if (cache_hides(v, p->block, p->count, p->ver) && !MUTANT(REWRITE_NO_CHECK))
+		return false;
+	return copy_start(v, p, true, hit);
 }

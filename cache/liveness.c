@@ -16,13 +16,20 @@
 #include <stdlib.h>
 
 static void
+mark_dead(const struct cache *c, const struct segment *s, uint32_t loc)
+{
+	if (MUTANT(PACK_ONE_BIT) && is_packed(c, loc) && (loc & 1))
+		return;
+	bit_set(dead_map(c, s, loc), unit_of(c, loc));
+}
+
+static void
 unit_dead(struct cache *c, uint32_t loc)
 {
 	struct segment *s = seg_of(c, loc);
 	uint32_t u = unit_of(c, loc);
-	uint8_t *dead = dead_map(c, s, loc);
-	ASSERT(s->live > 0 && (!bit_get(dead, u) || MUTANT(EARLY_DEAD)));
-	bit_set(dead, u);
+	ASSERT(s->live > 0 && (!bit_get(dead_map(c, s, loc), u) || MUTANT(EARLY_DEAD)));
+	mark_dead(c, s, loc);
 	s->live--;
 	s->changed = true;
 	if (s->live == 0 && c->loaded)
@@ -174,7 +181,7 @@ cache_units_dead(struct cache *c, uint32_t loc, uint64_t count)
 {
 	struct segment *s = seg_of(c, loc);
 	for (uint32_t i = 0; i < count; i++)
-		bit_set(dead_map(c, s, loc + i), unit_of(c, loc + i));
+		mark_dead(c, s, loc + i);
 	s->changed = true;
 }
 

@@ -87,8 +87,9 @@ add(struct room *m, const struct cache_req *r)
 	m->sectors += r->sectors;
 }
 
-/* A volume whose store doesn't take its data can't have the whole log [18]; nobody gets more of the index
- * when that is full and nothing in it is clean [19]. */
+/* A volume whose store doesn't take its data can't have the whole log, nor can one whose store may be the next
+ * that doesn't: the last free segments are for the others [18]. Nobody gets more of the index when that is full
+ * and nothing in it is clean [19]. */
 static bool
 is_capped(const struct cache_log *l, const struct cache_volume *v)
 {
@@ -96,7 +97,9 @@ is_capped(const struct cache_log *l, const struct cache_volume *v)
 	uint64_t log = (uint64_t)c->keep * c->geo.data_blocks;
 	if (l->stream == CF_W && c->index_full && c->space.pressure)
 		return true;
-	return l->stream == CF_W && cache_volume_stuck(v) && v->ix.dirty_blocks > log / 3;
+	if (l->stream != CF_W || v->ix.dirty_blocks <= log / 3 || MUTANT(STUCK_NO_CAP))
+		return false;
+	return cache_volume_stuck(v) || cache_segment_free_count(c) <= CACHE_FREE_FOR_OTHERS;
 }
 
 enum collected { SOME, NONE_FITS, NONE_MAY };

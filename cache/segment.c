@@ -139,7 +139,8 @@ cache_segment_open(struct cache_log *l)
 	if (c->epoch_ending || c->is_void || l->stalled)
 		return;
 	uint32_t free_count = cache_segment_free_count(c);
-	bool few = free_count <= reserve[l->stream] && !MUTANT(REUSE_NO_CHECKPOINT);
+	bool few =
+	    free_count <= reserve[l->stream] && !MUTANT(REUSE_NO_CHECKPOINT) && !MUTANT(NO_RESERVE);
 	uint32_t seg = few ? LOC_NONE : pick(c, false);
 	/* Others have failed: all of the SSD may have. One of them is tried again, once a tick. */
 	if (seg == LOC_NONE && free_count == 0)

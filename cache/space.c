@@ -264,18 +264,26 @@ empty_one(struct cache *c, uint32_t free_count)
 static void
 space_run(struct cache *c)
 {
-	if (c->space.evicting && !c->space.reading)
+	if (c->space.evicting && !c->space.reading) {
 		evict_more(c); /* also when the cache ends: what is under way is */
+		/* Its end has asked for another run: this one would take what had to be left for
+		 * something new, and that one would begin with it at once. */
+		if (!c->space.evicting)
+			return;
+	}
 	if (!c->loaded || c->stopping)
 		return;
 	index_look(c);
 	uint32_t free_count = cache_segment_free_count(c), leaving = cache_resize_victim(c);
+	uint32_t low = c->tuning.free_low_segments;
 	/* Copies need somewhere to go; until there is room it is made as ever. */
 	if (leaving != LOC_NONE && !c->space.evicting && c->space.copying == 0 && free_count > 1) {
 		evict(c, leaving, SPACE_GATHER);
 		return;
 	}
-	if (free_count >= c->tuning.free_low_segments && !c->index_full) {
+	if (c->logs[CF_W].capped && low <= CACHE_FREE_FOR_OTHERS)
+		low = CACHE_FREE_FOR_OTHERS + 1;
+	if (free_count >= low && !c->index_full) {
 		press(c, false);
 		return;
 	}
@@ -284,8 +292,7 @@ space_run(struct cache *c)
 	uint32_t dead = 0;
 	for (uint32_t i = 0; i < c->geo.segment_count; i++)
 		dead += cache_segment_all_dead(&c->segs[i]);
-	if (c->space.evicting ||
-	    (free_count + dead >= c->tuning.free_low_segments && !c->index_full))
+	if (c->space.evicting || (free_count + dead >= low && !c->index_full))
 		return;
 	empty_one(c, free_count);
 }

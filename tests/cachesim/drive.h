@@ -34,6 +34,8 @@ struct drive {
 	uint64_t *events;       /* counts what a crash could come before or after */
 	bool broken;            /* every write and flush fails */
 	bool deaf;              /* every read fails */
+	uint32_t read_us;       /* …that reads take besides */
+	bool no_zeros;          /* every unmap and zero fails */
 	bool lands;             /* …but of the next write that does, all is there */
 	uint64_t write_errors, flush_errors, lies;
 };

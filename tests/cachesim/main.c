@@ -10,6 +10,7 @@
  *	sim-cache -R …                              as otherwise, and every seed resizes, not one in four
  *	sim-cache -T …                              as -R, and is cut at each step of it
  *	sim-cache -t SECONDS                        new seeds for so long
+ *	sim-cache -d[NAME]                          the stories (stories.c), or one of them, of several seeds
  *	sim-cache [-N SEEDS] -m[NAME]               without each guard in turn: the seed that misses it
  *	sim-cache -g NAME …                         without this guard
  *
@@ -28,11 +29,13 @@
 
 #include "tests/cachesim/world_priv.h"
 
+#define STORY_SEEDS 8u
 #define MUTANT_SEEDS 1500u /* at most, for each guard */
 
 static uint64_t mutant_seeds = MUTANT_SEEDS;
 static bool rot;     /* in every seed */
 static bool rewrite; /* …much of what is hit, with zeros that stay dirty */
+static const struct story *story; /* instead of what a seed makes of it */
 /* What was found before there was compression is found again only without it. */
 static enum { PACK_SOME, PACK_ALL, PACK_NONE } pack;
 /* …and before a cache could become larger or smaller. */
@@ -147,9 +150,12 @@ config(uint64_t seed, bool exhaustive, struct sim_cfg *c)
 static void
 run_seed(uint64_t seed, bool exhaustive)
 {
-	struct sim_cfg c;
+	struct sim_cfg c = {.seed = seed, .story = story};
 	shared->seed = seed;
-	config(seed, exhaustive, &c);
+	if (story != NULL)
+		story->config(&c);
+	else
+		config(seed, exhaustive, &c);
 	sim_run(&c);
 	shared->totals = totals;
 }
@@ -290,7 +296,44 @@ needs_rewrite(unsigned m)
 static bool
 needs_pack(unsigned m)
 {
-	return m == CACHE_MUTANT_PACK_NO_CRC;
+	return m == CACHE_MUTANT_PACK_NO_CRC || m == CACHE_MUTANT_PACK_ONE_BIT;
+}
+
+static const struct story *
+story_of(unsigned mutant)
+{
+	for (unsigned i = 0; i < story_count; i++)
+		for (unsigned k = 0; k < sizeof stories[i].guards / sizeof stories[i].guards[0];
+		     k++)
+			if (stories[i].guards[k] == mutant)
+				return &stories[i];
+	return NULL;
+}
+
+static int
+run_stories(const char *only)
+{
+	int failed = 0, run = 0;
+	for (unsigned i = 0; i < story_count; i++) {
+		if (only != NULL && strcmp(only, stories[i].name) != 0)
+			continue;
+		story = &stories[i];
+		uint64_t bad = run_batch(1, STORY_SEEDS, false, 0, false);
+		if (bad != 0)
+			printf("story %s: seed %" PRIu64 " failed\n", story->name, bad);
+		failed += bad != 0;
+		run++;
+	}
+	story = NULL;
+	report();
+	return failed > 0 || run == 0;
+}
+
+/* What this prevents needs more blocks than volumes have here: unit-cache-guards shows it. */
+static bool
+is_missed_elsewhere(unsigned m)
+{
+	return m == CACHE_MUTANT_STUCK_NO_CAP;
 }
 
 /* …an SSD that grows and shrinks; the others are missed without. */
@@ -318,6 +361,8 @@ mutants(const char *only)
 	for (unsigned m = 1; m < CACHE_MUTANT_COUNT; m++) {
 		if (only != NULL && strcmp(only, mutant_names[m]) != 0)
 			continue;
+		if (is_missed_elsewhere(m))
+			continue;
 		cache_mutant = m;
 		rot = needs_rot(m);
 		rewrite = needs_rewrite(m);
@@ -325,11 +370,13 @@ mutants(const char *only)
 		         : first_seed(m) != 1 ? RESIZE_SOME
 		                              : RESIZE_NONE;
 		pack = needs_pack(m) ? PACK_ALL : as_said;
+		story = story_of(m);
 		double began = seconds_used();
 		uint64_t bad = run_batch(first_seed(m), mutant_seeds, false, 0, true);
 		double took = seconds_used() - began;
 		if (bad != 0)
-			printf("%-22s seed %4" PRIu64 "  %.1f s\n", mutant_names[m], bad, took);
+			printf("%-22s seed %4" PRIu64 "  %.1f s%s%s\n", mutant_names[m], bad, took,
+			    story != NULL ? "  story " : "", story != NULL ? story->name : "");
 		else
 			printf("%-22s not missed in %" PRIu64 " seeds, %.1f s\n", mutant_names[m],
 			    mutant_seeds, took);
@@ -348,7 +395,7 @@ main(int argc, char **argv)
 	    mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (shared == MAP_FAILED)
 		return 2;
-	while ((opt = getopt(argc, argv, "n:f:s:x:t:m::g:vS:N:rRTz")) != -1) {
+	while ((opt = getopt(argc, argv, "n:f:s:x:t:m::g:vS:N:rRTzd::")) != -1) {
 		switch (opt) {
 		case 'n':
 			count = strtoull(optarg, NULL, 0);
@@ -395,6 +442,8 @@ main(int argc, char **argv)
 		case 'N':
 			mutant_seeds = strtoull(optarg, NULL, 0);
 			break;
+		case 'd':
+			return run_stories(optarg);
 		case 'm':
 			return mutants(optarg);
 		default:

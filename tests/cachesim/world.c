@@ -102,8 +102,8 @@ flush_failed(struct world *w, struct vol *v)
 }
 
 /* One event of the world; then maybe a crash of it, in another one. */
-static void
-step(struct world *w)
+void
+world_step(struct world *w)
 {
 	uint64_t before = w->events;
 	if (!loop_sim_step(w->sim))
@@ -129,7 +129,7 @@ world_until(struct world *w, const bool *flag, const char *what)
 	for (uint32_t i = 0; !*flag; i++) {
 		if (i > STEPS_MAX)
 			world_lost(w, "%s: doesn't end", what);
-		step(w);
+		world_step(w);
 	}
 }
 
@@ -145,7 +145,7 @@ world_idle(struct world *w, const char *what)
 			return;
 		if (i > STEPS_MAX)
 			world_lost(w, "%s: doesn't end", what);
-		step(w);
+		world_step(w);
 	}
 }
 
@@ -255,56 +255,6 @@ world_managed(void *ctx, int result)
 	v->w->waiting--;
 	v->mode = v->v->mode;
 	v->weak = v->mode == CACHE_BYPASS;
-}
-
-struct barrier {
-	struct vol *v;
-	uint64_t at[SECTORS_MAX];
-};
-
-/* All that was acknowledged before is on the store, and nobody needs the SSD for it. */
-static void
-on_flushed(void *ctx, int result)
-{
-	struct barrier *b = ctx;
-	struct vol *v = b->v;
-	bool promised = v->w->cfg.lie == 0 && !v->w->forgiven;
-	for (uint64_t s = 0; result == 0 && promised && s < v->sectors; s++) {
-		const uint8_t *p = v->store->durable + s * 512;
-		uint64_t x = stamp_read(v->idx, s, p);
-		uint64_t value = x == 0 ? zero_value(&v->o, s, b->at[s]) : x;
-		if (x == UINT64_MAX || value == UINT64_MAX || value < b->at[s])
-			world_lost(v->w,
-			    "flush: volume %u sector %" PRIu64 ": the store has %" PRIu64
-			    ", %" PRIu64 " was acknowledged",
-			    v->idx, s, x, b->at[s]);
-	}
-	v->w->waiting--;
-	free(b);
-}
-
-static void
-do_flush(struct vol *v)
-{
-	struct barrier *b = malloc(sizeof *b);
-	ASSERT(b != NULL);
-	b->v = v;
-	memcpy(b->at, v->o.durable, sizeof b->at);
-	v->w->waiting++;
-	cache_volume_flush(v->v, on_flushed, b);
-}
-
-static void
-flush_call(void *ctx)
-{
-	do_flush(ctx);
-}
-
-void
-vol_flush(struct world *w, struct vol *v)
-{
-	world_call(w, flush_call, v);
-	world_idle(w, "flush");
 }
 
 static void
@@ -464,17 +414,9 @@ races(const struct task *t)
 }
 
 static void
-change(struct task *t, enum op_kind kind)
+change_range(struct task *t, enum op_kind kind)
 {
 	struct vol *v = t->vol;
-	pick_range(t);
-	for (unsigned i = 0; i < 8 && races(t); i++)
-		pick_range(t);
-	if (races(t)) {
-		t->kind = OP_READ;
-		submit(t, BLK_READ, 0);
-		return;
-	}
 	t->number = ++v->o.issued;
 	uint32_t flags = rng_below(&t->w->rng, 3) == 0 ? BLK_FUA : 0;
 	for (uint64_t i = 0; i < t->count; i++) {
@@ -493,6 +435,46 @@ change(struct task *t, enum op_kind kind)
 	    : kind == OP_UNMAP ? BLK_UNMAP
 	                       : BLK_WRITE_ZEROES,
 	    flags);
+}
+
+static void
+change(struct task *t, enum op_kind kind)
+{
+	pick_range(t);
+	for (unsigned i = 0; i < 8 && races(t); i++)
+		pick_range(t);
+	if (races(t)) {
+		t->kind = OP_READ;
+		submit(t, BLK_READ, 0);
+		return;
+	}
+	change_range(t, kind);
+}
+
+static void
+asked(void *ctx)
+{
+	struct task *t = ctx;
+	if (t->kind == OP_READ)
+		submit(t, BLK_READ, 0);
+	else
+		change_range(t, t->kind);
+}
+
+void
+world_ask(struct world *w, struct vol *v, enum op_kind kind, uint64_t first, uint64_t count)
+{
+	struct task *t = &w->tasks[0];
+	ASSERT(!t->busy && w->ops_left == 0 && first + count <= v->sectors);
+	*t = (struct task){.w = w,
+	    .vol = v,
+	    .kind = kind,
+	    .first = first,
+	    .count = count,
+	    .mem = t->mem,
+	    .loop = t->loop};
+	loop_sim_call(t->loop, asked, t);
+	world_idle(w, "asked");
 }
 
 static enum op_kind
@@ -518,7 +500,7 @@ manage(struct task *t, enum op_kind kind)
 	switch (kind) {
 	case OP_FLUSH:
 		if (!v->managed && !v->weak)
-			do_flush(v);
+			vol_flush_begin(v);
 		break;
 	case OP_CHECKPOINT:
 		if (!w->checkpointing) {
@@ -771,6 +753,10 @@ world_init(struct world *w, const struct sim_cfg *cfg, unsigned level, uint64_t 
 	/* Some cut only in recovery, some only later. */
 	w->cut_at = cfg->cut_one_in <= 1 ? 0 : rng_below(&w->rng, 4 * cfg->cut_one_in);
 	w->ops_left = level == 0 ? cfg->ops : (uint32_t)rng_below(&w->rng, cfg->ops / 4 + 2);
+	if (cfg->story != NULL) {
+		w->cut_at = UINT64_MAX; /* it says where */
+		w->ops_left = 0;
+	}
 }
 
 static void
@@ -947,7 +933,10 @@ world_run(
 		verify_volume(w, &w->vols[i]);
 	if (w->cfg.few_frames)
 		world_call(w, faults_hog, w);
-	world_work(w);
+	if (cfg->story == NULL)
+		world_work(w);
+	else if (level == 0)
+		cfg->story->run(w);
 	if (w->cfg.reopen && rng_below(&w->rng, 2) == 0)
 		faults_reopen(w);
 	if (w->cfg.ssd_breaks && w->level == 0)

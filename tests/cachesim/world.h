@@ -28,8 +28,23 @@ void zero_issued(struct oracle *o, uint64_t sector, uint64_t number);
 /* What zeros can stand for, given that it isn't older than `floor`: the oldest such, or UINT64_MAX. */
 uint64_t zero_value(const struct oracle *o, uint64_t sector, uint64_t floor);
 
+struct world;
+struct sim_cfg;
+
+/* What is done in a certain order, for what chance meets too seldom; cut where it says. */
+struct story {
+	const char *name;
+	void (*config)(struct sim_cfg *c);
+	void (*run)(struct world *w);
+	enum cache_mutant guards[3]; /* it misses these */
+};
+
+extern const struct story stories[];
+extern const unsigned story_count;
+
 struct sim_cfg {
 	uint64_t seed;
+	const struct story *story; /* instead of work by chance; NULL: none */
 	unsigned loops;
 	uint32_t ops;        /* in all */
 	uint32_t depth;      /* of crashes within crashes */

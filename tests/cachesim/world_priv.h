@@ -127,10 +127,16 @@ void world_until(struct world *w, const bool *flag, const char *what);
 /* Until no request and no management call is in flight. */
 void world_idle(struct world *w, const char *what);
 void world_work(struct world *w);
+/* One event; then crashes of the world, if it is time for them. */
+void world_step(struct world *w);
+/* One read or change by one user, to its end. */
+void world_ask(struct world *w, struct vol *v, enum op_kind kind, uint64_t first, uint64_t count);
 void world_managed(void *ctx, int result); /* ctx a vol */
 void vol_open(struct world *w, struct vol *v);
 void vol_close(struct world *w, struct vol *v);
+/* barrier.c */
 void vol_flush(struct world *w, struct vol *v);
+void vol_flush_begin(struct vol *v); /* home loop */
 /* Crashes of this world as it is now. */
 void world_cut(struct world *w, enum loss loss);
 

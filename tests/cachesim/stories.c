@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * States that chance reaches too seldom, or only until something else changes the order of events: each is
+ * brought about step by step, waiting for what a step needs, and from there on cut at every event. So each
+ * guard named in the table is missed within a second, and goes on to be.
+ */
+#include "tests/cachesim/world_priv.h"
+
+#define STEPS_MAX 200000u
+
+/* ---- what stories are made of ------------------------------------------------------------------- */
+
+static void
+base_config(struct sim_cfg *c)
+{
+	const struct story *s = c->story;
+	*c = (struct sim_cfg){
+	    .seed = c->seed,
+	    .story = s,
+	    .loops = 1,
+	    .depth = 1,
+	    .cut_one_in = 1,
+	    .losses = LOSS_COUNT,
+	    .cuts_max = UINT32_MAX,
+	    .segment_blocks = 16,
+	    .segments = 8,
+	    .tasks = 1,
+	    .weight = {[OP_WRITE] = 1},
+	};
+}
+
+/* Nothing happens by itself. */
+static void
+quiet(struct world *w)
+{
+	struct cache_tuning *t = &w->c->tuning;
+	t->destage_idle_ms = 1u << 30;
+	t->dirty_low_percent = 100;
+	t->free_low_segments = 2;
+	t->checkpoint_ms = 0;
+	t->write_wait_ms = 0;
+}
+
+static void
+until(struct world *w, bool (*is)(const struct world *w), const char *what)
+{
+	w->what = what;
+	for (uint32_t i = 0; !is(w); i++) {
+		if (i > STEPS_MAX)
+			world_lost(w, "%s: doesn't come", what);
+		world_step(w);
+	}
+}
+
+static bool
+is_sealed(const struct world *w)
+{
+	for (uint32_t i = 0; i < w->c->geo.segment_count; i++)
+		if (w->c->segs[i].state == SEG_CLOSED || w->c->segs[i].sealing)
+			return false;
+	return true;
+}
+
+static void
+close_w(void *ctx)
+{
+	const struct world *w = ctx;
+	cache_log_close(&w->c->logs[CF_W]);
+}
+
+/* What is written from here on goes to another segment. */
+static void
+next_segment(struct world *w)
+{
+	world_call(w, close_w, w);
+	until(w, is_sealed, "a sealed segment");
+}
+
+static void
+want_room(void *ctx)
+{
+	const struct world *w = ctx;
+	w->c->tuning.free_low_segments = w->c->geo.segment_count;
+	cache_space_kick(w->c);
+}
+
+/* Nothing more can be evicted. */
+static bool
+is_pressed(const struct world *w)
+{
+	return w->c->space.pressure && !w->c->space.evicting;
+}
+
+static void
+evict_what_may(struct world *w)
+{
+	world_call(w, want_room, w);
+	until(w, is_pressed, "nothing left to evict");
+	w->c->tuning.free_low_segments = 2;
+}
+
+static void
+on_checkpoint(void *ctx, int result)
+{
+	bool *done = ctx;
+	ASSERT(result == 0);
+	*done = true;
+}
+
+struct asking {
+	struct world *w;
+	bool done;
+};
+
+static void
+ask_checkpoint(void *ctx)
+{
+	struct asking *a = ctx;
+	cache_checkpoint(a->w->c, on_checkpoint, &a->done);
+}
+
+static void
+checkpoint(struct world *w)
+{
+	struct asking a = {.w = w};
+	world_call(w, ask_checkpoint, &a);
+	world_until(w, &a.done, "a checkpoint");
+}
+
+/* ---- [6] data above zeros that the store doesn't take ---------------------------------------------- */
+
+/* The zeros stay dirty, so what was written over a part of them may not leave, though the store has it:
+ * after a crash the zeros would be the newest. */
+static void
+above_zeros(struct world *w, bool is_hit)
+{
+	struct vol *v = &w->vols[0];
+	quiet(w);
+	v->store->no_zeros = true;
+	world_ask(w, v, OP_ZERO, 0, v->sectors);
+	next_segment(w);
+	world_ask(w, v, OP_WRITE, 24, 8);
+	next_segment(w);
+	vol_flush(w, v); /* fails for the zeros, and turns the rest clean */
+	struct cache_piece p;
+	cache_index_lookup(&v->v->ix, 3, 1, &p);
+	ASSERT(p.kind == CACHE_DATA && !(p.flags & CACHE_EXT_DIRTY));
+	ASSERT(v->v->dirty_zeros > 0);
+	if (is_hit)
+		world_ask(w, v, OP_READ, 24, 8);
+	w->cut_at = 0;
+	evict_what_may(w);
+	ASSERT(w->c->stats.rewritten_blocks == 0 || cache_mutant != CACHE_MUTANT_NONE);
+	checkpoint(w);
+	w->cut_at = UINT64_MAX;
+	v->store->no_zeros = false;
+}
+
+static void
+dropped_above_zeros(struct world *w)
+{
+	above_zeros(w, false);
+}
+
+static void
+rewritten_above_zeros(struct world *w)
+{
+	above_zeros(w, true);
+}
+
+/* ---- [18] room for G ------------------------------------------------------------------------------------ */
+
+/* Each segment gets something of a volume whose store takes nothing, faster than such data is moved together:
+ * that needs a segment, which others must have left; else nobody writes any more. */
+static void
+last_segment(struct world *w)
+{
+	struct vol *stuck = &w->vols[0], *well = &w->vols[1];
+	quiet(w);
+	stuck->store->broken = true;
+	w->ssd->read_us = 50000;
+	for (unsigned i = 0; i < 24; i++) {
+		world_ask(w, stuck, OP_WRITE, i % 18 * 8, 8);
+		world_ask(w, well, OP_WRITE, 8, 56);
+	}
+	w->ssd->read_us = 0;
+	stuck->store->broken = false;
+}
+
+static void
+small_config(struct sim_cfg *c)
+{
+	base_config(c);
+	c->segments = 6;
+}
+
+/* ---- [4] an old copy of the SSD comes back ----------------------------------------------------------- */
+
+/* Made after the last checkpoint: only the last record tells. */
+static void
+old_copy_without_checkpoint(struct world *w)
+{
+	quiet(w);
+	world_ask(w, &w->vols[0], OP_WRITE, 0, 8);
+	faults_away(w);
+}
+
+static void
+away_config(struct sim_cfg *c)
+{
+	base_config(c);
+	c->ssd_read_error = UINT32_MAX; /* reads may fail, as they do while it is away */
+}
+
+const struct story stories[] = {
+    {"dropped_above_zeros", base_config, dropped_above_zeros, {CACHE_MUTANT_ZERO_DROP}},
+    {"rewritten_above_zeros", base_config, rewritten_above_zeros, {CACHE_MUTANT_REWRITE_NO_CHECK}},
+    {"last_segment", small_config, last_segment, {CACHE_MUTANT_NO_RESERVE}},
+    {"old_copy_without_checkpoint", away_config, old_copy_without_checkpoint,
+        {CACHE_MUTANT_AWAY_NO_RECORD}},
+};
+const unsigned story_count = sizeof stories / sizeof stories[0];
