@@ -65,6 +65,7 @@
 	X(REUSE_READ_IN_FLIGHT) /* [6] a segment is reused under a read */                         \
 	X(NO_RESERVE)           /* [18] W and F leave no segment for those before them */          \
 	X(STUCK_NO_CAP)         /* [18] whose store fails may have all of the log */               \
+	X(FILL_KEEPS_LAST)      /* [18] fills keep a segment though G finds none */                \
 	X(ID_REUSED)            /* [17] a new volume gets the id of a removed one */               \
 	X(READ_NO_CRC)          /* [3] what the SSD returns isn't verified */                      \
 	X(PACK_NO_CRC)          /* [3] nor what is unpacked */                                     \

@@ -197,17 +197,22 @@ any_dead(const struct cache *c)
 	return false;
 }
 
-/* Nothing is dirty and nothing sealed is left: what is in open segments has to go too. */
+/* Nothing sealed is left to empty: what is in open segments has to go too, W's where nothing is dirty. What is clean
+ * never keeps a segment while G has none and finds none [18]: else what is dirty couldn't be moved together, and where
+ * its store takes nothing, nobody could write any more. */
 static void
-close_open(struct cache *c)
+close_open(struct cache *c, uint32_t free_count)
 {
 	static const unsigned which[] = {CF_F, CACHE_LOG_MAIN, CF_W};
+	bool dirty = false, none_for_g = free_count == 0 && c->logs[CF_G].seg == LOC_NONE;
 	LIST_FOREACH (n, &c->volumes)
-		if (container_of(n, struct cache_volume, link)->ix.dirty_blocks > 0)
-			return;
+		dirty |= container_of(n, struct cache_volume, link)->ix.dirty_blocks > 0;
 	for (unsigned i = 0; i < 3; i++) {
 		struct cache_log *l = &c->logs[which[i]];
-		if (l->seg != LOC_NONE && !l->busy && !l->opening && c->segs[l->seg].records > 0)
+		bool must = none_for_g && l->stream == CF_F && !MUTANT(FILL_KEEPS_LAST);
+		if (l->seg == LOC_NONE || l->busy || l->opening)
+			continue;
+		if (must || (!dirty && c->segs[l->seg].records > 0))
 			cache_log_close(l);
 	}
 }
@@ -255,7 +260,7 @@ empty_one(struct cache *c, uint32_t free_count)
 	}
 	press(c, true);
 	if (c->index_full || free_count <= 1)
-		close_open(c);
+		close_open(c, free_count);
 	seg = free_count <= 1 ? stranded(c) : LOC_NONE;
 	if (seg != LOC_NONE)
 		evict(c, seg, SPACE_STRAND);

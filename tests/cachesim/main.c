@@ -33,8 +33,8 @@
 #define MUTANT_SEEDS 1500u /* at most, for each guard */
 
 static uint64_t mutant_seeds = MUTANT_SEEDS;
-static bool rot;     /* in every seed */
-static bool rewrite; /* …much of what is hit, with zeros that stay dirty */
+static bool rot;                  /* in every seed */
+static bool rewrite;              /* …much of what is hit, with zeros that stay dirty */
 static const struct story *story; /* instead of what a seed makes of it */
 /* What was found before there was compression is found again only without it. */
 static enum { PACK_SOME, PACK_ALL, PACK_NONE } pack;

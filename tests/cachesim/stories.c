@@ -187,6 +187,65 @@ last_segment(struct world *w)
 	stuck->store->broken = false;
 }
 
+static bool
+is_filled(const struct world *w)
+{
+	const struct cache_log *l = &w->c->logs[CF_F];
+	return l->seg != LOC_NONE && w->c->segs[l->seg].records > 0;
+}
+
+/* One block of several is read. */
+static bool
+is_moving(const struct world *w)
+{
+	const struct cache_log *l = &w->c->logs[CF_G];
+	return l->opening || !list_empty(&l->queue);
+}
+
+/* …and no more of them. */
+static bool
+is_moved(const struct world *w)
+{
+	const struct cache_log *l = &w->c->logs[CF_G];
+	return w->c->space.copying == 0 && l->seg != LOC_NONE && w->c->segs[l->seg].live > 0;
+}
+
+/* Or there was room enough without. */
+static bool
+is_epoch_ending(const struct world *w)
+{
+	const struct cache *c = w->c;
+	return c->epoch_ending || cache_segment_free_count(c) >= c->tuning.free_low_segments;
+}
+
+/* Of the first segment that is moved not all can be read, and the SSD fails with the next one: what was left to G ends
+ * with the epoch, and nothing is empty yet. The only segment in which nothing is dirty has fills, and room for more. */
+static void
+fills_only(struct world *w)
+{
+	struct vol *stuck = &w->vols[0], *well = &w->vols[1];
+	quiet(w);
+	w->c->tuning.fill_cutoff_bytes = 1u << 20; /* nothing is too long */
+	stuck->store->broken = true;
+	world_ask(w, well, OP_READ, 0, 8);
+	until(w, is_filled, "a fill");
+	for (unsigned i = 0; i < 4; i++) {
+		for (unsigned k = 0; k < 4; k++)
+			world_ask(w, stuck, OP_WRITE, (4 * i + k) * 8, 8);
+		next_segment(w);
+	}
+	until(w, is_moving, "a block that is moved");
+	w->ssd->deaf = true;
+	until(w, is_moved, "what could be moved");
+	w->ssd->deaf = false;
+	w->ssd->broken = true;
+	w->mend_at = UINT64_MAX;
+	until(w, is_epoch_ending, "an epoch's end");
+	w->ssd->broken = false;
+	world_ask(w, well, OP_WRITE, 8, 56);
+	stuck->store->broken = false;
+}
+
 static void
 small_config(struct sim_cfg *c)
 {
@@ -216,6 +275,7 @@ const struct story stories[] = {
     {"dropped_above_zeros", base_config, dropped_above_zeros, {CACHE_MUTANT_ZERO_DROP}},
     {"rewritten_above_zeros", base_config, rewritten_above_zeros, {CACHE_MUTANT_REWRITE_NO_CHECK}},
     {"last_segment", small_config, last_segment, {CACHE_MUTANT_NO_RESERVE}},
+    {"fills_only", small_config, fills_only, {CACHE_MUTANT_FILL_KEEPS_LAST}},
     {"old_copy_without_checkpoint", away_config, old_copy_without_checkpoint,
         {CACHE_MUTANT_AWAY_NO_RECORD}},
 };
