@@ -29,6 +29,7 @@ struct request {
 	struct loop_timer timer;
 	struct dwrite *w;
 	uint64_t after; /* FLUSH: event of its submission */
+	bool held, fails;
 };
 
 uint64_t
@@ -164,7 +165,7 @@ end_flush(struct request *r)
 {
 	struct drive *d = r->d;
 	++*d->events;
-	if (d->broken || rng_one_in(&d->rng, d->cfg.flush_error)) {
+	if (d->broken || r->fails || rng_one_in(&d->rng, d->cfg.flush_error)) {
 		d->flush_errors++;
 		flush_fails(d);
 		return -EIO;
@@ -261,9 +262,34 @@ submit(struct blk *b, struct blk_io *io)
 			copy_in(r, r->w->data);
 	}
 	loop_timer_init(&r->timer, io->loop, fires);
+	r->held = d->holds && io->op == BLK_FLUSH;
+	if (r->held)
+		return;
 	uint64_t us = 1 + rng_below(&d->rng, d->cfg.delay_us_max);
 	us += io->op == BLK_READ ? d->read_us : 0;
 	loop_timer_set(&r->timer, 1000 * us * (rng_one_in(&d->rng, d->cfg.slow) ? 50 : 1));
+}
+
+unsigned
+drive_held(const struct drive *d)
+{
+	unsigned n = 0;
+	LIST_FOREACH (l, &d->requests)
+		n += container_of(l, struct request, link)->held;
+	return n;
+}
+
+void
+drive_flush_end(struct drive *d, bool fails)
+{
+	LIST_FOREACH (l, &d->requests) {
+		struct request *r = container_of(l, struct request, link);
+		if (!r->held)
+			continue;
+		r->fails = fails;
+		fires(&r->timer);
+		return;
+	}
 }
 
 static void

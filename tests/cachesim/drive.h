@@ -36,6 +36,7 @@ struct drive {
 	bool deaf;              /* every read fails */
 	uint32_t read_us;       /* …that reads take besides */
 	bool no_zeros;          /* every unmap and zero fails */
+	bool holds;             /* flushes wait for drive_flush_end() */
 	bool lands;             /* …but of the next write that does, all is there */
 	uint64_t write_errors, flush_errors, lies;
 };
@@ -57,6 +58,10 @@ void drive_destroy(struct drive *d);
 /* A new drive with what a crash of `d` leaves now. */
 struct drive *drive_after_crash(struct drive *d, enum loss loss, uint64_t seed,
     struct loop *const *loops, unsigned count, uint64_t *events);
+
+/* Flushes that wait; the one that came first ends. */
+unsigned drive_held(const struct drive *d);
+void drive_flush_end(struct drive *d, bool fails);
 
 extern bool drive_verbose; /* each request on stderr */
 

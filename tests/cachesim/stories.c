@@ -168,6 +168,92 @@ rewritten_above_zeros(struct world *w)
 	above_zeros(w, true);
 }
 
+/* ---- [9] a flush of the store that somebody else asked for ------------------------------------------- */
+
+struct moding {
+	struct vol *v;
+	enum cache_mode to;
+};
+
+static void
+begin_mode(void *ctx)
+{
+	const struct moding *m = ctx;
+	vol_set_mode(m->v, m->to);
+}
+
+static bool
+is_managed(const struct world *w)
+{
+	return !w->vols[0].managed;
+}
+
+/* Of the first volume. */
+static void
+change_mode(struct world *w, enum cache_mode to)
+{
+	struct moding m = {.v = &w->vols[0], .to = to};
+	world_call(w, begin_mode, &m);
+	until(w, is_managed, "another mode");
+	ASSERT(m.v->mode == to);
+}
+
+static bool
+is_answered(const struct world *w)
+{
+	return !w->tasks[0].busy;
+}
+
+static void
+begin_flush(void *ctx)
+{
+	vol_flush_begin(ctx);
+}
+
+static bool
+two_flushes_wait(const struct world *w)
+{
+	return drive_held(w->vols[0].store) == 2;
+}
+
+static void
+fail_one(void *ctx)
+{
+	drive_flush_end(ctx, true);
+}
+
+static void
+end_one(void *ctx)
+{
+	drive_flush_end(ctx, false);
+}
+
+/* Asked for in bypass, it fails when that is over, and takes with it what is being destaged; the flush of that ends
+ * well. */
+static void
+other_flush_fails(struct world *w)
+{
+	struct vol *v = &w->vols[0];
+	quiet(w);
+	change_mode(w, CACHE_BYPASS);
+	v->store->holds = true;
+	world_ask_begin(w, 1, v, OP_BLK_FLUSH, 0, 0);
+	v->store->holds = false;
+	change_mode(w, CACHE_NV);
+	world_ask_begin(w, 0, v, OP_WRITE, 0, 8);
+	until(w, is_answered, "a write");
+	v->store->holds = true;
+	world_call(w, begin_flush, v);
+	until(w, two_flushes_wait, "a flush of what is destaged");
+	v->store->holds = false;
+	world_call(w, fail_one, v->store);
+	world_call(w, end_one, v->store);
+	w->cut_at = 0;
+	world_idle(w, "destaging");
+	checkpoint(w);
+	w->cut_at = UINT64_MAX;
+}
+
 /* ---- [18] room for G ------------------------------------------------------------------------------------ */
 
 /* Each segment gets something of a volume whose store takes nothing, faster than such data is moved together:
@@ -274,6 +360,7 @@ away_config(struct sim_cfg *c)
 const struct story stories[] = {
     {"dropped_above_zeros", base_config, dropped_above_zeros, {CACHE_MUTANT_ZERO_DROP}},
     {"rewritten_above_zeros", base_config, rewritten_above_zeros, {CACHE_MUTANT_REWRITE_NO_CHECK}},
+    {"other_flush_fails", base_config, other_flush_fails, {CACHE_MUTANT_OTHER_STORE_FLUSH}},
     {"last_segment", small_config, last_segment, {CACHE_MUTANT_NO_RESERVE}},
     {"fills_only", small_config, fills_only, {CACHE_MUTANT_FILL_KEEPS_LAST}},
     {"old_copy_without_checkpoint", away_config, old_copy_without_checkpoint,

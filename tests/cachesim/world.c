@@ -457,14 +457,17 @@ asked(void *ctx)
 	struct task *t = ctx;
 	if (t->kind == OP_READ)
 		submit(t, BLK_READ, 0);
+	else if (t->kind == OP_BLK_FLUSH)
+		submit(t, BLK_FLUSH, 0);
 	else
 		change_range(t, t->kind);
 }
 
 void
-world_ask(struct world *w, struct vol *v, enum op_kind kind, uint64_t first, uint64_t count)
+world_ask_begin(struct world *w, unsigned task, struct vol *v, enum op_kind kind, uint64_t first,
+    uint64_t count)
 {
-	struct task *t = &w->tasks[0];
+	struct task *t = &w->tasks[task];
 	ASSERT(!t->busy && w->ops_left == 0 && first + count <= v->sectors);
 	*t = (struct task){.w = w,
 	    .vol = v,
@@ -474,6 +477,12 @@ world_ask(struct world *w, struct vol *v, enum op_kind kind, uint64_t first, uin
 	    .mem = t->mem,
 	    .loop = t->loop};
 	loop_sim_call(t->loop, asked, t);
+}
+
+void
+world_ask(struct world *w, struct vol *v, enum op_kind kind, uint64_t first, uint64_t count)
+{
+	world_ask_begin(w, 0, v, kind, first, count);
 	world_idle(w, "asked");
 }
 
@@ -490,6 +499,22 @@ pick_kind(struct world *w)
 		x -= w->cfg.weight[i];
 	}
 	return OP_READ;
+}
+
+static void
+manage_begins(struct vol *v)
+{
+	v->managed = true;
+	v->weak = true;
+	v->changes++;
+	v->w->waiting++;
+}
+
+void
+vol_set_mode(struct vol *v, enum cache_mode to)
+{
+	manage_begins(v);
+	cache_volume_set_mode(v->v, to, world_managed, v);
 }
 
 static void
@@ -513,19 +538,14 @@ manage(struct task *t, enum op_kind kind)
 		faults_resize(w);
 		break;
 	case OP_EVICT:
-	case OP_MODE:
 		if (v->managed || v->v->chg.step != 0)
 			break;
-		v->managed = true;
-		v->weak = true;
-		v->changes++;
-		w->waiting++;
-		if (kind == OP_EVICT)
-			faults_evict(w, v);
-		else
-			cache_volume_set_mode(v->v,
-			    (enum cache_mode)rng_below(&w->rng, CACHE_MODE_COUNT), world_managed,
-			    v);
+		manage_begins(v);
+		faults_evict(w, v);
+		break;
+	case OP_MODE:
+		if (!v->managed && v->v->chg.step == 0)
+			vol_set_mode(v, (enum cache_mode)rng_below(&w->rng, CACHE_MODE_COUNT));
 		break;
 	default:
 		break;

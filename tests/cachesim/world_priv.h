@@ -129,14 +129,17 @@ void world_idle(struct world *w, const char *what);
 void world_work(struct world *w);
 /* One event; then crashes of the world, if it is time for them. */
 void world_step(struct world *w);
-/* One read or change by one user, to its end. */
+/* One request by one user; …to its end. */
+void world_ask_begin(struct world *w, unsigned task, struct vol *v, enum op_kind kind,
+    uint64_t first, uint64_t count);
 void world_ask(struct world *w, struct vol *v, enum op_kind kind, uint64_t first, uint64_t count);
 void world_managed(void *ctx, int result); /* ctx a vol */
 void vol_open(struct world *w, struct vol *v);
 void vol_close(struct world *w, struct vol *v);
 /* barrier.c */
 void vol_flush(struct world *w, struct vol *v);
-void vol_flush_begin(struct vol *v); /* home loop */
+void vol_flush_begin(struct vol *v);                  /* home loop */
+void vol_set_mode(struct vol *v, enum cache_mode to); /* home loop; sets `managed` until then */
 /* Crashes of this world as it is now. */
 void world_cut(struct world *w, enum loss loss);
 
