@@ -727,6 +727,8 @@ struct cache_zero *cache_zero_make(struct cache_volume *v, uint64_t block, uint6
     uint64_t ver, uint32_t loc, bool no_unmap);
 void cache_zeros_drop(struct cache_volume *v);
 void cache_zero_free(struct cache_zero *z);
+/* So many of its dirty blocks are dirty no longer. */
+void cache_zero_clean(struct cache_volume *v, struct cache_zero *z, uint64_t blocks);
 
 /* checkpoint.c */
 void cache_checkpoint_start(struct cache *c);
@@ -783,6 +785,8 @@ void cache_copy_desc(struct cache_volume *v, const struct cache_desc *d, uint32_
 void cache_destage_rate(struct cache *c);
 /* Everything dirty may go, at full depth: somebody waits for it, or its space is needed. */
 bool cache_destage_drains(const struct cache_volume *v);
+/* Of the running batch, since the last tick. */
+uint64_t cache_destage_busy_ns(const struct destage *d, uint64_t now_ns);
 /* …in the order of the store, since somebody waits for all of it; else the oldest segments first. */
 bool cache_destage_all(const struct cache_volume *v);
 /* Which segments are due now. */

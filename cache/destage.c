@@ -394,8 +394,7 @@ batch_end(struct cache_volume *v, bool durable, int err)
 		else if (it->piece.kind == CACHE_DATA)
 			v->stats.destaged_blocks += it->piece.count;
 	}
-	d->busy_ns +=
-	    loop_now_ns(c->home) - (d->begun_ns > d->ticked_ns ? d->begun_ns : d->ticked_ns);
+	d->busy_ns += cache_destage_busy_ns(d, loop_now_ns(c->home));
 	d->taken = 0;
 	d->running = false;
 	cache_zeros_drop(v);

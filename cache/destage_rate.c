@@ -111,6 +111,12 @@ cache_destage_due(struct cache_volume *v)
 	d->due_order = cache_destage_all(v) ? UINT64_MAX : oldest_dirty(v->c, d->window);
 }
 
+uint64_t
+cache_destage_busy_ns(const struct destage *d, uint64_t now_ns)
+{
+	return now_ns - (d->begun_ns > d->ticked_ns ? d->begun_ns : d->ticked_ns);
+}
+
 static void
 ask(struct cache_volume *v, const struct policy_destage_in *common)
 {
@@ -127,7 +133,7 @@ ask(struct cache_volume *v, const struct policy_destage_in *common)
 	in.destaged_blocks = d->sent;
 	in.busy_ns = d->busy_ns;
 	if (d->running)
-		in.busy_ns += now - (d->begun_ns > d->ticked_ns ? d->begun_ns : d->ticked_ns);
+		in.busy_ns += cache_destage_busy_ns(d, now);
 	in.store_ops = d->store_ops < UINT32_MAX ? (uint32_t)d->store_ops : UINT32_MAX;
 	in.store_ns = d->store_ns;
 	in.drain = cache_destage_drains(v);

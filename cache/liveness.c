@@ -37,6 +37,15 @@ unit_dead(struct cache *c, uint32_t loc)
 }
 
 void
+cache_zero_clean(struct cache_volume *v, struct cache_zero *z, uint64_t blocks)
+{
+	z->dirty -= blocks;
+	v->dirty_zeros -= blocks;
+	if (z->dirty == 0)
+		seg_of(v->c, z->loc)->dirty--;
+}
+
+void
 cache_gone(void *volume, const struct cache_piece *old)
 {
 	struct cache_volume *v = volume;
@@ -59,12 +68,8 @@ cache_gone(void *volume, const struct cache_piece *old)
 	ASSERT(old->kind == CACHE_ZERO && z != NULL && z->ver == old->ver);
 	ASSERT(z->live >= old->count && (!dirty || z->dirty >= old->count));
 	z->live -= old->count;
-	if (dirty) {
-		z->dirty -= old->count;
-		v->dirty_zeros -= old->count;
-	}
-	if (dirty && z->dirty == 0)
-		seg_of(c, z->loc)->dirty--;
+	if (dirty)
+		cache_zero_clean(v, z, old->count);
 	if (z->live == 0) {
 		unit_dead(c, z->loc);
 		cache_zero_free(z);
@@ -264,11 +269,7 @@ turn_one(void *ctx, const struct cache_piece *p)
 	if (!same && !MUTANT(CLEAN_NO_CHECK))
 		return p->flags; /* a newer version came meanwhile [9] */
 	if (p->kind == CACHE_ZERO) {
-		struct cache_zero *z = c->zeros[p->loc];
-		z->dirty -= p->count;
-		t->v->dirty_zeros -= p->count;
-		if (z->dirty == 0)
-			seg_of(c, z->loc)->dirty--;
+		cache_zero_clean(t->v, c->zeros[p->loc], p->count);
 	} else {
 		struct segment *s = seg_of(c, p->loc);
 		s->dirty -= (uint32_t)p->count;

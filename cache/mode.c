@@ -116,11 +116,7 @@ forget(void *ctx, const struct cache_piece *p)
 	if (!(p->flags & CACHE_EXT_DIRTY))
 		return p->flags;
 	if (p->kind == CACHE_ZERO) {
-		struct cache_zero *z = v->c->zeros[p->loc];
-		z->dirty -= p->count;
-		v->dirty_zeros -= p->count;
-		if (z->dirty == 0)
-			seg_of(v->c, z->loc)->dirty--;
+		cache_zero_clean(v, v->c->zeros[p->loc], p->count);
 	} else {
 		seg_of(v->c, p->loc)->dirty -= (uint32_t)p->count;
 	}

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/log.h"
 #include "daemon/caches.h"
 #include "daemon/change_priv.h"
@@ -32,23 +33,35 @@ sees(const struct scsi_view *view, const struct scsi_lu *lu)
 	return false;
 }
 
+/* The sessions that see it, to be freed; NULL: no memory. */
+static struct daemon_session *
+users_of(const struct daemon_lun *l, uint32_t *ret_count)
+{
+	uint32_t room = daemon_session_count(l->daemon) + 1, count, kept = 0;
+	struct daemon_session *all = calloc(room, sizeof *all);
+
+	if (all == NULL)
+		return NULL;
+	count = daemon_sessions(l->daemon, all, room);
+	for (uint32_t i = 0; i < count; i++)
+		if (sees(all[i].info.view, l->lu))
+			all[kept++] = all[i];
+	*ret_count = kept;
+	return all;
+}
+
 unsigned
 daemon_lun_users(const struct daemon_lun *l, char *buf, size_t cap)
 {
-	uint32_t room = daemon_session_count(l->daemon) + 1, count;
-	struct daemon_session *all = calloc(room, sizeof *all);
-	unsigned found = 0;
+	uint32_t found;
+	struct daemon_session *all = users_of(l, &found);
 	size_t at = 0;
 
 	if (cap > 0)
 		buf[0] = '\0';
 	if (all == NULL)
 		return UINT32_MAX; /* nobody can tell: as if there were some */
-	count = daemon_sessions(l->daemon, all, room);
-	for (uint32_t i = 0; i < count; i++) {
-		if (!sees(all[i].info.view, l->lu))
-			continue;
-		found++;
+	for (uint32_t i = 0; i < found; i++) {
 		int n = snprintf(buf != NULL ? buf + at : NULL, cap - at, "%s%s (%s)",
 		    at > 0 ? ", " : "", all[i].info.initiator, all[i].info.address);
 		at = n > 0 && (size_t)n < cap - at ? at + (size_t)n : at;
@@ -59,17 +72,19 @@ daemon_lun_users(const struct daemon_lun *l, char *buf, size_t cap)
 	return found;
 }
 
-/* Those that have logged in since it was looked who would lose something: they were told the stronger one. */
+/*
+ * Those that have logged in since it was looked who would lose something: they were told the stronger one. None of
+ * them may stay: without memory to find them the process ends, and with it all sessions.
+ */
 static void
 drop_users(struct daemon *d, const struct daemon_lun *l)
 {
-	uint32_t room = daemon_session_count(d) + 1, count;
-	struct daemon_session *all = calloc(room, sizeof *all);
+	uint32_t count;
+	struct daemon_session *all = users_of(l, &count);
 
-	count = all != NULL ? daemon_sessions(d, all, room) : 0;
+	ASSERT(all != NULL);
 	for (uint32_t i = 0; i < count; i++)
-		if (sees(all[i].info.view, l->lu))
-			(void)daemon_session_drop(d, &all[i], "a LUN has another mode now");
+		(void)daemon_session_drop(d, &all[i], "a LUN has another mode now");
 	free(all);
 }
 
