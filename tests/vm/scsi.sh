@@ -194,7 +194,7 @@ umount /mnt/fs
 check_fs "/dev/mapper/$map" ext4
 
 step "end" 40
-multipathd shutdown >/dev/null
+multipathd shutdown >/dev/null || : # it may be gone before it has answered
 wait_for 10 eval '! pidof multipathd >/dev/null'
 multipath -F
 iscsi_stop
