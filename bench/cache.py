@@ -22,6 +22,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 sys.dont_write_bytecode = True
@@ -203,39 +204,88 @@ def read_hits(bench):
                 step()
 
 
+def worst_but_one_in_100(before, now):
+    """The 99th percentile of the writes between two histograms, [[upper end in us, count], ...]; None: no write."""
+    old = dict(map(tuple, before))
+    counts = [(end, count - old.get(end, 0)) for end, count in now]
+    left = sum(count for _, count in counts) / 100
+    for end, count in sorted(counts, reverse=True):
+        left -= count
+        if count > 0 and left < 0:
+            return end
+    return None
+
+
+class Series:
+    """What a LUN does while a load runs: a line each quarter of a second."""
+
+    def __init__(self, control, dirty_max):
+        self.control, self.dirty_max, self.lines = control, dirty_max, []
+        self.began = time.monotonic()
+        self.last = self.look()
+
+    def look(self):
+        lun = self.control.call("lun.list", latency=True)
+        def find(key, todo):
+            while todo:
+                item = todo.pop(0)
+                if isinstance(item, dict) and key in item:
+                    return item[key]
+                todo += item if isinstance(item, list) else item.values() if isinstance(item, dict) else []
+            raise peers.Unavailable(f"lun.list has no {key}")
+        return (time.monotonic(), find("writes", [lun]), find("write_latency_us", [lun]),
+                find("dirty_bytes", [lun]) / self.dirty_max)
+
+    def step(self):
+        time.sleep(0.25)
+        now, last = self.look(), self.last
+        self.lines.append({"seconds": now[0] - self.began, "dirty": now[3],
+                           "iops": (now[1] - last[1]) / (now[0] - last[0]),
+                           "p99_us": worst_but_one_in_100(last[2], now[2])})
+        self.last = now
+
+    def smooth(self):
+        """How even the rate is, once it has been slowed for two seconds; None: it wasn't for long enough."""
+        slowed = [line for line in self.lines if line["dirty"] >= 0.6]
+        late = [line for line in self.lines if slowed and line["seconds"] > slowed[0]["seconds"] + 2]
+        early = [line["iops"] for line in self.lines if line["dirty"] < 0.55 and line["iops"] > 0]
+        if len(late) < 8 or not early:
+            return None
+        rates = [line["iops"] for line in late]
+        mean = statistics.mean(rates)
+        if mean == 0:
+            return None
+        return {"early": statistics.median(early), "late": mean, "least": min(rates) / mean,
+                "most": max(rates) / mean, "deviation": statistics.pstdev(rates) / mean}
+
+
 def slow_store(bench):
-    """Writes faster than a store of 5 ms per I/O takes them."""
+    """Writes faster than a store of 5 ms per I/O takes them: paced ones before and under destage, then one load as
+    fast as it gets."""
     opt = bench.opt
     spec = f"fault:1:delay_us={SLOW_STORE_US}:ram:"
     pace = WRITES + ["--pace", "3000", "--region", "1GiB"]
     with Cached(opt, spec, opt.slow_mib, "4GiB") as cached:
         control = Control(cached.control)
-        def dirty():
-            return control.find("lun.list", "dirty_bytes") / (opt.slow_mib * MIB)
         results = bench.rounds.rounds[-1]
         quiet = bench.run("slow", cached, "quiet", pace, 2 * opt.seconds)
-        slices, busy = [], None
-        end = time.monotonic() + opt.slow_seconds
-        while time.monotonic() < end:
-            share = dirty()
-            if busy is None and share > 0.5:
-                busy = bench.run("slow", cached, "busy", pace, 2 * opt.seconds)
-                continue
-            part = bench.run("slow", cached, "slice", WRITES + ["--region", "4GiB"], 0.25)
-            if part:
-                slices.append((share, part["iops"]))
-        results[("slow", "slices")] = {"slices": slices}
+        series = Series(control, control.find("cache.stats", "dirty_max_bytes", name="fast"))
+        load = threading.Thread(target=bench.run, args=("slow", cached, "flood", WRITES + ["--region", "4GiB"],
+                                                        opt.slow_seconds))
+        load.start()
+        while load.is_alive():
+            series.step()
+        series.lines.pop()  # in which it ended
+        smooth = series.smooth()
+        while series.last[3] > 0.54 and time.monotonic() < series.began + 3 * opt.slow_seconds:
+            series.step()
+        busy = bench.run("slow", cached, "busy", pace, 2 * opt.seconds)
+        results[("slow", "series")] = {"lines": series.lines}
+        if smooth:
+            results[("slow", "smooth")] = smooth
         if quiet and busy:
             results[("slow", "p99")] = {
                 "ratio": busy["latency_us"]["p99"] / quiet["latency_us"]["p99"]}
-        early = [iops for share, iops in slices if share < 0.55]
-        late = [iops for share, iops in slices if share >= 0.55]
-        if early and len(late) > 1:
-            first = statistics.median(early)
-            steps = [b / a for a, b in zip(late, late[1:]) if a > 0.02 * first]
-            results[("slow", "smooth")] = {"early": first, "late": late[-1],
-                                           "steepest": min(steps) if steps else 0,
-                                           "dirty": max(share for share, _ in slices)}
 
 
 def destage(bench):
@@ -288,8 +338,10 @@ ROWS = [
         lambda r: r.ratio(("us", "read-q32", "iops"), ("fio", "read-q32", "iops")))),
     limits.Bar("slow store, p99 under destage of that without", "x", False, 2, False,
                lambda r: r.middle("slow", "p99", "ratio")),
-    limits.Bar("slow store, steepest step while writes slow down", "x", True, 0.25, False,
-               lambda r: r.middle("slow", "smooth", "steepest")),
+    limits.Bar("slow store, deviation of the slowed rate", "%", False, 25, False, limits.percent(
+        lambda r: r.middle("slow", "smooth", "deviation"))),
+    limits.Bar("slow store, least of the slowed rate", "x", True, 0.5, False,
+               lambda r: r.middle("slow", "smooth", "least")),
     limits.Bar("destage of Zipf 0.99, blocks for each store write", "x", True, 8, False,
                lambda r: r.middle("zipf", "destage", "ratio")),
     limits.Bar("removal of a clean cache", "s", False, 1, False,
@@ -315,8 +367,9 @@ def print_table(rounds):
         print(f"{title:40} {iscsi.number(middle('iops')):>9} {iscsi.number(middle(*limits.P50), 1):>9} "
               f"{iscsi.number(middle(*limits.P99), 1):>9} {iscsi.number(middle(*limits.CPU), 2):>9}")
     for r in rounds.rounds:
-        for share, iops in r.get(("slow", "slices"), {}).get("slices", []):
-            print(f"  slow store, {100 * share:3.0f} % of the SSD dirty {iscsi.number(iops):>14} IOPS")
+        for line in r.get(("slow", "series"), {}).get("lines", []):
+            print(f"  slow store, {line['seconds']:6.2f} s {100 * line['dirty']:4.0f} % of the SSD dirty "
+                  f"{iscsi.number(line['iops']):>10} IOPS {iscsi.number(line['p99_us'] or 0):>9} us p99")
         found = r.get(("zipf", "destage"))
         if found:
             print(f"  Zipf: {found['written']} blocks written, {found.get('store_writes', '-')} store writes")
@@ -344,7 +397,13 @@ def write_files(opt, rows, values, documents, host):
                 f"Linux {host['kernel']}")
     with open(os.path.join(opt.out, "cache.svg"), "w", encoding="utf-8") as f:
         f.write(plot.svg(rows, values, subtitle).replace("iSCSI benchmark", "cache benchmark"))
-    print(f"\nwritten: {opt.out}/cache.json, {opt.out}/cache.svg")
+    written = [f"{opt.out}/cache.json", f"{opt.out}/cache.svg"]
+    lines = [line for r in documents["cache"] for line in r.get("slow/series", {}).get("lines", [])]
+    if len(lines) > 1:
+        written.append(f"{opt.out}/slow.svg")
+        with open(written[-1], "w", encoding="utf-8") as f:
+            f.write(plot.course("Writes over a store of 5 ms", lines))
+    print(f"\nwritten: {', '.join(written)}")
 
 
 def options():

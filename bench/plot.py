@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The bars as one SVG: each row's length is how far its figure is from its limit."""
+"""The bars as one SVG: each row's length is how far its figure is from its limit; and the course of a load."""
 
+import math
 from xml.sax.saxutils import escape
 
 WIDTH = 960
@@ -69,4 +70,36 @@ def svg(bars, values, subtitle):
     for i, (bar, value) in enumerate(zip(bars, values)):
         out += row(86 + i * ROW, bar, value)
     out.append("</svg>")
+    return "\n".join(out) + "\n"
+
+
+def line(points, top, bottom, classes, colour):
+    """A line of (x, share of the height)."""
+    way = " ".join(f"{x:.1f},{bottom - (bottom - top) * min(max(y, 0), 1):.1f}" for x, y in points)
+    return f'<polyline points="{way}" fill="none" class="{classes}" stroke="{colour}" stroke-width="2"/>'
+
+
+def course(title, lines):
+    """Rate and dirty share over time: lines of seconds, iops (drawn as a power, 10 to 1,000,000) and dirty."""
+    height, left, top, bottom = 360, 70, 60, 310
+    last = max(entry["seconds"] for entry in lines)
+    def x(entry):
+        return left + (WIDTH - left - 70) * entry["seconds"] / last
+    rates = [(x(e), math.log10(max(e["iops"], 10)) / 5 - 0.2) for e in lines]
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
+           f'height="{height}" font-family="DejaVu Sans, sans-serif" font-size="14">',
+           f"<title>{escape(title)}</title><style>{STYLE}</style>",
+           f'<rect width="{WIDTH}" height="{height}" class="page" fill="#ffffff"/>',
+           text(20, 34, title, "ink title")]
+    for i, power in enumerate(("10", "100", "1k", "10k", "100k", "1M")):
+        y = bottom - (bottom - top) * i / 5
+        out.append(f'<line x1="{left}" x2="{WIDTH - 70}" y1="{y}" y2="{y}" stroke="#c9ccd3" class="track"/>')
+        out.append(text(left - 8, y + 4, power, "met-ink small", "#1f6b42", "end"))
+        out.append(text(WIDTH - 62, y + 4, f"{20 * i} %", "missed-ink small", "#a83c1c"))
+    out += [line(rates, top, bottom, "met-line", "#2e8b57"),
+            line([(x(e), e["dirty"]) for e in lines], top, bottom, "missed-line", "#c8502d"),
+            text(left, bottom + 24, "0 s", "faint small", "#5b606b"),
+            text(WIDTH - 70, bottom + 24, f"{last:.0f} s", "faint small", "#5b606b", "end"),
+            text(WIDTH / 2, bottom + 24, "green: writes a second; red: dirty share of the SSD", "faint small",
+                 "#5b606b", "middle"), "</svg>"]
     return "\n".join(out) + "\n"
