@@ -7,8 +7,8 @@
  *   rate    0 up to 45 % (but for what an idle store takes), at 55 % what turns dirty, rising on
  *   depth   growing with each tick while clients' latency at the store allows it, × 0.8 where it doesn't; from
  *           60 % on, or below a fifth free, there is a floor that rises to the maximum
- *   delay   from 60 % on writes are slowed to  drain rate × (1 - x) / x,  x = (p - 0.6) / 0.4:
- *           not at all at 60 %, to the store's speed at 80 %, never wholly
+ *   delay   from 60 % on writes are slowed to  drain rate × (1 - x) / x,  x = (p - 0.6) / 0.12:
+ *           not at all at 60 %, to the store's speed at 66 %, never wholly
  *
  * Of stores that share an SSD all are slowed by what is dirty of it in all: by all of x who has its part of
  * that or more, the others by less of it, so that none has to wait for the room that a slower one takes.
@@ -34,6 +34,8 @@
 #define RATE_FROM 0.45
 #define RATE_HOLD 0.55
 #define SLOW_FROM 0.60
+/* What is left is for moving dirty blocks together: with less of it, more is moved than written. */
+#define SLOW_TO 0.72
 #define HELD_FROM 0.90 /* of the segments: presses as SLOW_FROM of the blocks does */
 #define FREE_LOW 0.20
 #define DRAIN_MIN_PER_S 250. /* assumed of a store of which nothing is known */
@@ -138,7 +140,8 @@ slowing(const struct policy_destage_in *in)
 		    (double)in->dirty_blocks * in->stores / (double)in->all_dirty_blocks, 0, 1);
 	all = (all > segs ? all : segs) - SLOW_FROM;
 	own -= SLOW_FROM;
-	return clamp(all * part > own ? all * part : own, 0, 1 - SLOW_FROM) / (1 - SLOW_FROM);
+	return clamp(all * part > own ? all * part : own, 0, SLOW_TO - SLOW_FROM) /
+	       (SLOW_TO - SLOW_FROM);
 }
 
 /* 0: there is time; 1: space goes before latency. */

@@ -327,9 +327,10 @@ void policy_advise(const struct policy_advise_in *in, struct policy_advise_out *
  * without the stores, these press, and more from there on. Up to 45 % only what an idle store takes
  * is destaged, since what waits may be overwritten and its neighbours come; from there the rate
  * grows so as to hold 55 %; from 60 % writes are slowed smoothly, so that they settle at the
- * store's speed at 80 %. Of several stores each is slowed to a rate by its own speed, and the less
- * the smaller its part of all that is dirty. The number of store writes in flight follows the store's
- * latency; the less is free, the less latency counts.
+ * store's speed at 66 %: beyond 72 % more is moved to make room than is written. Of several stores
+ * each is slowed to a rate by its own speed, and the less the smaller its part of all that is dirty.
+ * The number of store writes in flight follows the store's latency; the less is free, the less
+ * latency counts.
  */
 #define POLICY_DESTAGE_TICK_NS 20000000ull
 
