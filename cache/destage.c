@@ -418,8 +418,9 @@ batch_end(struct cache_volume *v, bool durable, int err)
 void
 cache_destage_kick(struct cache_volume *v)
 {
-	if (v->d.running || v->d.mem == NULL || v->closing || v->c->stopping ||
-	    !cache_destage_may(v) || loop_now_ns(v->c->home) < v->d.hold_until_ns)
+	/* While it is being opened that may still fail, and its store is gone then. */
+	if (v->d.running || !v->open || v->closing || v->c->stopping || !cache_destage_may(v) ||
+	    loop_now_ns(v->c->home) < v->d.hold_until_ns)
 		return;
 	batch_start(v);
 }

@@ -72,6 +72,32 @@ what_is_owed_is_paid_by_destaging(void **state)
 	rig_end(&r);
 }
 
+/* Dirty data waits, the store is slow, and the volume can't be opened in the end: the store is its owner's again. */
+static void
+nothing_is_destaged_before_it_is_open(void **state)
+{
+	struct rig r;
+	(void)state;
+	begin(&r);
+	assert_int_equal(rig_write(&r, 0, 3, 1), 0);
+	rig_close(&r, 0);
+	struct cache_volume *was = r.vol[0];
+	uint64_t writes = r.store[0].writes;
+	r.store[0].op_ns = 10000 * RIG_MS; /* by then the tick lets everything go */
+	r.marker[0].err = -EIO;
+	assert_int_equal(rig_open(&r, 0), -EIO);
+	assert_null(r.vol[0]);
+	rig_run(&r, 30000 * RIG_MS);
+	assert_int_equal(r.store[0].writes, writes);
+	r.store[0].op_ns = RIG_MS / 5;
+	r.marker[0].err = 0;
+	assert_int_equal(rig_open(&r, 0), 0);
+	assert_ptr_equal(r.vol[0], was);
+	assert_int_equal(rig_flush(&r, 0), 0);
+	assert_int_equal(r.store[0].writes, writes + 1);
+	rig_end(&r);
+}
+
 int
 main(void)
 {
@@ -79,6 +105,7 @@ main(void)
 	    cmocka_unit_test(the_store_is_flushed_before_it_is_served),
 	    cmocka_unit_test(a_flush_that_failed_is_owed),
 	    cmocka_unit_test(what_is_owed_is_paid_by_destaging),
+	    cmocka_unit_test(nothing_is_destaged_before_it_is_open),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

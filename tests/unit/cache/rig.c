@@ -210,14 +210,17 @@ static void
 marker_get(
     void *ctx, void (*got)(void *ctx, int result, const struct cache_marker *m), void *got_ctx)
 {
-	got(got_ctx, 0, ctx);
+	struct rig_marker *m = ctx;
+	got(got_ctx, 0, &m->now);
 }
 
 static void
 marker_set(void *ctx, const struct cache_marker *m, cache_done_fn *set, void *set_ctx)
 {
-	*(struct cache_marker *)ctx = *m;
-	set(set_ctx, 0);
+	struct rig_marker *mine = ctx;
+	if (mine->err == 0)
+		mine->now = *m;
+	set(set_ctx, mine->err);
 }
 
 static const struct cache_marker_ops marker_ops = {marker_get, marker_set};
@@ -316,12 +319,24 @@ rig_flush(struct rig *r, unsigned vol)
 	return call(r, vol, do_flush);
 }
 
+int
+rig_open(struct rig *r, unsigned vol)
+{
+	return call(r, vol, do_open);
+}
+
+void
+rig_close(struct rig *r, unsigned vol)
+{
+	assert_int_equal(call(r, vol, do_close), 0);
+}
+
 void
 rig_reopen(struct rig *r, unsigned vol, int err)
 {
-	assert_int_equal(call(r, vol, do_close), 0);
+	rig_close(r, vol);
 	r->store[vol].err = err;
-	assert_int_equal(call(r, vol, do_open), 0);
+	assert_int_equal(rig_open(r, vol), 0);
 	r->store[vol].err = 0;
 }
 

@@ -43,7 +43,10 @@ struct rig {
 	struct cache *cache;
 	struct cache_volume *vol[RIG_VOLUMES];
 	struct blk *ssd_blk, *store_blk[RIG_VOLUMES];
-	struct cache_marker marker[RIG_VOLUMES];
+	struct rig_marker {
+		struct cache_marker now;
+		int err; /* what setting it answers */
+	} marker[RIG_VOLUMES];
 	struct cache_tuning tuning; /* as by default */
 };
 
@@ -57,6 +60,9 @@ void rig_device_resume(struct rig *r, struct rig_device *d);
 void rig_run(struct rig *r, uint64_t ns);
 /* A call of cache.h that ends by cache_done_fn: what it ended with. */
 int rig_flush(struct rig *r, unsigned vol);
+/* What it ended with: the volume is open, or not. */
+int rig_open(struct rig *r, unsigned vol);
+void rig_close(struct rig *r, unsigned vol);
 /* Closes the volume and opens it again, where the store answers `err` meanwhile. */
 void rig_reopen(struct rig *r, unsigned vol, int err);
 struct cache_volume_stats rig_stats(const struct rig *r, unsigned vol);
