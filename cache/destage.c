@@ -319,7 +319,6 @@ flush_done(struct cache_io *x, int result)
 		result = 0;
 	if (result < 0)
 		v->stats.store_errors++;
-	v->store_owed &= result < 0;
 	/* One that somebody else had asked for failed: that may have taken these writes with it, and who was
 	 * told is he, not we. */
 	if (result == 0 && v->store_flush_failures != v->d.flush_failures &&

@@ -60,13 +60,24 @@ cache_io_part(struct cache_io *x, const struct blk_sg *sg, uint64_t at, uint64_t
 	}
 }
 
+/*
+ * One that failed may have taken with it what others had written and not flushed: they ask. One that is well pays
+ * what the store owes since its volume was opened, whoever asked for it: before that flush has ended nobody else
+ * asks for one, so what ends well here was begun after it, and covers what that one was to cover.
+ */
 static void
-flush_failed(struct cache *c, const struct blk *b)
+flush_ended(struct cache *c, const struct blk *b, bool is_well)
 {
-	c->flush_failures += b == c->ssd;
+	if (b == c->ssd) {
+		c->flush_failures += !is_well;
+		return;
+	}
 	LIST_FOREACH (n, &c->volumes) {
 		struct cache_volume *v = container_of(n, struct cache_volume, link);
-		v->store_flush_failures += v->store == b;
+		if (v->store != b)
+			continue;
+		v->store_flush_failures += !is_well;
+		v->store_owed &= !is_well;
 	}
 }
 
@@ -74,9 +85,8 @@ static void
 io_done(struct blk_io *io)
 {
 	struct cache_io *x = container_of(io, struct cache_io, io);
-	/* It may have taken with it what others had written and not flushed: they ask. */
-	if (io->op == BLK_FLUSH && io->result < 0)
-		flush_failed(x->c, io->blk);
+	if (io->op == BLK_FLUSH)
+		flush_ended(x->c, io->blk, io->result == 0);
 	x->done(x, io->result);
 	cache_io_put(x);
 }

@@ -91,9 +91,7 @@ ended_epoch(void *ctx, int result)
 static void
 flushed(struct cache_io *x, int result)
 {
-	struct cache_volume *v = x->ctx;
-	v->store_owed &= result < 0;
-	waited(v, result);
+	waited(x->ctx, result);
 }
 
 static bool

@@ -178,14 +178,11 @@ static void
 passed_done(struct cache_io *x, int result)
 {
 	struct cache_op *op = x->ctx;
-	struct cache_volume *v = op->vol;
 	op->pending--;
 	if (op->io->op == BLK_EXTENTS)
 		op->io->extent_count = x->io.extent_count;
-	if (op->io->op == BLK_FLUSH) {
-		v->store_owed &= result < 0;
-		result = flush_result(v, result);
-	}
+	if (op->io->op == BLK_FLUSH)
+		result = flush_result(op->vol, result);
 	cache_op_end(op, result);
 }
 
