@@ -621,7 +621,6 @@ struct cache {
 		bool stop;
 		bool waits;              /* for an I/O, a superblock or a checkpoint */
 		uint64_t left, since_ns; /* units to move when it got on last, and when that was */
-		int err;
 		cache_done_fn *done;
 		void *ctx;
 	} resize;

@@ -65,14 +65,6 @@ cache_resize_covers(const struct cache *c)
 
 /* ---- whether it can be ----------------------------------------------------------------------------------- */
 
-static int
-geometry_for(const struct cache *c, uint64_t size_bytes, struct cache_geometry *ret)
-{
-	/* Packed places in memory have a bit less (pack.c). */
-	uint32_t most = c->loc_packed != 0 ? (LOC_PACKED - 1) / 2 / c->geo.segment_blocks : 0;
-	return cache_geometry_resize(&c->geo, size_bytes, most, ret);
-}
-
 /* Blocks that the store lacks, and records of zeros. */
 static uint64_t
 dirty_units(const struct cache *c)
@@ -83,25 +75,37 @@ dirty_units(const struct cache *c)
 	return n;
 }
 
-int
-cache_resize_check(const struct cache *c, uint64_t size_bytes, uint64_t *ret_used_bytes)
+/* What it would become. 0, or as cache_resize_check(). */
+static int
+look(const struct cache *c, uint64_t size_bytes, struct cache_geometry *ret)
 {
-	struct cache_geometry to;
-	int err = size_bytes > blk_get_info(c->ssd)->size_bytes ? -EINVAL : 0;
-	if (err == 0)
-		err = geometry_for(c, size_bytes, &to);
+	/* Packed places in memory have a bit less (pack.c). */
+	uint32_t most = c->loc_packed != 0 ? (LOC_PACKED - 1) / 2 / c->geo.segment_blocks : 0;
+	if (size_bytes > blk_get_info(c->ssd)->size_bytes)
+		return -EINVAL;
+	int err = cache_geometry_resize(&c->geo, size_bytes, most, ret);
 	if (err < 0)
 		return err;
-	*ret_used_bytes = ((uint64_t)to.segment_count * to.segment_blocks) << CF_BLOCK_SHIFT;
 	if (c->is_void || c->away.is_away)
 		return -EIO;
 	if (c->resize.step != NONE)
 		return -EBUSY;
-	bool shrinks = to.segment_count < c->geo.segment_count;
+	bool shrinks = ret->segment_count < c->geo.segment_count;
 	/* Room to write in while it is moved. */
-	if (shrinks && dirty_units(c) > (uint64_t)to.segment_count * to.data_blocks / 2)
+	if (shrinks && dirty_units(c) > (uint64_t)ret->segment_count * ret->data_blocks / 2)
 		return -EAGAIN;
 	return 0;
+}
+
+int
+cache_resize_check(const struct cache *c, uint64_t size_bytes, uint64_t *ret_used_bytes)
+{
+	struct cache_geometry to;
+	int err = look(c, size_bytes, &to);
+	if (err == 0)
+		*ret_used_bytes = ((uint64_t)to.segment_count * to.segment_blocks)
+		                  << CF_BLOCK_SHIFT;
+	return err;
 }
 
 /* ---- the end --------------------------------------------------------------------------------------------- */
@@ -162,7 +166,6 @@ wiped(struct cache_io *x, int result)
 	c->resize.waits = false;
 	if (result == 0 && x->a == 1)
 		c->resize.next += (uint32_t)x->b;
-	c->resize.err = result;
 	if (result < 0 || is_stopping(c)) {
 		c->stats.ssd_errors += result < 0;
 		undo(c, result < 0 ? result : -ESHUTDOWN);
@@ -264,10 +267,8 @@ covered(void *ctx, int result)
 {
 	struct cache *c = ctx;
 	c->resize.waits = false;
-	if (result == 0)
+	if (result == 0) /* else the tick tries again */
 		end(c, 0);
-	else
-		c->resize.err = result; /* the tick tries again */
 }
 
 static void
@@ -391,7 +392,6 @@ uncovered(void *ctx, int result)
 {
 	struct cache *c = ctx;
 	c->resize.waits = false;
-	c->resize.err = result;
 	if (result == 0) {
 		c->resize.step = SHRINK_SUPER;
 		cache_resize_run(c);
@@ -438,7 +438,6 @@ shrink_super_written(void *ctx, int result)
 {
 	struct cache *c = ctx;
 	c->resize.waits = false;
-	c->resize.err = result;
 	if (result == 0) {
 		cut(c);
 		end(c, 0);
@@ -494,33 +493,18 @@ begin(void *ctx, int result)
 		cache_resize_run(c);
 }
 
-static void
-refused(void *ctx, int result)
-{
-	struct cache_waiter *w = ctx;
-	w->done(w->ctx, result);
-	free(w);
-}
-
 void
 cache_resize(struct cache *c, uint64_t size_bytes, cache_done_fn *done, void *ctx)
 {
 	struct cache_geometry to;
-	uint64_t bytes;
-	int err = cache_resize_check(c, size_bytes, &bytes);
+	int err = look(c, size_bytes, &to);
 	ASSERT(c->loaded);
 	if (err == 0 && is_stopping(c))
 		err = -ESHUTDOWN;
 	if (err < 0) {
-		struct cache_waiter *w = calloc(1, sizeof *w);
-		ASSERT(w != NULL);
-		w->done = done;
-		w->ctx = ctx;
-		cache_later(c, refused, w, err);
+		cache_later(c, done, ctx, err);
 		return;
 	}
-	err = geometry_for(c, size_bytes, &to);
-	ASSERT(err == 0);
 	uint32_t had = c->geo.segment_count;
 	c->resize.step = to.segment_count > had   ? WIPE
 	                 : to.segment_count < had ? EMPTY
@@ -528,7 +512,6 @@ cache_resize(struct cache *c, uint64_t size_bytes, cache_done_fn *done, void *ct
 	c->resize.to = to;
 	c->resize.next = c->resize.step == WIPE ? had : 0;
 	c->resize.waits = true;
-	c->resize.err = 0;
 	c->resize.left = UINT64_MAX;
 	c->resize.since_ns = loop_now_ns(c->home);
 	c->resize.done = done;
