@@ -390,7 +390,7 @@ cache_get_stats(const struct cache *c, struct cache_stats *ret)
 		ret->segments_bad += c->segs[i].bad || c->segs[i].state == SEG_LOST;
 		ret->segments_dirty += c->segs[i].dirty > 0;
 	}
-	ret->dirty_max_bytes = ((uint64_t)c->keep * c->geo.data_blocks) << CF_BLOCK_SHIFT;
+	ret->dirty_max_bytes = cache_log_blocks(c) << CF_BLOCK_SHIFT;
 	LIST_FOREACH (n, &c->volumes) {
 		const struct cache_volume *v = container_of(n, struct cache_volume, link);
 		ret->cached_bytes += v->ix.blocks << CF_BLOCK_SHIFT;

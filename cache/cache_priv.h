@@ -693,6 +693,13 @@ block_of_loc(const struct cache *c, uint32_t loc)
 	return cache_data_block(&c->geo, seg_index(c, loc), unit_of(c, loc));
 }
 
+/* Of data, that the log may hold. */
+static inline uint64_t
+cache_log_blocks(const struct cache *c)
+{
+	return (uint64_t)c->keep * c->geo.data_blocks;
+}
+
 void cache_set_condition(struct cache *c, enum cache_condition k, bool set, const char *detail);
 
 /* superblock.c: both copies of c->super, one after the other, each durable before the next. */

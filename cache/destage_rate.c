@@ -14,12 +14,6 @@
 #define WINDOW_SHARE_LEAST 16u     /* fewer would be looked for in too much else */
 #define WINDOW_MIN 2u
 
-static uint64_t
-log_blocks(const struct cache *c)
-{
-	return (uint64_t)c->keep * c->geo.data_blocks;
-}
-
 /* What of it takes room of the log and isn't on its way out already: falls with each block that the store
  * takes, not with each batch. */
 static uint64_t
@@ -52,7 +46,7 @@ cache_destage_drains(const struct cache_volume *v)
 		return true;
 	/* Where a limit is set, it decides instead of the controller. */
 	if (c->tuning.dirty_low_percent > 0 &&
-	    all_dirty(c) * 100 > log_blocks(c) * c->tuning.dirty_low_percent)
+	    all_dirty(c) * 100 > cache_log_blocks(c) * c->tuning.dirty_low_percent)
 		return true;
 	uint64_t idle = (uint64_t)c->tuning.destage_idle_ms * 1000000;
 	return loop_now_ns(c->home) - v->last_write_ns >= idle;
@@ -158,7 +152,7 @@ void
 cache_destage_rate(struct cache *c)
 {
 	struct policy_destage_in in = {
-	    .all_max_blocks = log_blocks(c), .all_dirty_blocks = all_dirty(c)};
+	    .all_max_blocks = cache_log_blocks(c), .all_dirty_blocks = all_dirty(c)};
 	LIST_FOREACH (n, &c->volumes)
 		in.stores += dirty_of(container_of(n, struct cache_volume, link)) > 0;
 	uint64_t between = 0; /* dirty blocks: to be had by moving these together */

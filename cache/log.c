@@ -94,10 +94,10 @@ static bool
 is_capped(const struct cache_log *l, const struct cache_volume *v)
 {
 	const struct cache *c = l->c;
-	uint64_t log = (uint64_t)c->keep * c->geo.data_blocks;
 	if (l->stream == CF_W && c->index_full && c->space.pressure)
 		return true;
-	if (l->stream != CF_W || v->ix.dirty_blocks <= log / 3 || MUTANT(STUCK_NO_CAP))
+	if (l->stream != CF_W || v->ix.dirty_blocks <= cache_log_blocks(c) / 3 ||
+	    MUTANT(STUCK_NO_CAP))
 		return false;
 	return cache_volume_stuck(v) || cache_segment_free_count(c) <= CACHE_FREE_FOR_OTHERS;
 }
