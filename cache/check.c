@@ -234,7 +234,7 @@ heads(struct check *k)
 			continue;
 		line(k, k->geo.checkpoint_block + i, "checkpoint",
 		    "number %llu ver %llu segments %u", (unsigned long long)h.number,
-		    (unsigned long long)h.ver, h.segments != 0 ? h.segments : k->geo.area[0].slots);
+		    (unsigned long long)h.ver, cache_ckhead_covers(&h, &k->geo));
 		for (unsigned s = 0; s < CF_STREAM_COUNT; s++)
 			line(k, k->geo.checkpoint_block + i, "position", "%c epoch %llu seq %llu",
 			    stream[s], (unsigned long long)h.pos[s].epoch,
@@ -244,7 +244,7 @@ heads(struct check *k)
 		k->have_head = true;
 	}
 	k->r->checkpoint = k->head.number;
-	k->covered = k->head.segments != 0 ? k->head.segments : k->geo.area[0].slots;
+	k->covered = cache_ckhead_covers(&k->head, &k->geo);
 	if (k->have_head && k->covered > k->geo.segment_count)
 		problem(k, true, "the superblocks tell of fewer segments than the checkpoint does");
 	if (!k->have_head || k->covered > k->geo.segment_count)

@@ -168,6 +168,12 @@ struct cache_ckhead {
 	uint32_t slots_crc;
 	uint32_t segments; /* that it covers; 0: those of the first area's slots */
 };
+/* Segments from the first one on. */
+static inline uint32_t
+cache_ckhead_covers(const struct cache_ckhead *h, const struct cache_geometry *g)
+{
+	return h->segments != 0 ? h->segments : g->area[0].slots;
+}
 /* slots_crc: begun with CRC32C_INIT, gone on with the checkpoint in the slot in force of each segment in
  * turn (0: it has none), ended by crc32c_final(). */
 uint32_t cache_slots_crc(uint32_t crc, uint64_t checkpoint);

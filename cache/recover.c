@@ -309,7 +309,7 @@ got_head(struct recovery *v, int result)
 		return;
 	}
 	c->ck.owed = number[0] != number[1];
-	v->covered = v->head.segments != 0 ? v->head.segments : c->geo.area[0].slots;
+	v->covered = cache_ckhead_covers(&v->head, &c->geo);
 	if (v->covered > c->geo.segment_count) {
 		/* Superblocks are durable before a header that covers more, and after one that covers less. */
 		v->covered = c->geo.segment_count;
