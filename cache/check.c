@@ -296,8 +296,7 @@ slots(struct check *k)
 	k->no_memory = k->no_memory || buf == NULL || k->slots == NULL;
 	for (unsigned which = 0; !k->no_memory && which < 2; which++) {
 		for (uint32_t seg = 0, n; seg < count; seg += n) {
-			n = cache_slots_run(&k->geo, seg, count);
-			n = n < SLOTS_AT_ONCE ? n : SLOTS_AT_ONCE;
+			n = cache_slots_run(&k->geo, seg, count, SLOTS_AT_ONCE);
 			if (get(k, cache_slot_block(&k->geo, seg, which), buf, n) < 0) {
 				problem(k, true,
 				    "liveness slots %u of segments %u to %u can't be read", which,

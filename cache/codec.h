@@ -80,12 +80,13 @@ cache_slot_block(const struct cache_geometry *g, uint32_t seg, unsigned which)
 	const struct cache_area *a = cache_area_of(g, seg);
 	return a->liveness_block + (uint64_t)which * a->slots + (seg - a->first);
 }
-/* So many slots, of segments from this one on but below `end`, lie one after the other. */
+/* So many slots, of segments from this one on but below `end`, lie one after the other; `most` at most. */
 static inline uint32_t
-cache_slots_run(const struct cache_geometry *g, uint32_t seg, uint32_t end)
+cache_slots_run(const struct cache_geometry *g, uint32_t seg, uint32_t end, uint32_t most)
 {
 	const struct cache_area *a = cache_area_of(g, seg);
-	return end - a->first < a->slots ? end - seg : a->first + a->slots - seg;
+	uint32_t n = end - a->first < a->slots ? end - seg : a->first + a->slots - seg;
+	return n < most ? n : most;
 }
 
 /* Fills the head of a structure of `bytes` and computes its CRC, last of all. Returns the CRC. */

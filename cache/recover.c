@@ -359,7 +359,7 @@ got_slots(struct recovery *v, int result)
 {
 	struct cache *c = v->c;
 	uint32_t n = c->geo.segment_count;
-	uint32_t run = v->which < 2 ? cache_slots_run(&c->geo, v->seg, n) : 0;
+	uint32_t count = cache_slots_run(&c->geo, v->seg, n, SLOTS_AT_ONCE);
 	if (result < 0 && !v->args.accept_loss) {
 		/* As with the headers: the older slot of a segment says less of what is dead. */
 		recovery_fail(
@@ -367,7 +367,6 @@ got_slots(struct recovery *v, int result)
 		return;
 	}
 	if (result != 1) {
-		uint32_t count = run < SLOTS_AT_ONCE ? run : SLOTS_AT_ONCE;
 		if (result < 0)
 			memset(v->buf, 0xff, (size_t)count * CF_BLOCK_BYTES);
 		for (uint32_t i = 0; i < count; i++)
@@ -384,8 +383,7 @@ got_slots(struct recovery *v, int result)
 		recovery_segments(v);
 		return;
 	}
-	run = cache_slots_run(&c->geo, v->seg, n);
-	uint32_t count = run < SLOTS_AT_ONCE ? run : SLOTS_AT_ONCE;
+	count = cache_slots_run(&c->geo, v->seg, n, SLOTS_AT_ONCE);
 	recovery_read(v, cache_slot_block(&c->geo, v->seg, v->which), count, got_slots);
 }
 

@@ -195,8 +195,7 @@ wipe(struct cache *c)
 		cache_resize_run(c);
 		return;
 	}
-	uint32_t n = cache_slots_run(to, c->resize.next, to->segment_count);
-	n = n < WIPE_BLOCKS ? n : WIPE_BLOCKS;
+	uint32_t n = cache_slots_run(to, c->resize.next, to->segment_count, WIPE_BLOCKS);
 	struct cache_io *x = cache_io_get(c, wiped, NULL);
 	x->b = n;
 	c->resize.waits = true;

@@ -68,7 +68,9 @@ assert_whole(const struct cache_geometry *g)
 		end = a->liveness_block + 2ull * a->slots + (k == 0 ? 2 : 0);
 		assert_true(cache_segment_block(g, a->first) == end);
 		end += (uint64_t)(after - a->first) * g->segment_blocks;
-		assert_int_equal(cache_slots_run(g, a->first, g->segment_count), after - a->first);
+		uint32_t run = after - a->first;
+		assert_int_equal(cache_slots_run(g, a->first, g->segment_count, run + 1), run);
+		assert_int_equal(cache_slots_run(g, a->first, g->segment_count, 1), 1);
 	}
 	assert_true(end == cache_geometry_end(g) && end <= g->size_blocks);
 }
