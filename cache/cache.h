@@ -56,6 +56,8 @@ enum cache_condition {
 
 /* ---- format ------------------------------------------------------------------------------ */
 
+#define CACHE_SEGMENTS_MIN 6u
+
 struct cache_format_args {
 	uint32_t segment_blocks; /* of 4 KiB; 0: 64 MiB, less on a small device */
 	uint32_t volumes_max;    /* 0: 255 */
@@ -65,7 +67,8 @@ struct cache_format_args {
 
 /*
  * Writes an empty cache to `ssd`, on the current loop, which is one of the blk's. `done` gets 0;
- * -EEXIST: there is a cache already (without force); -ENOSPC: too small; -EINVAL; the device's error.
+ * -EEXIST: there is a cache already (without force); -ENOSPC: too small for
+ * CACHE_SEGMENTS_MIN segments; -EINVAL; the device's error.
  */
 void cache_format(
     struct blk *ssd, const struct cache_format_args *args, cache_done_fn *done, void *ctx);
@@ -141,7 +144,8 @@ void cache_resize(struct cache *c, uint64_t size_bytes, cache_done_fn *done, voi
 void cache_resize_stop(struct cache *c);
 /*
  * Whether it could begin now, and what would be of use to the cache then. 0; -EINVAL: the SSD isn't as large; -ENOSPC:
- * too small for a cache; -EAGAIN: too much is dirty; -EBUSY: one is under way; -EIO: the SSD takes no writes.
+ * too small for CACHE_SEGMENTS_MIN; -EAGAIN: too much is dirty; -EBUSY: one is under way; -EIO: the SSD takes no
+ * writes.
  */
 int cache_resize_check(const struct cache *c, uint64_t size_bytes, uint64_t *ret_used_bytes);
 

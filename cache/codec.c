@@ -7,8 +7,8 @@
 
 #include "base/assert.h"
 #include "base/crc32c.h"
+#include "cache/cache.h"
 
-#define SEGMENTS_MIN 6u
 #define SEGMENT_BLOCKS_DEFAULT 16384u /* 64 MiB */
 #define SEGMENT_BLOCKS_MIN 16u
 #define SEGMENTS_WANTED 32u  /* a small device gets smaller segments, down to 1 MiB, for so many */
@@ -144,7 +144,7 @@ cache_geometry_make(
 		return -ENOSPC;
 	/* A segment's own blocks and its two slots. */
 	uint64_t count = (g.size_blocks - fixed) / (g.segment_blocks + 2u);
-	if (count < SEGMENTS_MIN)
+	if (count < CACHE_SEGMENTS_MIN)
 		return -ENOSPC;
 	/* Places in memory are 32 bits of blocks. */
 	uint64_t most = UINT32_MAX / g.segment_blocks;
@@ -227,7 +227,7 @@ cache_geometry_resize(const struct cache_geometry *from, uint64_t size_bytes, ui
 	while (g.area_count > k + 1)
 		g.area[--g.area_count] = (struct cache_area){0};
 	g.segment_count = g.area[k].first + (uint32_t)(n < has ? n : has);
-	if (g.segment_count < SEGMENTS_MIN)
+	if (g.segment_count < CACHE_SEGMENTS_MIN)
 		return -ENOSPC;
 	*ret = g;
 	return 0;
@@ -264,7 +264,8 @@ geometry_good(const struct cache_geometry *g, uint64_t device_bytes)
 	if (g->footer_blocks == 0 || g->footer_blocks > g->segment_blocks / 2 ||
 	    g->footer_blocks > FOOTER_BLOCKS_MAX)
 		return false;
-	if (g->segment_count < SEGMENTS_MIN || g->voltable_blocks == 0 || g->voltable_blocks > 256)
+	if (g->segment_count < CACHE_SEGMENTS_MIN || g->voltable_blocks == 0 ||
+	    g->voltable_blocks > 256)
 		return false;
 	if (g->segment_count > UINT32_MAX / g->segment_blocks || !areas_good(g))
 		return false;

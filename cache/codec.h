@@ -34,14 +34,14 @@ struct cache_geometry {
 
 /*
  * The geometry of a device of size_bytes. segment_blocks 0: 64 MiB, smaller on a small device.
- * 0; -ENOSPC: fewer than 6 segments.
+ * 0; -ENOSPC: fewer than CACHE_SEGMENTS_MIN segments.
  */
 int cache_geometry_make(
     struct cache_geometry *ret, uint64_t size_bytes, uint32_t segment_blocks, uint32_t volumes_max);
 /*
  * As `from` becomes when the device has, or is to have, another size: what is there stays where it is. Segments come
- * or go at the end; there are to be `most` at most (0: what the format allows). 0; -ENOSPC: fewer than 6 would be
- * left. What can't be used of a larger one is left unused.
+ * or go at the end; there are to be `most` at most (0: what the format allows). 0; -ENOSPC: fewer than CACHE_SEGMENTS_MIN
+ * would be left. What can't be used of a larger one is left unused.
  */
 int cache_geometry_resize(const struct cache_geometry *from, uint64_t size_bytes, uint32_t most,
     struct cache_geometry *ret);

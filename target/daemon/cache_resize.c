@@ -24,7 +24,6 @@
 #define PIECE_BYTES (16u << 20) /* the longest that an end waits for */
 #define LOOK_NS 100000000ull
 #define SEEN_NS 60000000000ull /* the watch over a store looks once a second */
-#define SEGMENTS_LEAST 6u
 
 enum phase { FILL, SEE, CACHE, CUT };
 
@@ -379,7 +378,7 @@ judge(const struct daemon_cache *c, struct ctl_call *call, uint64_t to)
 		    "%s is too small: cache %s needs %u segments of %llu KiB at least; to have it "
 		    "smaller, "
 		    "remove it and add another one",
-		    want, c->name, SEGMENTS_LEAST, (unsigned long long)st.segment_bytes >> 10);
+		    want, c->name, CACHE_SEGMENTS_MIN, (unsigned long long)st.segment_bytes >> 10);
 	else if (err == -EAGAIN)
 		ctl_call_fail(call, CTL_FAILED, NULL,
 		    "%s is too small for the %s on it that aren't on their stores yet: cachectl "
