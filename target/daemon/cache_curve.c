@@ -142,8 +142,7 @@ order_stats(void *daemon, struct ctl_call *call, const json_t *params)
 	struct stats_order *x;
 
 	if (c == NULL || c->leaving) {
-		ctl_call_fail(call, CTL_NO_OBJECT, NULL,
-		    "there is no cache '%s': `cachectl status` shows those there are", name);
+		order_no_cache(call, name);
 	} else if ((x = calloc(1, sizeof *x)) == NULL) {
 		ctl_call_fail(call, CTL_FAILED, NULL, "out of memory");
 	} else {

@@ -48,6 +48,13 @@ no_lun(struct ctl_call *call, const char *name)
 	return -1;
 }
 
+void
+order_no_cache(struct ctl_call *call, const char *name)
+{
+	ctl_call_fail(call, CTL_NO_OBJECT, NULL,
+	    "there is no cache '%s': `cachectl status` shows those there are", name);
+}
+
 static bool
 add_lun(struct order_luns *x, struct daemon_lun *l)
 {
@@ -92,8 +99,7 @@ add_cache(struct daemon *d, struct ctl_call *call, const char *name, struct orde
 	const struct daemon_cache *c = daemon_cache_find(d, name);
 
 	if (c == NULL) {
-		ctl_call_fail(call, CTL_NO_OBJECT, NULL,
-		    "there is no cache '%s': `cachectl status` shows those there are", name);
+		order_no_cache(call, name);
 		return -1;
 	}
 	for (unsigned i = 0; i < d->now.lun_count; i++) {

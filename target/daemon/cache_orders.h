@@ -18,6 +18,8 @@ struct order_luns {
 int order_luns(
     struct daemon *d, struct ctl_call *call, const json_t *params, struct order_luns *ret);
 void order_luns_fini(struct order_luns *x);
+/* Answers the call: there is no cache of that name. */
+void order_no_cache(struct ctl_call *call, const char *name);
 /* Why something of a LUN's cache failed, for a person. */
 const char *order_reason(int result);
 

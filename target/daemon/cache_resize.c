@@ -401,8 +401,7 @@ order_resize(void *daemon, struct ctl_call *call, const json_t *params)
 	uint64_t to;
 
 	if (c == NULL || c->leaving) {
-		ctl_call_fail(call, CTL_NO_OBJECT, NULL,
-		    "there is no cache '%s': `cachectl status` shows those there are", name);
+		order_no_cache(call, name);
 	} else if (c->cache == NULL) {
 		ctl_call_fail(call, CTL_FAILED, NULL, "cache %s has no SSD that is in use", name);
 	} else if (c->resizing != NULL) {
