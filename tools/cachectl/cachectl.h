@@ -38,5 +38,11 @@ void progress_begin(struct progress *p, const struct tool *t, const char *what, 
 void progress_tell(struct progress *p, double left);
 void progress_end(struct progress *p);
 double progress_now_s(void);
+/*
+ * As tool_call(), for what takes its time: one connection waits for the answer, while left() asks another one how far
+ * it is (bytes; < 0: it isn't known, nothing is drawn). `p` is begun, and ended here; `params` stays the caller's.
+ */
+json_t *progress_call(struct progress *p, struct tool *t, const char *method, json_t *params,
+    double (*left)(struct tool *t, const json_t *params), int *ret_exit);
 
 #endif

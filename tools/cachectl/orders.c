@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* flush and evict: one connection waits for the answer, another one asks how far it is. */
+/* flush and evict */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
 #include "tools/cachectl/cachectl.h"
-
-#define LOOK_MS 500u
 
 /* True if the order concerns this LUN. */
 static bool
@@ -91,16 +89,14 @@ print_done(const json_t *result, bool evict)
 	printf("Done in %s.\n", took);
 }
 
-static int
-finish(const struct tool *t, const struct answer *a, bool evict)
+static double
+left_of(struct tool *t, const json_t *order)
 {
-	if (a->result == NULL)
-		return tool_fail(t, a);
-	if (t->json)
-		tool_print_json(a->result, false);
-	else
-		print_done(a->result, evict);
-	return TOOL_DONE;
+	int ignored;
+	json_t *now = list_luns(t, &ignored);
+	double left = now != NULL ? dirty_of(now, order) : -1;
+	json_decref(now);
+	return left;
 }
 
 /* `luns`: as they were. */
@@ -108,25 +104,15 @@ static int
 order(struct tool *t, const struct verb *v, json_t *params, const json_t *luns, bool evict)
 {
 	struct progress p;
-	struct answer a;
-	char reason[5000];
-	int ignored;
+	int status;
 
-	struct client *worker = client_open(t->control, reason, sizeof reason);
-	if (worker == NULL)
-		return tool_error(t, TOOL_UNREACHABLE, "%s", reason);
 	progress_begin(&p, t, evict ? "evict" : "flush", dirty_of(luns, params));
-	bool asked = client_send(worker, v->method, json_incref(params), &a);
-	while (asked && !client_wait(worker, LOOK_MS, &a)) {
-		json_t *now = list_luns(t, &ignored);
-		if (now != NULL)
-			progress_tell(&p, dirty_of(now, params));
-		json_decref(now);
-	}
-	progress_end(&p);
-	int status = finish(t, &a, evict);
-	answer_fini(&a);
-	client_close(worker);
+	json_t *r = progress_call(&p, t, v->method, params, left_of, &status);
+	if (r != NULL && t->json)
+		tool_print_json(r, false);
+	else if (r != NULL)
+		print_done(r, evict);
+	json_decref(r);
 	return status;
 }
 

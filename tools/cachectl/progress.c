@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "tools/cachectl/cachectl.h"
 
+#define LOOK_MS 500u
 #define LINE_S 5.0 /* where a line can't be drawn again */
 
 double
@@ -55,4 +56,30 @@ progress_end(struct progress *p)
 		fputs("\r\033[K", stderr);
 	fflush(stderr);
 	p->drawn = false;
+}
+
+json_t *
+progress_call(struct progress *p, struct tool *t, const char *method, json_t *params,
+    double (*left)(struct tool *t, const json_t *params), int *ret_exit)
+{
+	struct answer a;
+	char reason[5000];
+
+	struct client *worker = client_open(t->control, reason, sizeof reason);
+	if (worker == NULL) {
+		*ret_exit = tool_error(t, TOOL_UNREACHABLE, "%s", reason);
+		return NULL;
+	}
+	bool asked = client_send(worker, method, json_incref(params), &a);
+	while (asked && !client_wait(worker, LOOK_MS, &a)) {
+		double rest = left(t, params);
+		if (rest >= 0)
+			progress_tell(p, rest);
+	}
+	progress_end(p);
+	json_t *result = json_incref(a.result);
+	*ret_exit = result != NULL ? TOOL_DONE : tool_fail(t, &a);
+	answer_fini(&a);
+	client_close(worker);
+	return result;
 }
