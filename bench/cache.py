@@ -41,6 +41,17 @@ OTHERS = ["cache_ram"]
 ZIPF_N_MIB = 256
 
 
+def first(method, answer, key, kinds=(int, float)):
+    """The first value of these kinds with that name anywhere in an answer."""
+    todo = [answer]
+    while todo:
+        item = todo.pop(0)
+        if isinstance(item, dict) and isinstance(item.get(key), kinds):
+            return item[key]
+        todo += item if isinstance(item, list) else item.values() if isinstance(item, dict) else []
+    raise peers.Unavailable(f"{method} has no {key}")
+
+
 class Control:
     """A connection to the control socket."""
 
@@ -60,14 +71,8 @@ class Control:
         return answer["result"]
 
     def find(self, method, key, **params):
-        """The first number of that name anywhere in an answer."""
-        todo = [self.call(method, **params)]
-        while todo:
-            item = todo.pop(0)
-            if isinstance(item, dict) and isinstance(item.get(key), (int, float)):
-                return item[key]
-            todo += item if isinstance(item, list) else item.values() if isinstance(item, dict) else []
-        raise peers.Unavailable(f"{method} has no {key}")
+        """The first number of that name."""
+        return first(method, self.call(method, **params), key)
 
 
 class Cached(peers.Target):
@@ -225,16 +230,11 @@ class Series:
         self.last = self.look()
 
     def look(self):
-        lun = self.control.call("lun.list", latency=True)
-        def find(key, todo):
-            while todo:
-                item = todo.pop(0)
-                if isinstance(item, dict) and key in item:
-                    return item[key]
-                todo += item if isinstance(item, list) else item.values() if isinstance(item, dict) else []
-            raise peers.Unavailable(f"lun.list has no {key}")
-        return (time.monotonic(), find("writes", [lun]), find("write_latency_us", [lun]),
-                find("dirty_bytes", [lun]) / self.dirty_max)
+        method = "lun.list"
+        answer = self.control.call(method, latency=True)
+        return (time.monotonic(), first(method, answer, "writes"),
+                first(method, answer, "write_latency_us", list),
+                first(method, answer, "dirty_bytes") / self.dirty_max)
 
     def step(self):
         time.sleep(0.25)
