@@ -2,8 +2,8 @@
 /*
  * Opening and closing a volume, and the store's marker [15].
  *
- *	marker read, judged against the row ─▶ store flush [5] ─▶ row {gen, next = gen + 1} durable ─▶ marker `next` durable on the
- *	store ─▶ row {next, next} durable ─▶ open
+ *	marker read, judged against the row ─▶ store flush [5] ─▶ row {gen, next = gen + 1} durable
+ *	─▶ marker `next` durable on the store ─▶ row {next, next} durable ─▶ open
  *
  * A crash at each step leaves the store's marker at gen or next: both are accepted. An older or newer one
  * belongs to another time of this store or this SSD, and is refused. The marker goes with the volume's
