@@ -34,8 +34,9 @@ on_flushed(void *ctx, int result)
 }
 
 void
-vol_flush_begin(struct vol *v)
+vol_flush_begin(void *vol)
 {
+	struct vol *v = vol;
 	struct barrier *b = malloc(sizeof *b);
 	ASSERT(b != NULL);
 	b->v = v;
@@ -44,15 +45,9 @@ vol_flush_begin(struct vol *v)
 	cache_volume_flush(v->v, on_flushed, b);
 }
 
-static void
-flush_call(void *ctx)
-{
-	vol_flush_begin(ctx);
-}
-
 void
 vol_flush(struct world *w, struct vol *v)
 {
-	world_call(w, flush_call, v);
+	world_call(w, vol_flush_begin, v);
 	world_idle(w, "flush");
 }

@@ -183,7 +183,7 @@ begin_mode(void *ctx)
 }
 
 static bool
-is_managed(const struct world *w)
+has_mode(const struct world *w)
 {
 	return !w->vols[0].managed;
 }
@@ -194,7 +194,7 @@ change_mode(struct world *w, enum cache_mode to)
 {
 	struct moding m = {.v = &w->vols[0], .to = to};
 	world_call(w, begin_mode, &m);
-	until(w, is_managed, "another mode");
+	until(w, has_mode, "another mode");
 	ASSERT(m.v->mode == to);
 }
 
@@ -202,12 +202,6 @@ static bool
 is_answered(const struct world *w)
 {
 	return !w->tasks[0].busy;
-}
-
-static void
-begin_flush(void *ctx)
-{
-	vol_flush_begin(ctx);
 }
 
 static bool
@@ -243,7 +237,7 @@ other_flush_fails(struct world *w)
 	world_ask_begin(w, 0, v, OP_WRITE, 0, 8);
 	until(w, is_answered, "a write");
 	v->store->holds = true;
-	world_call(w, begin_flush, v);
+	world_call(w, vol_flush_begin, v);
 	until(w, two_flushes_wait, "a flush of what is destaged");
 	v->store->holds = false;
 	world_call(w, fail_one, v->store);

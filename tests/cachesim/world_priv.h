@@ -138,7 +138,7 @@ void vol_open(struct world *w, struct vol *v);
 void vol_close(struct world *w, struct vol *v);
 /* barrier.c */
 void vol_flush(struct world *w, struct vol *v);
-void vol_flush_begin(struct vol *v);                  /* home loop */
+void vol_flush_begin(void *vol);                      /* home loop; as world_call() calls it */
 void vol_set_mode(struct vol *v, enum cache_mode to); /* home loop; sets `managed` until then */
 /* Crashes of this world as it is now. */
 void world_cut(struct world *w, enum loss loss);
