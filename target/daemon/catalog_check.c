@@ -225,25 +225,36 @@ check_key(const struct tree *t, struct key k, struct key before, struct key from
 
 /* ---- nodes --------------------------------------------------------------------------------------- */
 
-/* Node `i` lies within its page, where no other does; its bytes are added to *sum. */
-static int
-take_node(struct check *c, const uint8_t *page, const struct page_header *h, unsigned i,
-    struct node *ret, size_t *sum)
+static uint16_t
+place_of(const uint8_t *page, unsigned i)
 {
 	uint16_t at;
-	memcpy(&at, page + sizeof *h + 2 * (size_t)i, sizeof at);
-	if (at < h->upper || at % 2 != 0 || at + sizeof ret->h > c->page_bytes)
+	memcpy(&at, page + sizeof(struct page_header) + 2 * (size_t)i, sizeof at);
+	return at;
+}
+
+static uint32_t
+data_bytes(const struct node_header *h)
+{
+	return h->lo | (uint32_t)h->hi << 16;
+}
+
+/* Node `i` lies within its page, where no other does; its bytes are added to *sum. */
+static int
+take_node(
+    struct check *c, const uint8_t *page, const struct page_header *h, unsigned i, size_t *sum)
+{
+	struct node_header n;
+	uint16_t at = place_of(page, i);
+	if (at < h->upper || at % 2 != 0 || at + sizeof n > c->page_bytes)
 		return -EINVAL;
-	memcpy(&ret->h, page + at, sizeof ret->h);
-	ret->key = page + at + sizeof ret->h;
-	ret->data_bytes = ret->h.lo | (uint32_t)ret->h.hi << 16;
-	size_t bytes = sizeof ret->h + ret->h.ksize;
+	memcpy(&n, page + at, sizeof n);
+	size_t bytes = sizeof n + n.ksize;
 	if (h->flags == PAGE_LEAF)
-		bytes += ret->h.flags & NODE_BIG ? sizeof(uint64_t) : ret->data_bytes;
+		bytes += n.flags & NODE_BIG ? sizeof(uint64_t) : data_bytes(&n);
 	bytes += bytes % 2;
 	if (bytes > c->page_bytes - at)
 		return -EINVAL;
-	ret->data = ret->key + ret->h.ksize;
 	if (memchr(c->slots + at / 2, 1, bytes / 2) != NULL)
 		return -EINVAL;
 	memset(c->slots + at / 2, 1, bytes / 2);
@@ -257,13 +268,12 @@ check_nodes(struct check *c, const struct tree *t, const uint8_t *page, const st
 {
 	unsigned count = (unsigned)(h->lower - sizeof *h) / 2;
 	size_t sum = 0;
-	struct node n;
 	/* mdb_page_search_root() takes that for granted. */
 	if (count < (h->flags == PAGE_BRANCH && t->kind != TREE_FREE ? 2 : 1))
 		return -EINVAL;
 	memset(c->slots, 0, c->page_bytes / 2);
 	for (unsigned i = 0; i < count; i++) {
-		int err = take_node(c, page, h, i, &n, &sum);
+		int err = take_node(c, page, h, i, &sum);
 		if (err < 0)
 			return err;
 	}
@@ -275,12 +285,11 @@ static struct node
 node_at(const uint8_t *page, unsigned i)
 {
 	struct node n;
-	uint16_t at;
-	memcpy(&at, page + sizeof(struct page_header) + 2 * (size_t)i, sizeof at);
+	uint16_t at = place_of(page, i);
 	memcpy(&n.h, page + at, sizeof n.h);
 	n.key = page + at + sizeof n.h;
 	n.data = n.key + n.h.ksize;
-	n.data_bytes = n.h.lo | (uint32_t)n.h.hi << 16;
+	n.data_bytes = data_bytes(&n.h);
 	return n;
 }
 
