@@ -342,27 +342,49 @@ catalog_that_vanished_is_not_made_anew(void **state)
 	reopen(w);
 }
 
-/* Changes one byte of the record of `table` under `key`. */
-static void
-poke(struct world *w, const char *table, const char *key_text, size_t at, uint8_t value)
-{
+/* A record of a catalogue that is closed. */
+struct record {
 	MDB_env *env;
 	MDB_txn *txn;
 	MDB_dbi dbi;
-	uint8_t copy[4096];
+	MDB_val key, val; /* val: valid until record_put() */
+};
 
+static void
+record_get(struct world *w, struct record *r, const char *table, const char *key)
+{
 	catalog_close(w->c);
 	w->c = NULL;
-	assert_int_equal(mdb_env_create(&env), 0);
-	mdb_env_set_maxdbs(env, 8);
+	assert_int_equal(mdb_env_create(&r->env), 0);
+	mdb_env_set_maxdbs(r->env, 8);
 	assert_int_equal(
-	    mdb_env_open(env, tmpdir_file(&w->tmp, "catalog.mdb"), MDB_NOSUBDIR, 0600), 0);
-	assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
-	assert_int_equal(mdb_dbi_open(txn, table, 0, &dbi), 0);
-	MDB_val key = {strlen(key_text), (void *)(uintptr_t)key_text}, val;
-	assert_int_equal(mdb_get(txn, dbi, &key, &val), 0);
-	assert_true(val.mv_size <= sizeof(copy) && at < val.mv_size);
-	memcpy(copy, val.mv_data, val.mv_size);
+	    mdb_env_open(r->env, tmpdir_file(&w->tmp, "catalog.mdb"), MDB_NOSUBDIR, 0600), 0);
+	assert_int_equal(mdb_txn_begin(r->env, NULL, 0, &r->txn), 0);
+	assert_int_equal(mdb_dbi_open(r->txn, table, 0, &r->dbi), 0);
+	r->key = (MDB_val){strlen(key), (void *)(uintptr_t)key};
+	assert_int_equal(mdb_get(r->txn, r->dbi, &r->key, &r->val), 0);
+}
+
+static void
+record_put(struct record *r, void *data, size_t len)
+{
+	r->val = (MDB_val){len, data};
+	assert_int_equal(mdb_put(r->txn, r->dbi, &r->key, &r->val, 0), 0);
+	assert_int_equal(mdb_txn_commit(r->txn), 0);
+	mdb_env_close(r->env);
+}
+
+/* Changes one byte of the record of `table` under `key`. */
+static void
+poke(struct world *w, const char *table, const char *key, size_t at, uint8_t value)
+{
+	struct record r;
+	uint8_t copy[4096];
+
+	record_get(w, &r, table, key);
+	size_t len = r.val.mv_size;
+	assert_true(len <= sizeof(copy) && at < len);
+	memcpy(copy, r.val.mv_data, len);
 	copy[at] = value;
 	/* The record of the format has its checksum at 92. */
 	if (strcmp(table, "meta") == 0) {
@@ -371,10 +393,7 @@ poke(struct world *w, const char *table, const char *key_text, size_t at, uint8_
 		le32_put(&crc, crc32c(copy, 96));
 		memcpy(copy + 92, &crc, sizeof crc);
 	}
-	val.mv_data = copy;
-	assert_int_equal(mdb_put(txn, dbi, &key, &val, 0), 0);
-	assert_int_equal(mdb_txn_commit(txn), 0);
-	mdb_env_close(env);
+	record_put(&r, copy, len);
 }
 
 static void
@@ -422,29 +441,15 @@ static void
 catalogue_without_sums_gets_them(void **state)
 {
 	struct world *w = *state;
-	MDB_env *env;
-	MDB_txn *txn;
-	MDB_dbi dbi;
+	struct record r;
 	uint8_t old[80];
 
 	struct catalog_identity a = identity(w, "file:/srv/a.img", 1), b;
-	catalog_close(w->c);
-	w->c = NULL;
-	assert_int_equal(mdb_env_create(&env), 0);
-	mdb_env_set_maxdbs(env, 8);
-	assert_int_equal(
-	    mdb_env_open(env, tmpdir_file(&w->tmp, "catalog.mdb"), MDB_NOSUBDIR, 0600), 0);
-	assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
-	assert_int_equal(mdb_dbi_open(txn, "meta", 0, &dbi), 0);
-	MDB_val key = {6, (void *)(uintptr_t) "format"}, val;
-	assert_int_equal(mdb_get(txn, dbi, &key, &val), 0);
-	assert_int_equal(val.mv_size, 96);
-	memcpy(old, val.mv_data, sizeof(old));
+	record_get(w, &r, "meta", "format");
+	assert_int_equal(r.val.mv_size, 96);
+	memcpy(old, r.val.mv_data, sizeof(old));
 	old[4] = 0;
-	val = (MDB_val){sizeof(old), old};
-	assert_int_equal(mdb_put(txn, dbi, &key, &val, 0), 0);
-	assert_int_equal(mdb_txn_commit(txn), 0);
-	mdb_env_close(env);
+	record_put(&r, old, sizeof(old));
 	reopen(w);
 	assert_int_equal(catalog_lu_find(w->c, "file:/srv/a.img", &b), 0);
 	assert_memory_equal(a.uuid, b.uuid, sizeof(a.uuid));
