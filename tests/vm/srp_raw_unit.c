@@ -92,17 +92,23 @@ raw_still_serves(void)
 
 /* With this reason in T_LOGOUT. */
 static void
-fatal_as(const char *name, uint8_t flags, size_t (*fill)(struct raw_conn *c), uint32_t reason)
+logged_out(struct raw_conn *c, uint32_t reason)
 {
-	raw_what = name;
-	struct raw_conn *c = raw_login_as(flags, 8260, 68);
-	raw_send(c, fill(c));
 	if (!raw_wait_message(c, RAW_WAIT_MS) || c->last.bytes[0] != SRP_T_LOGOUT)
 		raw_fail("no T_LOGOUT but %02x", c->last.bytes[0]);
 	if (load_be32(c->last.bytes + 4) != reason)
 		raw_fail("reason %u instead of %u", load_be32(c->last.bytes + 4), reason);
 	raw_wait_end(c);
 	raw_release(c);
+}
+
+static void
+fatal_as(const char *name, uint8_t flags, size_t (*fill)(struct raw_conn *c), uint32_t reason)
+{
+	raw_what = name;
+	struct raw_conn *c = raw_login_as(flags, 8260, 68);
+	raw_send(c, fill(c));
+	logged_out(c, reason);
 	raw_still_serves();
 }
 
@@ -220,13 +226,7 @@ cut_commands(void)
 		struct raw_conn *c = raw_login();
 		(void)raw_read(c, 1, 0, 8, c->data, c->mr->rkey);
 		raw_send(c, len);
-		if (!raw_wait_message(c, RAW_WAIT_MS) || c->last.bytes[0] != SRP_T_LOGOUT)
-			raw_fail("no T_LOGOUT but %02x", c->last.bytes[0]);
-		uint32_t reason = len < 48 ? SRP_LOGOUT_BAD_IU : SRP_LOGOUT_IN_COUNT;
-		if (load_be32(c->last.bytes + 4) != reason)
-			raw_fail("reason %u instead of %u", load_be32(c->last.bytes + 4), reason);
-		raw_wait_end(c);
-		raw_release(c);
+		logged_out(c, len < 48 ? SRP_LOGOUT_BAD_IU : SRP_LOGOUT_IN_COUNT);
 	}
 	raw_still_serves();
 }
