@@ -59,7 +59,11 @@ enum blk_event { BLK_EVENT_SIZE, BLK_EVENT_GONE, BLK_EVENT_BACK, BLK_EVENT_COUNT
 enum blk_op {
 	BLK_READ,
 	BLK_WRITE,
-	BLK_FLUSH, /* everything completed before submit is durable (but see BLK_LAZY); range ignored */
+	/*
+	 * Everything completed before submit is durable (but see BLK_LAZY); the first that succeeds on a
+	 * loop also makes durable what was written before the open, by whom ever. The range is ignored.
+	 */
+	BLK_FLUSH,
 	BLK_UNMAP,        /* may be refused (-EOPNOTSUPP) without BLK_CAP_UNMAP */
 	BLK_WRITE_ZEROES, /* always available; reads as zeros afterwards */
 	BLK_EXTENTS,      /* which parts are mapped */

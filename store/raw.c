@@ -85,10 +85,12 @@ raw_finish(struct raw_loop *rl, struct blk_io *io, int result)
 	}
 	ASSERT(rl->in_flight > 0);
 	rl->in_flight--;
-	if (io->op == BLK_FLUSH)
+	if (io->op == BLK_FLUSH) {
 		rl->owed |= result < 0;
-	else
+		rl->old &= result < 0;
+	} else {
 		rl->owed |= result == 0 && (io->flags & BLK_LAZY);
+	}
 	if (rl->draining && rl->in_flight == 0)
 		raw_loop_drained(rl);
 	if (result < 0) {
@@ -404,7 +406,7 @@ raw_submit(struct blk *b, struct blk_io *io)
 		blk_complete_later(io, -ENODEV);
 		return;
 	}
-	if (io->op == BLK_FLUSH && !r->is_volatile && !rl->lazy) {
+	if (io->op == BLK_FLUSH && !r->is_volatile && !rl->lazy && !rl->old) {
 		blk_complete_later(io, 0); /* every write was durable at its done */
 		return;
 	}
@@ -525,6 +527,7 @@ raw_create(const struct raw_setup *su, const struct blk_open_args *args, struct 
 		rl->raw = r;
 		rl->loop = args->loops[i];
 		rl->fd = su->fd;
+		rl->old = !(su->info.caps & BLK_CAP_READ_ONLY);
 		list_init(&rl->bounce_queue);
 		loop_bufwait_init(&rl->bounce_wait, bounce_retry);
 	}

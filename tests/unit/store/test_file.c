@@ -3,9 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -439,6 +441,50 @@ lazy_writes_before_an_absence_fail_the_next_flush(void **state)
 	world_close(rw, b);
 }
 
+/* Puts what can't be synced in the place of the store's descriptor. */
+static void
+spoil_descriptor(void)
+{
+	char link[64], real[PATH_MAX], to[PATH_MAX];
+	assert_non_null(realpath(path, real));
+	for (int fd = 3; fd < 1024; fd++) {
+		snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+		ssize_t n = readlink(link, to, sizeof to - 1);
+		if (n < 0)
+			continue;
+		to[n] = '\0';
+		if (strcmp(to, real) != 0)
+			continue;
+		int events = eventfd(0, EFD_CLOEXEC);
+		assert_true(events >= 0);
+		assert_int_equal(dup2(events, fd), fd);
+		close(events);
+		return;
+	}
+	fail_msg("%s isn't open", real);
+}
+
+/* Whoever wrote before the open may not have synced: the first flush can't be answered from memory, though each
+ * write since was durable. */
+static void
+the_first_flush_reaches_the_file(void **state)
+{
+	(void)state;
+	struct world *w = world_real(1, false);
+	struct blk *b =
+	    world_open(w, fresh_path(), SIZE, BLK_OPEN_CREATE | BLK_OPEN_WATCH_LATER, 512);
+	spoil_descriptor();
+	assert_int_equal(io_range(w, 0, b, BLK_FLUSH, 0, 0, 0), -EIO);
+	assert_int_equal(io_range(w, 0, b, BLK_FLUSH, 0, 0, 0), -EIO);
+	world_close(w, b);
+	b = world_open(w, path, 0, BLK_OPEN_WATCH_LATER, 512);
+	assert_int_equal(io_range(w, 0, b, BLK_FLUSH, 0, 0, 0), 0);
+	spoil_descriptor();
+	assert_int_equal(io_range(w, 0, b, BLK_FLUSH, 0, 0, 0), 0);
+	world_close(w, b);
+	world_destroy(w);
+}
+
 static void
 a_new_file_of_the_same_size_takes_its_place(void **state)
 {
@@ -531,6 +577,7 @@ main(void)
 	    cmocka_unit_test(behaves_on_epoll),
 	    cmocka_unit_test(behaves_on_the_simulated_loop),
 	    cmocka_unit_test(data_survives_close_and_open),
+	    cmocka_unit_test(the_first_flush_reaches_the_file),
 	    cmocka_unit_test(a_created_file_is_sparse_and_unmap_returns_space),
 	    WITH_WORLD(missing_files_are_refused_with_a_cure),
 	    WITH_WORLD(a_near_name_is_proposed),
