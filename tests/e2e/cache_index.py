@@ -12,7 +12,7 @@ import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
-from control import Control  # noqa: E402
+from control import started, stop  # noqa: E402
 from terraced import TARGET, Daemon, Folder, check, run, run_each, wait_until  # noqa: E402
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
@@ -30,10 +30,7 @@ target iqn.2026-11.example.terrace:test { portals p; open yes; lun 0 a }
 
 def start(folder, index):
     text = CONFIG.replace("SSD", folder("ssd")).replace("STORE", folder("a.img")).replace("INDEX", index)
-    d = Daemon(config=text, folder=folder)
-    d.start()
-    d.control = Control(d)
-    return d
+    return started(Daemon(config=text, folder=folder))
 
 
 def index_bytes(d):
@@ -63,16 +60,14 @@ def case_bound_holds():
             break
     before = index_bytes(d)
     check(before > BOUND + SLACK, f"without a bound it takes {before} bytes")
-    d.control.close()
-    d.stop()
+    stop(d)
     d = start(folder, "index 1MiB")
     wait_until(lambda: index_bytes(d) <= BOUND, "what was there before gets below the bound", 60)
     most = load(d, 2, 1)
     check(most <= BOUND + SLACK, f"{most} bytes with a bound of {BOUND}")
     wait_until(lambda: index_bytes(d) <= BOUND, "it is below the bound in the end", 60)
     print(f"index: {before} bytes without a bound, at most {most} with one of {BOUND}")
-    d.control.close()
-    d.stop()
+    stop(d)
     d.check_log()
 
 

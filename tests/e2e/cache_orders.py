@@ -14,7 +14,7 @@ import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
-from control import Control, Error  # noqa: E402
+from control import Control, Error, started, stop  # noqa: E402
 from iscsi import BUSY, GOOD, Session  # noqa: E402
 from terracectl import TOOL  # noqa: E402
 from terraced import TARGET, Daemon, Failed, Folder, check, run, run_each, same, wait_until  # noqa: E402
@@ -36,15 +36,7 @@ def config(folder, ssd=None, store=None):
 
 
 def start(folder, text=None):
-    d = Daemon(config=text or config(folder), folder=folder)
-    d.start()
-    d.control = Control(d)
-    return d
-
-
-def stop(d):
-    d.control.close()
-    d.stop()
+    return started(Daemon(config=text or config(folder), folder=folder))
 
 
 def lun(d, name="a"):

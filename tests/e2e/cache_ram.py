@@ -15,7 +15,7 @@ import threading
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
-from control import Control  # noqa: E402
+from control import started, stop  # noqa: E402
 from iscsi import CHECK, GOOD, Closed, Session  # noqa: E402
 from nbd import Client, uri  # noqa: E402
 from terraced import (PROGRAM, TARGET, Daemon, Failed, Folder, check, requires, run, run_each, same,  # noqa: E402
@@ -37,16 +37,7 @@ def config(folder, size="32MiB", ssd=None, more="", store=None):
 
 
 def start(folder, text=None, *options):
-    d = Daemon(*options, config=text, folder=folder)
-    d.start()
-    d.control = Control(d)
-    return d
-
-
-def stop(d):
-    d.control.close()
-    d.stop()
-    d.check_log()
+    return started(Daemon(*options, config=text, folder=folder))
 
 
 def again(d, text):

@@ -12,7 +12,7 @@ import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
-from control import Control, Error  # noqa: E402
+from control import Control, Error, started, stop  # noqa: E402
 from terracectl import TOOL  # noqa: E402
 from iscsi import GOOD, Session  # noqa: E402
 from terraced import TARGET, Daemon, Failed, Folder, check, run, run_each, same, wait_until  # noqa: E402
@@ -32,16 +32,7 @@ def config(folder):
 
 
 def start(folder):
-    d = Daemon(config=config(folder), folder=folder)
-    d.start()
-    d.control = Control(d, timeout=120)
-    return d
-
-
-def stop(d):
-    d.control.close()
-    d.stop()
-    d.check_log()
+    return started(Daemon(config=config(folder), folder=folder), timeout=120)
 
 
 def cache(d):

@@ -15,7 +15,7 @@ import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
-from control import Control, Error  # noqa: E402
+from control import Control, Error, started, stop  # noqa: E402
 from terracectl import TOOL  # noqa: E402
 from iscsi import BUSY, CHECK, GOOD, Session  # noqa: E402
 from terraced import TARGET, Daemon, Failed, Folder, check, run, run_each, same, wait_until  # noqa: E402
@@ -38,17 +38,7 @@ def config(folder, ssd=None, store=None, more=""):
 
 def start(folder, text=None, wait=True):
     d = Daemon(config=text or config(folder), folder=folder)
-    if not wait:
-        return d
-    d.start()
-    d.control = Control(d)
-    return d
-
-
-def stop(d):
-    d.control.close()
-    d.stop()
-    d.check_log()
+    return started(d) if wait else d
 
 
 def refused(folder, text, *words):
@@ -270,8 +260,7 @@ def case_weaker_mode_waits():
         reload("volatile")
     d.control.close()
     d.kill()
-    d.start()
-    d.control = Control(d)
+    started(d)
     same(lun(d)["mode"], "volatile", "after a restart")
     stop(d)
 
@@ -753,8 +742,7 @@ def case_killed_while_a_cache_is_added():
 
 def stop_dirty(d):
     """What can't be written any more doesn't hold up the end."""
-    d.control.close()
-    d.stop()
+    stop(d)
 
 
 def payload(folder, number):

@@ -10,7 +10,7 @@ import sys
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
-from control import Control  # noqa: E402
+from control import started, stop  # noqa: E402
 from iscsi import GOOD, Session  # noqa: E402
 from terraced import TARGET, Daemon, Folder, check, run, run_each, same, wait_until  # noqa: E402
 
@@ -28,10 +28,7 @@ target iqn.2026-11.example.terrace:test { portals p; open yes; lun 0 a }
 
 def start(folder):
     text = CONFIG.replace("SSD", folder("ssd")).replace("STORE", folder("a.img"))
-    d = Daemon(config=text, folder=folder)
-    d.start()
-    d.control = Control(d)
-    return d
+    return started(Daemon(config=text, folder=folder))
 
 
 def lun(d):
@@ -73,8 +70,7 @@ def case_warm_after_a_kill():
     lost = 2 * segment / (READ * PIECE)
     check(after >= before - lost - 0.01, f"{before:.3f} of the reads hit before, {after:.3f} after")
     print(f"hits: {before:.3f} before, {after:.3f} after a kill; {lost:.3f} may be lost")
-    d.control.close()
-    d.stop()
+    stop(d)
 
 
 if __name__ == "__main__":

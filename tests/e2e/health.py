@@ -17,7 +17,7 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 import terraced  # noqa: E402
-from control import Control, Error  # noqa: E402
+from control import Control, Error, started, stop  # noqa: E402
 from iscsi import GOOD, INITIATOR, Refused, Session  # noqa: E402
 from terraced import TARGET, Daemon, Folder, Skipped, check, run, run_each, same, wait_until  # noqa: E402
 
@@ -39,15 +39,8 @@ target iqn.2026-11.example.terrace:test {
 
 
 def start(config=CONFIG, folder=None, prefix=(), options=()):
-    d = Daemon("--loops", "2", "--quiet", "--unsafe-fs", *options, config=config, folder=folder,
-               prefix=prefix).start()
-    d.control = Control(d)
-    return d
-
-
-def stop(d):
-    d.control.close()
-    d.stop()
+    return started(Daemon("--loops", "2", "--quiet", "--unsafe-fs", *options, config=config, folder=folder,
+                          prefix=prefix))
 
 
 def raised(d, code, seconds=SECONDS):
@@ -293,8 +286,7 @@ def case_configuration_on_disk_differs():
 
 
 def case_settings_that_need_a_restart():
-    d = Daemon("--quiet", "--unsafe-fs", config="loops 1\n" + CONFIG).start()
-    d.control = Control(d)
+    d = started(Daemon("--quiet", "--unsafe-fs", config="loops 1\n" + CONFIG))
     with open(d.config, encoding="utf-8") as f:
         text = f.read()
     d.folder.write("terrace.conf", text.replace("loops 1", "loops 2"))
@@ -317,10 +309,8 @@ def case_what_runs_only_is_no_difference_on_disk():
     same(sorted(d.control.conditions()), ["C105"], "conditions")
     same([h["result"] for h in d.control.call("history")], ["done"] * 2, "history")
     same(len([e for e in events(d) if e["event"] == "changed"]), 2, "changes are events")
-    d.control.close()
-    d.stop()
-    d.start()
-    d.control = Control(d)
+    stop(d)
+    started(d)
     same(d.control.conditions(), {}, "conditions after a restart")
     same([lun["name"] for lun in d.control.call("lun.list")], ["a", "v", "kept"], "LUNs")
     same(len(d.control.call("history")), 2, "history after a restart")
@@ -413,18 +403,15 @@ def case_events_outlive_restart_and_kill():
         s.ready()
     wait_until(lambda: [e for e in events(d) if e["event"] == "lost"], "the end of the session")
     before = events(d)
-    d.control.close()
-    d.stop()
-    d.start()
-    d.control = Control(d)
+    stop(d)
+    started(d)
     after = events(d)
     same(after[:len(before)], before, "events of before")
     same([e["event"] for e in after[len(before):]], ["stop", "start"], "events since")
     time.sleep(0.5)
     d.control.close()
     d.kill()
-    d.start()
-    d.control = Control(d)
+    started(d)
     same(events(d)[:len(after)], after, "events of before the kill")
     ids = [e["id"] for e in events(d)]
     same(ids, list(range(1, len(ids) + 1)), "ids go on")

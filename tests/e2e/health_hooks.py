@@ -13,7 +13,7 @@ import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
-from control import Control  # noqa: E402
+from control import started  # noqa: E402
 from iscsi import Session  # noqa: E402
 from terraced import TARGET, Daemon, Folder, check, run, run_each, same, wait_until  # noqa: E402
 
@@ -34,10 +34,7 @@ def script(folder, name, body, mode=0o755):
 
 def start(folder, *hooks):
     lines = "\n".join(f'    on {event} "{folder(name)}"' for event, name in hooks)
-    d = Daemon("--loops", "2", "--quiet", "--unsafe-fs", config=CONFIG % lines,
-               folder=folder).start()
-    d.control = Control(d)
-    return d
+    return started(Daemon("--loops", "2", "--quiet", "--unsafe-fs", config=CONFIG % lines, folder=folder))
 
 
 def stop(d, seconds=10):

@@ -15,7 +15,7 @@ import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
-from control import Control  # noqa: E402
+from control import started, stop  # noqa: E402
 from iscsi import GOOD, Session  # noqa: E402
 from terraced import ROOT, TARGET, Daemon, Folder, check, run, run_each, same, wait_until  # noqa: E402
 from terracectl import DONE, FAILED, TOOL, FakeDaemon, Tool  # noqa: E402
@@ -39,8 +39,7 @@ def config(folder, a=None):
 
 
 def start(folder, **more):
-    d = Daemon(config=config(folder, **more), folder=folder).start()
-    d.control = Control(d)
+    d = started(Daemon(config=config(folder, **more), folder=folder))
     d.tool = Tool(os.path.join(d.state, "control.sock"))
     return d
 
@@ -75,8 +74,7 @@ def case_everything_is_on_the_stores():
         same([(x["name"], x["way"], x["done"]) for x in answer["luns"]],
              [("a", "cache", True), ("scratch", "store", True)], "LUNs")
     wait_until(lambda: "No initiator is connected." in d.tool("power-fail").out, "nobody", 30)
-    d.control.close()
-    d.stop()
+    stop(d)
 
 
 def case_what_fails_keeps_nobody_else():
@@ -92,8 +90,7 @@ def case_what_fails_keeps_nobody_else():
         d.tool("power-fail", status=FAILED, says="scratch: NOT durable (No such file")
         os.rename(folder("gone.img"), folder("v.img"))
         write(s, 4, 0, 1)  # it goes on
-    d.control.close()
-    d.stop()
+    stop(d)
 
 
 def case_the_manager_is_told_how_far_it_is():
@@ -123,8 +120,7 @@ def case_the_manager_is_told_how_far_it_is():
         wait_until(lambda: "STATUS=serving 4 LUNs" in told, "what it does afterwards", 30)
         at = next(i for i, x in enumerate(told) if x.startswith("STATUS=writing what caches have"))
         check(told[at].endswith(" left") and at < told.index("STATUS=serving 4 LUNs"), str(told))
-        d.control.close()
-        d.stop()
+        stop(d)
         end.set()
         thread.join()
 
@@ -139,16 +135,14 @@ def case_a_daemon_that_ends_meanwhile():
             c.connect(os.path.join(d.state, "control.sock"))
             for i in range(20):
                 c.sendall(b'{"jsonrpc":"2.0","method":"power-fail","id":%d}\n' % i)
-            d.control.close()
-            d.stop()
+            stop(d)
     d = start(folder)
     with Session(d.port, TARGET) as s:
         wait_until(lambda: s.execute(bytes(6), 0).status == GOOD, "the LUN is ready", 30)
     d.tool("power-fail", status=DONE)
     with open(folder("a.img"), "rb") as f:
         same(f.read(4096), bytes([7]) * 4096, "what was written before")
-    d.control.close()
-    d.stop()
+    stop(d)
 
 
 def case_the_limit():

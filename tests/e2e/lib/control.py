@@ -63,3 +63,15 @@ class Control:
         for c in self.call("health")["conditions"]:
             found.setdefault(c["code"], c)
         return found
+
+
+def started(daemon, timeout=30):
+    """Starts it; `control` is a connection to it. Ended by stop()."""
+    daemon.start()
+    daemon.control = Control(daemon, timeout)
+    return daemon
+
+
+def stop(daemon):
+    daemon.control.close()
+    daemon.stop()
