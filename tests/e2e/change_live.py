@@ -15,12 +15,11 @@ import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
-import terraced  # noqa: E402
 from change import (BUSY, CONFIG, CONFIG_ERRORS, EXISTS, FAILED, INVALID_PARAMS,  # noqa: E402
                     NEEDS_YES, NO_OBJECT, Changes)
 from control import Error  # noqa: E402
 from iscsi import CHECK, GOOD, Closed, Refused, Session  # noqa: E402
-from terraced import TARGET, Daemon, check, requires, run, same, wait_until  # noqa: E402
+from terraced import TARGET, Daemon, Failed, check, requires, run, run_each, same, wait_until  # noqa: E402
 
 A, B = "iqn.a:one", "iqn.b:two"
 MIB = 1 << 20
@@ -394,7 +393,7 @@ def case_users():
         wait_until(lambda: ended(b), "a session without password ends")
     try:
         Session(d.port, TARGET, name=B).close()
-        raise terraced.Failed("a login without password is admitted")
+        raise Failed("a login without password is admitted")
     except Refused:
         pass
     with Session(d.port, TARGET, name=B, chap=("mia", secret)) as b:
@@ -729,7 +728,7 @@ def case_ports_keep_their_numbers():
                 if page[at + 1] & 0x3F == 0x14:
                     return page[at + 6] << 8 | page[at + 7]
                 at += 4 + page[at + 3]
-        raise terraced.Failed("no relative port identifier in VPD page 83h")
+        raise Failed("no relative port identifier in VPD page 83h")
 
     text = "portal first { listen 127.0.0.1:0 }\n" + CONFIG.replace("portals san", "portals first san")
     d, c = start(text)
@@ -743,26 +742,4 @@ def case_ports_keep_their_numbers():
     d.stop()
 
 
-def main():
-    selected = sys.argv[1:]
-    failed = []
-    for name, case in list(globals().items()):
-        if not name.startswith("case_") or (selected and name[5:] not in selected):
-            continue
-        began = time.monotonic()
-        result = "ok"
-        try:
-            case()
-        except terraced.Skipped as e:
-            result = f"skipped: {e}"
-        except Exception as e:  # whatever it is, the other cases are worth running
-            result = f"FAILED: {type(e).__name__}: {e}"
-            failed.append(name[5:])
-            terraced.show_logs()
-            terraced.cleanup()
-            Daemon.running.clear()
-        print(f"{name[5:]:36} {time.monotonic() - began:6.2f} s  {result}", flush=True)
-    check(not failed, f"{len(failed)} cases: {' '.join(failed)}")
-
-
-run(main)
+run(lambda: run_each(globals()))

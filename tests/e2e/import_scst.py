@@ -17,7 +17,7 @@ sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "lib"))
 from iscsi import GOOD, Refused, Session  # noqa: E402
-from terraced import Daemon, Failed, Folder, check, run, same  # noqa: E402
+from terraced import Daemon, Failed, Folder, check, run, run_each, same  # noqa: E402
 from terracectl import TOOL, Tool  # noqa: E402
 
 TERRACECTL = TOOL
@@ -306,12 +306,7 @@ def case_each_file_is_served_with_its_identities_numbers_and_masking():
 WRITE = "--write" in sys.argv
 
 
-def main():
-    names = [a for a in sys.argv[1:] if a != "--write"] or [n for n in globals() if n.startswith("case_")]
-    for name in names:
-        print(name, flush=True)
-        globals()[name if name.startswith("case_") else f"case_{name}"]()
-
-
 if __name__ == "__main__":
-    run(main)
+    if WRITE:
+        sys.argv.remove("--write")
+    run(lambda: run_each(globals()))

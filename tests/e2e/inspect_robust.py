@@ -25,7 +25,7 @@ sys.dont_write_bytecode = True
 sys.path[0] = os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib")
 import tree  # noqa: E402
 from change import Changes  # noqa: E402
-from terraced import PROGRAM, Daemon, Folder, Skipped, check, run, same, wait_until  # noqa: E402
+from terraced import PROGRAM, Daemon, Folder, Skipped, check, run, run_each, same, wait_until  # noqa: E402
 from tree import FUSE, Tree, error_of, is_mounted, unmount  # noqa: E402
 
 MIB = 1 << 20
@@ -510,19 +510,7 @@ def case_random_walkers():
 def main():
     tree.requires_fuse()
     atexit.register(tree.cleanup)
-    selected = sys.argv[1:]
-    for name, case in list(globals().items()):
-        if not name.startswith("case_") or (selected and name[5:] not in selected):
-            continue
-        if name[5:] in APART and not selected:
-            continue
-        began = time.monotonic()
-        result = "ok"
-        try:
-            case()
-        except Skipped as e:
-            result = f"skipped: {e}"
-        print(f"{name[5:]:32} {time.monotonic() - began:6.2f} s  {result}", flush=True)
+    run_each(globals(), APART)
 
 
 if __name__ == "__main__":
