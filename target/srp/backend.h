@@ -130,10 +130,18 @@ struct srp_backend_ops {
 
 	/* Loop: events come on this loop from now on. 0 or -errno. */
 	int (*attach)(struct srp_conn *c, struct loop *l);
-	/* Loop: no `sent` nor `received` any more. */
+	/* Loop, not posting(): no `sent` nor `received` any more. */
 	void (*detach)(struct srp_conn *c);
-	/* Loop. Posts a chain, all or nothing; one `sent` for it. 0, -EIO: the queue is dead. */
+	/*
+	 * Loop. Posts a chain, all or nothing; one `sent` for it, which may say that it couldn't be
+	 * posted. 0, -EIO: the queue is dead.
+	 */
 	int (*post)(struct srp_conn *c, const struct srp_wr *wrs, unsigned count);
+	/*
+	 * Loop: a helper thread is still posting something, and needs the connection for the time of a
+	 * system call. Never when each chain was reported.
+	 */
+	bool (*posting)(struct srp_conn *c);
 	int (*post_recv)(struct srp_conn *c, uint32_t idx);
 	/* Loop: everything posted comes back, not ok, if it hasn't been done. */
 	void (*flush)(struct srp_conn *c);

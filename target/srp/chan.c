@@ -8,6 +8,7 @@
 #define NS_PER_MS 1000000ull
 #define LEAVE_NS (1000 * NS_PER_MS)  /* for a last message to be taken */
 #define DRAIN_NS (10000 * NS_PER_MS) /* for a queue to give everything back */
+#define POSTING_NS (10 * NS_PER_MS)  /* until a helper that posts is looked at again */
 #define MESSAGES 1u
 #define SPARE_RECVS 2u /* CRED_RSP and AER_RSP take no credit */
 #define RECV_ALIGN 512u
@@ -225,6 +226,10 @@ on_timer(struct loop_timer *tm)
 	case SRP_CHAN_DRAINING:
 		if (c->abandoning || (c->chain_count == 0 && c->recv_posted == 0))
 			break; /* commands are left, in the store */
+		if (c->ops->posting(c->conn)) {
+			loop_timer_set(&c->timer, POSTING_NS);
+			break;
+		}
 		c->abandoning = true;
 		c->ops->detach(c->conn);
 		c->abandon_msg.run = srp_registry_abandon;

@@ -361,6 +361,7 @@ static const struct srp_backend_ops ops = {
     .attach = verbs_attach,
     .detach = verbs_detach,
     .post = verbs_post,
+    .posting = verbs_posting,
     .post_recv = verbs_post_recv,
     .flush = verbs_flush,
     .is_local = verbs_is_local,

@@ -22,7 +22,6 @@
 
 #define QUEUE_MAX 1024u
 #define QUEUE_MIN 64u
-#define SEGMENTS_MAX 8u
 #define READS_MAX 16u
 #define POLL_BATCH 16
 #define POLL_TURN 128u /* completions of a turn; then others have theirs */
@@ -31,8 +30,7 @@
 #define QUIET_TURNS 2u
 
 /* wr_id: what a completion is of. */
-#define ID_LAST 2u
-#define ID_RECV 1u /* with the buffer's number above */
+#define ID_RECV 1u /* with the buffer's number above; else VERBS_ID_LAST, or 0 */
 
 /* ---- devices ---------------------------------------------------------------------------------- */
 
@@ -205,8 +203,8 @@ verbs_devices_end(struct verbs *v)
 
 /* ---- memory ------------------------------------------------------------------------------------- */
 
-static bool
-find_key(const struct verbs_conn *vc, const char *p, size_t len, uint32_t *ret_lkey)
+bool
+verbs_find_key(const struct verbs_conn *vc, const char *p, size_t len, uint32_t *ret_lkey)
 {
 	if (p >= vc->memory && p + len <= vc->memory + vc->memory_len) {
 		*ret_lkey = vc->mr->lkey;
@@ -227,7 +225,7 @@ bool
 verbs_is_local(struct srp_conn *c, const void *p, size_t len)
 {
 	uint32_t lkey;
-	return find_key(verbs_conn_of(c), p, len, &lkey);
+	return verbs_find_key(verbs_conn_of(c), p, len, &lkey);
 }
 
 /* ---- queues --------------------------------------------------------------------------------------- */
@@ -283,7 +281,7 @@ create_queue(struct verbs_conn *vc)
 		    .qp_type = IBV_QPT_RC,
 		    .cap = {.max_send_wr = depth,
 		        .max_recv_wr = vc->recv_count,
-		        .max_send_sge = at_most(a->max_sge, SEGMENTS_MAX),
+		        .max_send_sge = at_most(a->max_sge, VERBS_SEGMENTS_MAX),
 		        .max_recv_sge = 1},
 		};
 		uint32_t sges = init.cap.max_send_sge;
@@ -335,6 +333,8 @@ verbs_setup(struct srp_conn *c, const struct srp_queue_cfg *cfg, char *reason, s
 	rc = vc->comp != NULL ? no_wait(vc->comp->fd) : -errno;
 	if (rc == 0)
 		rc = create_queue(vc);
+	if (rc == 0)
+		rc = verbs_out_init(vc);
 	for (uint32_t i = 0; rc == 0 && i < cfg->recv_count; i++)
 		rc = verbs_post_recv(c, i);
 	if (rc < 0)
@@ -363,6 +363,7 @@ verbs_teardown(struct verbs_conn *vc)
 	}
 	if (vc->comp != NULL)
 		(void)ibv_destroy_comp_channel(vc->comp);
+	verbs_out_fini(vc);
 	if (vc->mr != NULL)
 		(void)ibv_dereg_mr(vc->mr);
 	if (vc->memory != NULL)
@@ -371,7 +372,7 @@ verbs_teardown(struct verbs_conn *vc)
 		device_put(vc->verbs, vc->device);
 }
 
-/* ---- posting ----------------------------------------------------------------------------------------- */
+/* ---- receiving ----------------------------------------------------------------------------------------- */
 
 int
 verbs_post_recv(struct srp_conn *c, uint32_t idx)
@@ -389,54 +390,6 @@ verbs_post_recv(struct srp_conn *c, uint32_t idx)
 	return ibv_post_recv(vc->id->qp, &wr, &bad) == 0 ? 0 : -EIO;
 }
 
-static void
-fill(const struct verbs_conn *vc, const struct srp_wr *w, struct ibv_send_wr *ret,
-    struct ibv_sge *sges)
-{
-	*ret = (struct ibv_send_wr){.sg_list = sges, .num_sge = (int)w->iovcnt};
-	for (unsigned i = 0; i < w->iovcnt; i++) {
-		uint32_t lkey = 0;
-		bool known = find_key(vc, w->iov[i].iov_base, w->iov[i].iov_len, &lkey);
-		ASSERT(known);
-		sges[i] = (struct ibv_sge){.addr = (uintptr_t)w->iov[i].iov_base,
-		    .length = (uint32_t)w->iov[i].iov_len,
-		    .lkey = lkey};
-	}
-	switch (w->kind) {
-	case SRP_WR_READ:
-		ret->opcode = IBV_WR_RDMA_READ;
-		break;
-	case SRP_WR_WRITE:
-		ret->opcode = IBV_WR_RDMA_WRITE;
-		break;
-	case SRP_WR_SEND:
-		ret->opcode = IBV_WR_SEND;
-		if (w->solicited)
-			ret->send_flags |= IBV_SEND_SOLICITED;
-		return;
-	}
-	ret->wr.rdma.remote_addr = w->remote;
-	ret->wr.rdma.rkey = w->key;
-}
-
-int
-verbs_post(struct srp_conn *c, const struct srp_wr *wrs, unsigned count)
-{
-	struct verbs_conn *vc = verbs_conn_of(c);
-	struct ibv_send_wr list[SRP_WR_CHAIN_MAX], *bad;
-	struct ibv_sge sges[SRP_WR_CHAIN_MAX][SEGMENTS_MAX];
-	ASSERT(count > 0 && count <= SRP_WR_CHAIN_MAX);
-	for (unsigned i = 0; i < count; i++) {
-		fill(vc, &wrs[i], &list[i], sges[i]);
-		if (i > 0)
-			list[i - 1].next = &list[i];
-	}
-	list[count - 1].wr_id = ID_LAST; /* VB-1 */
-	list[count - 1].send_flags |= IBV_SEND_SIGNALED;
-	/* Part of a chain may be posted: it does no harm, the queue is flushed and destroyed. */
-	return ibv_post_send(vc->id->qp, list, &bad) == 0 ? 0 : -EIO;
-}
-
 void
 verbs_flush(struct srp_conn *c)
 {
@@ -450,12 +403,12 @@ verbs_flush(struct srp_conn *c)
 static void
 completed(struct verbs_conn *vc, const struct ibv_wc *wc)
 {
-	const struct srp_backend_events *ev = vc->verbs->events;
 	bool ok = wc->status == IBV_WC_SUCCESS;
 	if (wc->wr_id & ID_RECV)
-		ev->received(&vc->conn, (uint32_t)(wc->wr_id >> 2), ok ? wc->byte_len : 0, ok);
-	else if (wc->wr_id == ID_LAST)
-		ev->sent(&vc->conn, ok);
+		vc->verbs->events->received(
+		    &vc->conn, (uint32_t)(wc->wr_id >> 2), ok ? wc->byte_len : 0, ok);
+	else if (wc->wr_id == VERBS_ID_LAST)
+		verbs_out_completed(vc, ok);
 }
 
 /* True: there were some. */
@@ -548,6 +501,7 @@ verbs_detach(struct srp_conn *c)
 	struct verbs_conn *vc = verbs_conn_of(c);
 	if (vc->loop == NULL)
 		return;
+	ASSERT(vc->out.in_job == 0); /* VO-2, verbs_posting() */
 	loop_defer_cancel(&vc->more);
 	loop_watch_stop(&vc->watch);
 	vc->loop = NULL;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Inside the backend over libibverbs and librdmacm: devices and queues (verbs.c), connections (cm.c). */
+/* Inside the backend over libibverbs and librdmacm: devices and queues (verbs.c), requests (verbs_out.c), connections (cm.c). */
 #ifndef SRP_VERBS_H
 #define SRP_VERBS_H
 
@@ -12,6 +12,8 @@
 #include "srp/backend.h"
 
 #define VERBS_REGIONS_MAX (LOOP_COUNT_MAX + 32u)
+#define VERBS_SEGMENTS_MAX 8u /* of a request */
+#define VERBS_ID_LAST 2u      /* wr_id of a chain's last request; others have 0 */
 
 struct verbs_region {
 	char *base;
@@ -75,6 +77,23 @@ struct srp_listener {
 	bool native;
 };
 
+/*
+ * Chains on their way to ibv_post_send(), and those that are not reported. The ring is there only where a
+ * helper posts. All of it is the loop's, but while a helper posts `in_job` requests from `head` on: those,
+ * `job` and `bad` are the helper's then.
+ */
+struct verbs_out {
+	struct ibv_send_wr *wrs; /* ring of cap */
+	struct ibv_sge *sges;    /* VERBS_SEGMENTS_MAX of each */
+	uint32_t cap, head, count, in_job;
+	struct loop_job job;
+	struct ibv_send_wr *bad; /* the first one that wasn't posted */
+	uint32_t unreported;     /* chains */
+	uint32_t lost;           /* of them, those that nothing will complete */
+	bool held, held_ok; /* the only one is complete, and reported when the helper is done */
+	bool dead;          /* something couldn't be posted */
+};
+
 struct verbs_conn {
 	struct srp_conn conn;
 	struct verbs *verbs;
@@ -95,6 +114,7 @@ struct verbs_conn {
 	bool armed; /* the next completion makes an event; one that is there was not taken yet */
 	unsigned quiet_turns; /* since the last completion */
 	unsigned events;      /* taken; acknowledged all at once, at the end */
+	struct verbs_out out;
 };
 
 static inline struct verbs_conn *
@@ -112,9 +132,10 @@ void verbs_teardown(struct verbs_conn *vc);
 void verbs_abandon(struct srp_conn *c);
 int verbs_attach(struct srp_conn *c, struct loop *l);
 void verbs_detach(struct srp_conn *c);
-int verbs_post(struct srp_conn *c, const struct srp_wr *wrs, unsigned count);
 int verbs_post_recv(struct srp_conn *c, uint32_t idx);
 void verbs_flush(struct srp_conn *c);
+/* Loop. False: it isn't registered, or not in one piece. */
+bool verbs_find_key(const struct verbs_conn *vc, const char *p, size_t len, uint32_t *ret_lkey);
 bool verbs_is_local(struct srp_conn *c, const void *p, size_t len);
 /* Home: it was removed; what it has is let go of with its last connection. */
 void verbs_device_removed(struct verbs *v, const struct ibv_context *ctx);
@@ -125,5 +146,15 @@ void verbs_user_begin(struct verbs *v, struct verbs_user *u, struct ibv_context 
 void verbs_user_end(struct verbs *v, struct verbs_user *u);
 /* Home, before librdmacm is asked for anything: it learns which devices there are now. */
 void verbs_refresh(struct verbs *v);
+
+/* ---- verbs_out.c ------------------------------------------------------------------------------- */
+
+/* Worker: the queue is there, its device is known. 0 or -ENOMEM; fini in both cases. */
+int verbs_out_init(struct verbs_conn *vc);
+void verbs_out_fini(struct verbs_conn *vc);
+int verbs_post(struct srp_conn *c, const struct srp_wr *wrs, unsigned count);
+bool verbs_posting(struct srp_conn *c);
+/* Loop: the oldest chain that was posted and isn't complete is. */
+void verbs_out_completed(struct verbs_conn *vc, bool ok);
 
 #endif

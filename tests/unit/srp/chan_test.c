@@ -817,7 +817,7 @@ test_end_at_every_step(void **state)
 	assert_int_equal(srp_server_session_count(f.server), 0);
 }
 
-/* A queue that gives nothing back is ended by force. */
+/* A queue that gives nothing back is ended by force, but not under a helper that posts. */
 static void
 test_abandoned(void **state)
 {
@@ -833,7 +833,11 @@ test_abandoned(void **state)
 	fake_event(fc, SRP_CONN_REMOVED);
 	fake_run_ms(&f, 9000);
 	assert_false(fc->abandoned);
+	fc->posting = true;
 	fake_run_ms(&f, 2000);
+	assert_non_null(fc->loop);
+	fc->posting = false;
+	fake_run_ms(&f, 100);
 	assert_true(fc->abandoned && fc->destroyed);
 	assert_int_equal(srp_server_session_count(f.server), 0);
 }

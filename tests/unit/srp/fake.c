@@ -199,10 +199,17 @@ op_attach(struct srp_conn *c, struct loop *l)
 	return 0;
 }
 
+static bool
+op_posting(struct srp_conn *c)
+{
+	return of(c)->posting;
+}
+
 static void
 op_detach(struct srp_conn *c)
 {
 	struct fake_conn *fc = of(c);
+	ASSERT(!fc->posting);
 	loop_timer_cancel(&fc->timer);
 	fc->loop = NULL;
 }
@@ -357,6 +364,7 @@ static const struct srp_backend_ops ops = {
     .attach = op_attach,
     .detach = op_detach,
     .post = op_post,
+    .posting = op_posting,
     .post_recv = op_post_recv,
     .flush = op_flush,
     .is_local = op_is_local,

@@ -35,6 +35,7 @@ struct fake_conn {
 	bool automatic;  /* completes by itself */
 	bool dead;       /* nothing succeeds any more */
 	bool holds_back; /* not even what is flushed comes back */
+	bool posting;    /* a helper, as it were */
 	struct srp_login_rsp rsp;
 	uint32_t rej_reason;
 	struct srp_queue_cfg cfg;
