@@ -146,7 +146,7 @@ void cache_io_buf(struct cache_io *x, void *buf, uint64_t len);
 void cache_io_part(struct cache_io *x, const struct blk_sg *sg, uint64_t at, uint64_t len);
 void cache_io_submit(struct cache_io *x, struct blk *b, enum blk_op op, uint32_t flags,
     uint64_t offset, uint64_t len);
-/* The SSD, in blocks. */
+/* The SSD, in blocks. A write without BLK_FUA is durable after a cache_ssd_flush() that was begun after its end. */
 void cache_ssd_read(struct cache_io *x, uint64_t block, uint32_t count);
 void cache_ssd_write(struct cache_io *x, uint64_t block, uint32_t count, uint32_t flags);
 void cache_ssd_flush(struct cache_io *x);

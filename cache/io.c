@@ -118,7 +118,9 @@ cache_ssd_read(struct cache_io *x, uint64_t block, uint32_t count)
 void
 cache_ssd_write(struct cache_io *x, uint64_t block, uint32_t count, uint32_t flags)
 {
-	cache_io_submit(x, x->c->ssd, BLK_WRITE, flags, block << CF_BLOCK_SHIFT,
+	/* The SSD is opened so that writes are durable at done, at a flush each: only where it is asked for. */
+	uint32_t when = flags & BLK_FUA ? 0 : BLK_LAZY;
+	cache_io_submit(x, x->c->ssd, BLK_WRITE, flags | when, block << CF_BLOCK_SHIFT,
 	    (uint64_t)count << CF_BLOCK_SHIFT);
 }
 

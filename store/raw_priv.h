@@ -30,12 +30,11 @@ struct raw_loop {
 	bool draining;                /* home waits for in_flight to become 0 */
 	uint64_t in_flight;           /* ios that use fd */
 	bool no_punch, no_zero_range; /* fallocate said so */
-	bool
-	    old; /* what was written before the open may not be durable: no flush has succeeded yet */
-	bool lazy;           /* BLK_LAZY was used: FLUSH has something to do */
-	bool owed;           /* …has ended and no flush since has succeeded */
-	bool lost;           /* …and then the object was gone: the next FLUSH fails */
-	struct loop_msg msg; /* home's question and the answer */
+	bool old;                     /* what is older than the open may not be durable yet */
+	bool lazy;                    /* BLK_LAZY was used: FLUSH has something to do */
+	bool owed;                    /* …has ended and no flush since has succeeded */
+	bool lost;                    /* …and then the object was gone: the next FLUSH fails */
+	struct loop_msg msg;          /* home's question and the answer */
 	/* ios whose memory isn't aligned for O_DIRECT: one at a time through memory that is */
 	struct list bounce_queue;
 	struct blk_io *bounce_io;
