@@ -30,7 +30,7 @@
 #define QUIET_TURNS 2u
 
 /* wr_id: what a completion is of. */
-#define ID_RECV 1u /* with the buffer's number above; else VERBS_ID_LAST, or 0 */
+#define ID_RECV 1u /* with the buffer's number above; else VERBS_ID_LAST…, or 0 */
 
 /* ---- devices ---------------------------------------------------------------------------------- */
 
@@ -408,7 +408,9 @@ completed(struct verbs_conn *vc, const struct ibv_wc *wc)
 		vc->verbs->events->received(
 		    &vc->conn, (uint32_t)(wc->wr_id >> 2), ok ? wc->byte_len : 0, ok);
 	else if (wc->wr_id == VERBS_ID_LAST)
-		verbs_out_completed(vc, ok);
+		verbs_out_completed(vc, VERBS_LANE_SENDS, ok);
+	else if (wc->wr_id == VERBS_ID_LAST_READ)
+		verbs_out_completed(vc, VERBS_LANE_READS, ok);
 }
 
 /* True: there were some. */
@@ -501,7 +503,7 @@ verbs_detach(struct srp_conn *c)
 	struct verbs_conn *vc = verbs_conn_of(c);
 	if (vc->loop == NULL)
 		return;
-	ASSERT(vc->out.in_job == 0); /* VO-2, verbs_posting() */
+	ASSERT(!verbs_posting(c)); /* VO-2 */
 	loop_defer_cancel(&vc->more);
 	loop_watch_stop(&vc->watch);
 	vc->loop = NULL;

@@ -13,7 +13,9 @@
 
 #define VERBS_REGIONS_MAX (LOOP_COUNT_MAX + 32u)
 #define VERBS_SEGMENTS_MAX 8u /* of a request */
-#define VERBS_ID_LAST 2u      /* wr_id of a chain's last request; others have 0 */
+/* wr_id of a chain's last request; others have 0. */
+#define VERBS_ID_LAST 2u
+#define VERBS_ID_LAST_READ 6u
 
 struct verbs_region {
 	char *base;
@@ -77,21 +79,32 @@ struct srp_listener {
 	bool native;
 };
 
+enum {
+	VERBS_LANE_READS,
+	VERBS_LANE_SENDS, /* and WRITEs */
+	VERBS_LANES
+};
+
 /*
- * Chains on their way to ibv_post_send(), and those that are not reported. The ring is there only where a
- * helper posts. All of it is the loop's, but while a helper posts `in_job` requests from `head` on: those,
- * `job` and `bad` are the helper's then.
+ * Requests on their way to ibv_post_send(), where helpers post. It is the loop's, but while a helper posts
+ * `in_job` requests from `head` on: those, `job` and `bad` are the helper's then.
  */
-struct verbs_out {
-	struct ibv_send_wr *wrs; /* ring of cap */
+struct verbs_lane {
+	struct verbs_conn *conn;
+	struct ibv_send_wr *wrs; /* ring of out.cap */
 	struct ibv_sge *sges;    /* VERBS_SEGMENTS_MAX of each */
-	uint32_t cap, head, count, in_job;
+	uint32_t head, count, in_job;
 	struct loop_job job;
 	struct ibv_send_wr *bad; /* the first one that wasn't posted */
-	uint32_t unreported;     /* chains */
-	uint32_t lost;           /* of them, those that nothing will complete */
-	bool held, held_ok; /* the only one is complete, and reported when the helper is done */
-	bool dead;          /* something couldn't be posted */
+};
+
+struct verbs_out {
+	bool helped; /* by helpers: lanes have rings, of `cap` */
+	bool dead;   /* something couldn't be posted */
+	uint32_t cap;
+	struct verbs_lane lanes[VERBS_LANES];
+	uint8_t *order; /* chains: ring of queue_max */
+	uint32_t first, unreported;
 };
 
 struct verbs_conn {
@@ -154,7 +167,7 @@ int verbs_out_init(struct verbs_conn *vc);
 void verbs_out_fini(struct verbs_conn *vc);
 int verbs_post(struct srp_conn *c, const struct srp_wr *wrs, unsigned count);
 bool verbs_posting(struct srp_conn *c);
-/* Loop: the oldest chain that was posted and isn't complete is. */
-void verbs_out_completed(struct verbs_conn *vc, bool ok);
+/* Loop: the oldest chain of this lane that isn't complete is. */
+void verbs_out_completed(struct verbs_conn *vc, unsigned lane, bool ok);
 
 #endif

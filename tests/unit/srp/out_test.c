@@ -25,32 +25,35 @@ static struct ibv_qp qp;
 static struct ibv_mr mr;
 static char *memory;
 
-/* What the queue pair has, and what was reported, by the address of each chain's last request. */
-static uint64_t posted[CHAINS_MAX];
-static unsigned posted_count, calls, by_helper;
+enum { READS = VERBS_LANE_READS, SENDS = VERBS_LANE_SENDS };
+
+/* What the queue pair has, by the address in each chain's last request, and what was reported. */
+static uint64_t posted[VERBS_LANES][CHAINS_MAX];
+static unsigned posted_count[VERBS_LANES], calls, by_helper;
 static unsigned calls_left; /* until it fails, with a chain after the first one */
 static unsigned reported, reported_ok;
-static unsigned sent_count; /* chains given to verbs_post() */
+static unsigned sent_count[VERBS_LANES]; /* chains given to verbs_post() */
 
 static int
 post_send(struct ibv_qp *q, struct ibv_send_wr *wr, struct ibv_send_wr **bad)
 {
-	unsigned first = posted_count;
+	unsigned lane = wr->opcode == IBV_WR_RDMA_READ ? READS : SENDS;
+	uint64_t last = lane == READS ? VERBS_ID_LAST_READ : VERBS_ID_LAST;
+	unsigned first = posted_count[lane];
 	assert_ptr_equal(q, &qp);
 	calls++;
 	by_helper += loop_current() == NULL;
 	for (; wr != NULL; wr = wr->next) {
-		if (calls == calls_left && posted_count > first) {
+		if (calls == calls_left && posted_count[lane] > first) {
 			*bad = wr;
 			return ENOMEM;
 		}
 		for (int k = 0; k < wr->num_sge; k++)
 			assert_int_equal(wr->sg_list[k].lkey, 77);
-		assert_true(wr->wr_id == 0 || wr->wr_id == VERBS_ID_LAST);
-		assert_int_equal(
-		    (wr->send_flags & IBV_SEND_SIGNALED) != 0, wr->wr_id == VERBS_ID_LAST);
-		if (wr->wr_id == VERBS_ID_LAST)
-			posted[posted_count++] = wr->wr.rdma.remote_addr;
+		assert_true(wr->wr_id == 0 || wr->wr_id == last);
+		assert_int_equal((wr->send_flags & IBV_SEND_SIGNALED) != 0, wr->wr_id == last);
+		if (wr->wr_id == last)
+			posted[lane][posted_count[lane]++] = wr->wr.rdma.remote_addr;
 	}
 	return 0;
 }
@@ -89,7 +92,9 @@ up(uint32_t vendor)
 	vc.memory_len = MEMORY;
 	vc.loop = loop;
 	vc.conn.queue_max = QUEUE;
-	posted_count = calls = by_helper = calls_left = reported = reported_ok = sent_count = 0;
+	calls = by_helper = calls_left = reported = reported_ok = 0;
+	memset(posted_count, 0, sizeof posted_count);
+	memset(sent_count, 0, sizeof sent_count);
 	assert_int_equal(verbs_out_init(&vc), 0);
 }
 
@@ -106,37 +111,51 @@ static int post_result;
 static void
 post_call(void *ctx)
 {
-	const uint32_t *how = ctx; /* requests, bytes of each */
+	const uint32_t *how = ctx; /* lane, requests, bytes of each */
 	struct srp_wr wrs[SRP_WR_CHAIN_MAX] = {0};
-	for (uint32_t i = 0; i < how[0]; i++) {
-		wrs[i].kind = SRP_WR_WRITE;
-		wrs[i].remote = sent_count;
+	for (uint32_t i = 0; i < how[1]; i++) {
+		wrs[i].kind = how[0] == READS ? SRP_WR_READ : SRP_WR_WRITE;
+		wrs[i].remote = sent_count[how[0]];
 		wrs[i].iovcnt = 1;
-		wrs[i].iov[0] = (struct iovec){.iov_base = memory, .iov_len = how[1]};
+		wrs[i].iov[0] = (struct iovec){.iov_base = memory, .iov_len = how[2]};
 	}
-	post_result = verbs_post(&vc.conn, wrs, how[0]);
+	post_result = verbs_post(&vc.conn, wrs, how[1]);
 	if (post_result == 0)
-		sent_count++;
+		sent_count[how[0]]++;
+}
+
+static int
+post_in(uint32_t lane, uint32_t requests, uint32_t bytes)
+{
+	uint32_t how[] = {lane, requests, bytes};
+	loop_sim_call(loop, post_call, how);
+	return post_result;
 }
 
 static int
 post(uint32_t requests, uint32_t bytes)
 {
-	uint32_t how[] = {requests, bytes};
-	loop_sim_call(loop, post_call, how);
-	return post_result;
+	return post_in(SENDS, requests, bytes);
 }
 
 static void
 complete_call(void *ctx)
 {
-	verbs_out_completed(&vc, *(const bool *)ctx);
+	const unsigned *how = ctx;
+	verbs_out_completed(&vc, how[0], how[1] != 0);
+}
+
+static void
+complete_in(unsigned lane, bool ok)
+{
+	unsigned how[] = {lane, ok};
+	loop_sim_call(loop, complete_call, how);
 }
 
 static void
 complete(bool ok)
 {
-	loop_sim_call(loop, complete_call, &ok);
+	complete_in(SENDS, ok);
 }
 
 static void
@@ -149,8 +168,9 @@ settle(void)
 static void
 in_order(void)
 {
-	for (unsigned i = 0; i < posted_count; i++)
-		assert_int_equal(posted[i], i);
+	for (unsigned lane = 0; lane < VERBS_LANES; lane++)
+		for (unsigned i = 0; i < posted_count[lane]; i++)
+			assert_int_equal(posted[lane][i], i);
 }
 
 static void
@@ -161,7 +181,7 @@ test_adapter(void **state)
 	assert_int_equal(post(3, LONG), 0);
 	assert_int_equal(post(1, SHORT), 0);
 	assert_false(verbs_posting(&vc.conn));
-	assert_int_equal(posted_count, 2);
+	assert_int_equal(posted_count[SENDS], 2);
 	assert_int_equal(by_helper, 0);
 	complete(true);
 	complete(true);
@@ -182,9 +202,9 @@ test_order(void **state)
 	assert_true(verbs_posting(&vc.conn));
 	assert_int_equal(post(1, SHORT), 0);
 	assert_int_equal(post(1, SHORT), 0);
-	assert_int_equal(posted_count, 2);
+	assert_int_equal(posted_count[SENDS], 2);
 	settle();
-	assert_int_equal(posted_count, 4);
+	assert_int_equal(posted_count[SENDS], 4);
 	assert_int_equal(calls, 3);
 	assert_int_equal(by_helper, 2);
 	in_order();
@@ -206,7 +226,7 @@ test_share(void **state)
 	for (unsigned i = 0; i < 7; i++)
 		assert_int_equal(post(1, LONG), 0);
 	settle();
-	assert_int_equal(posted_count, 7);
+	assert_int_equal(posted_count[SENDS], 7);
 	assert_int_equal(calls, 4); /* 1, while the others came; 2, 2, 2 */
 	in_order();
 	for (unsigned i = 0; i < 7; i++)
@@ -221,7 +241,7 @@ test_held(void **state)
 	(void)state;
 	up(SOFT_ROCE);
 	assert_int_equal(post(1, LONG), 0);
-	assert_int_equal(posted_count, 1);
+	assert_int_equal(posted_count[SENDS], 1);
 	complete(true);
 	assert_int_equal(reported, 0);
 	settle();
@@ -250,7 +270,7 @@ test_fails(void **state)
 	assert_int_equal(post(2, SHORT), 0);
 	assert_int_equal(post(1, SHORT), 0);
 	settle();
-	assert_int_equal(posted_count, 2);
+	assert_int_equal(posted_count[SENDS], 2);
 	assert_int_equal(reported, 0);
 	assert_int_equal(post(1, SHORT), -EIO);
 	assert_int_equal(post(1, LONG), -EIO);
@@ -283,41 +303,99 @@ test_fails_held(void **state)
 	down();
 }
 
-/* As full as it gets, round and round. */
+/* An answer doesn't wait for a READ to be posted, but is reported behind it. */
+static void
+test_lanes(void **state)
+{
+	(void)state;
+	up(SOFT_ROCE);
+	assert_int_equal(post_in(READS, 2, LONG), 0);
+	assert_int_equal(post_in(READS, 1, SHORT), 0);
+	assert_int_equal(post(1, SHORT), 0);
+	assert_int_equal(posted_count[READS], 1);
+	assert_int_equal(posted_count[SENDS], 1);
+	assert_int_equal(by_helper, 1);
+	complete(true);
+	assert_int_equal(reported, 0);
+	complete_in(READS, true);
+	assert_int_equal(reported, 1);
+	settle();
+	assert_int_equal(posted_count[READS], 2);
+	complete_in(READS, true);
+	assert_int_equal(reported_ok, 3);
+	in_order();
+	down();
+}
+
+/* What one lane can't post ends the other one, too. */
+static void
+test_fails_beside(void **state)
+{
+	(void)state;
+	up(SOFT_ROCE);
+	assert_int_equal(post_in(READS, 1, LONG), 0);
+	assert_int_equal(post(1, LONG), 0);
+	assert_int_equal(post_in(READS, 1, SHORT), 0);
+	assert_int_equal(post_in(READS, 1, SHORT), 0);
+	assert_int_equal(post(1, SHORT), 0);
+	calls_left = 3;
+	while (calls < 3)
+		assert_true(loop_sim_step(world));
+	settle();
+	assert_int_equal(post(1, SHORT), -EIO);
+	assert_int_equal(post_in(READS, 1, SHORT), -EIO);
+	unsigned done = posted_count[READS] + posted_count[SENDS];
+	for (unsigned i = 0; i < posted_count[SENDS]; i++)
+		complete(true);
+	for (unsigned i = 0; i < posted_count[READS]; i++)
+		complete_in(READS, true);
+	assert_true(done >= 2 && done < 5);
+	assert_int_equal(reported, 5);
+	assert_int_equal(reported_ok, done);
+	down();
+}
+
+/* As full as it gets, round and round: reported is what is complete from the oldest one on. */
 static void
 test_ring(void **state)
 {
 	(void)state;
-	static uint32_t lengths[CHAINS_MAX];
-	unsigned out = 0, completed = 0, most = 0;
+	static struct {
+		uint32_t requests, lane, idx;
+	} all[CHAINS_MAX];
+	unsigned count = 0, prefix = 0, completed[VERBS_LANES] = {0}, most = 0;
 	up(SOFT_ROCE);
-	while (sent_count < CHAINS_MAX) {
+	while (prefix < CHAINS_MAX) {
 		uint64_t r = loop_sim_rand(world);
-		uint32_t n = (uint32_t)(r >> 8) % SRP_WR_CHAIN_MAX + 1;
+		uint32_t n = (uint32_t)(r >> 8) % SRP_WR_CHAIN_MAX + 1, lane = r >> 16 & 1;
+		uint32_t out = 0;
+		for (unsigned i = reported; i < count; i++)
+			out += all[i].requests;
 		if (r % 3 == 0) {
 			(void)loop_sim_step(world);
-		} else if (r % 3 == 1 && out + n <= QUEUE) {
-			lengths[sent_count] = n;
-			assert_int_equal(post(n, (r & 0x30) == 0 ? LONG : SHORT / n), 0);
-		} else if (completed < posted_count && completed - reported == 0) {
-			complete(true);
-			completed++;
+		} else if (r % 3 == 1 && count < CHAINS_MAX && out + n <= QUEUE) {
+			all[count].requests = n;
+			all[count].lane = lane;
+			all[count++].idx = sent_count[lane];
+			assert_int_equal(post_in(lane, n, (r & 0x30) == 0 ? LONG : SHORT / n), 0);
+		} else if (completed[lane] < posted_count[lane]) {
+			completed[lane]++;
+			complete_in(lane, true);
 		}
-		out = 0;
-		for (unsigned i = reported; i < sent_count; i++)
-			out += lengths[i];
-		assert_true(reported <= completed && completed - reported <= 1);
-		if (vc.out.count > most)
-			most = vc.out.count;
+		while (prefix < count && all[prefix].idx < completed[all[prefix].lane])
+			prefix++;
+		/* VO-2: the one that was the only one is reported with what comes next. */
+		bool posting = verbs_posting(&vc.conn);
+		assert_true(reported == prefix || (posting && reported + 1 == prefix));
+		assert_true(!posting || reported < count);
+		for (lane = 0; lane < VERBS_LANES; lane++)
+			most = vc.out.lanes[lane].count > most ? vc.out.lanes[lane].count : most;
 	}
 	settle();
-	for (; completed < posted_count; completed++)
-		complete(true);
 	in_order();
-	assert_int_equal(posted_count, CHAINS_MAX);
 	assert_int_equal(reported_ok, CHAINS_MAX);
 	assert_true(by_helper > 100 && by_helper < calls);
-	assert_true(most > QUEUE && most <= 2 * QUEUE);
+	assert_true(most > QUEUE / 2 && most <= 2 * QUEUE);
 	down();
 }
 
@@ -331,6 +409,8 @@ main(void)
 	    cmocka_unit_test(test_held),
 	    cmocka_unit_test(test_fails),
 	    cmocka_unit_test(test_fails_held),
+	    cmocka_unit_test(test_lanes),
+	    cmocka_unit_test(test_fails_beside),
 	    cmocka_unit_test(test_ring),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
