@@ -455,10 +455,10 @@ spoil_descriptor(void)
 		to[n] = '\0';
 		if (strcmp(to, real) != 0)
 			continue;
-		int events = eventfd(0, EFD_CLOEXEC);
-		assert_true(events >= 0);
-		assert_int_equal(dup2(events, fd), fd);
-		close(events);
+		int unsyncable = eventfd(0, EFD_CLOEXEC);
+		assert_true(unsyncable >= 0);
+		assert_int_equal(dup2(unsyncable, fd), fd);
+		close(unsyncable);
 		return;
 	}
 	fail_msg("%s isn't open", real);
