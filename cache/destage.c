@@ -315,8 +315,6 @@ static void
 flush_done(struct cache_io *x, int result)
 {
 	struct cache_volume *v = x->ctx;
-	if (MUTANT(FLUSH_FAIL_ASSUMED))
-		result = 0;
 	if (result < 0)
 		v->stats.store_errors++;
 	/* One that somebody else had asked for failed: that may have taken these writes with it, and who was
@@ -324,6 +322,8 @@ flush_done(struct cache_io *x, int result)
 	if (result == 0 && v->store_flush_failures != v->d.flush_failures &&
 	    !MUTANT(OTHER_STORE_FLUSH))
 		result = -EIO;
+	if (MUTANT(FLUSH_FAIL_ASSUMED))
+		result = 0;
 	batch_end(v, result == 0, result);
 }
 
