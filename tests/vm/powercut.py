@@ -8,7 +8,8 @@ what had been answered. For each of those moments: the devices get what a drive 
 may, or none, or some of it; terraced starts on them; each block has to hold what was answered last or
 was under way.
 
-kill -9 can't show this: the kernel keeps what the dead process had written.
+kill -9 alone can't show this: the kernel keeps what the dead process had written. There is one in the middle
+of the load: what could be read after it has to be there after a power cut too.
 
 Usage: powercut.py [SECONDS [POINTS [volatile]]]: of load, and moments to try (0: all). With "volatile"
 both LUNs are in that mode: what was flushed, or written with FUA, has to be there.

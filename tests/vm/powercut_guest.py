@@ -55,19 +55,28 @@ class Slot:
         cdb = bytes((0x2a, fua << 3)) + self.lba.to_bytes(4, "big") + b"\0" + self.sectors.to_bytes(2, "big") + b"\0"
         self.itt = session.command(cdb, lun=self.lun, write=sector(self.index, number) * self.sectors)
 
-    def verify(self, data, allowed):
+    def numbers(self, data):
+        """Of which write each sector is."""
         for i in range(self.sectors):
             got = data[i * SECTOR:(i + 1) * SECTOR]
-            check(any(got == (sector(self.index, n) if n else bytes(SECTOR)) for n in allowed),
-                  f"LUN {LUNS[self.lun]}, slot {self.index}, LBA {self.lba + i}: write "
-                  f"{int.from_bytes(got[:8], 'little') & (1 << 40) - 1}, allowed are {allowed}")
+            number = int.from_bytes(got[:8], "little") & (1 << 40) - 1
+            check(got == (sector(self.index, number) if number else bytes(SECTOR)),
+                  f"{self}: sector {i} is of no write as a whole: {got[:64].hex()}")
+            yield number
+
+    def verify(self, data, allowed):
+        for i, number in enumerate(self.numbers(data)):
+            check(number in allowed, f"{self}: sector {i} is of write {number}, allowed are {allowed}")
+
+    def __str__(self):
+        return f"LUN {LUNS[self.lun]}, slot {self.index} at LBA {self.lba}"
 
 
 class Load:
     """
     What is written, and what of it the trace is told: "sent"; "answered", of a write that has to be durable
     then; in mode volatile "durable", for a write with FUA and for all that were answered before a
-    SYNCHRONIZE CACHE was sent, when that is answered.
+    SYNCHRONIZE CACHE was sent, when that is answered. After a kill -9, "seen": what can be read has to stay.
     """
 
     def __init__(self, slots):
@@ -78,8 +87,8 @@ class Load:
         self.under_way = {}  # tag: what to do when it is answered
         self.syncing = [False for _ in LUNS]
 
-    def tell(self, what, slot, number):
-        os.write(self.trace, f"{what} {slot.index} {number}".encode())
+    def tell(self, what, slot=None, number=0):
+        os.write(self.trace, f"{what} {slot.index if slot else 0} {number}".encode())
 
     def write(self, session, slot):
         self.number += 1
@@ -116,10 +125,11 @@ class Load:
         enough = self.answered > ANSWERS_MIN and (self.syncs > SYNCS_MIN or not VOLATILE)
         return now < self.end or (not enough and now < self.end + LOAD_MORE_S)
 
-    def run(self, session, seconds):
+    def run(self, session, seconds, drain):
+        """Without drain it ends with writes under way."""
         self.end = time.monotonic() + seconds
         more = True
-        while more or self.under_way:
+        while more or (drain and self.under_way):
             more = self.goes_on(time.monotonic())
             # Before the writes, which take all the room there is.
             for lun in range(len(LUNS)):
@@ -136,6 +146,25 @@ class Load:
                 result, (answered, what) = session.answers.pop(itt), self.under_way.pop(itt)
                 same(result.status, 0, what)
                 answered()
+
+    def killed(self):
+        check(self.under_way, "nothing was under way at the kill")
+        self.tell("killed")
+        self.under_way.clear()
+        for slot in self.slots:
+            slot.itt = None
+
+    def look(self, session):
+        self.tell("restarted")
+        for slot in self.slots:
+            for number in set(slot.numbers(read(session, slot))):
+                self.tell("seen", slot, number)
+
+
+def read(session, slot):
+    result = session.read10(slot.lba, slot.sectors, lun=slot.lun)
+    same(result.status, 0, f"read of {slot}")
+    return result.data
 
 
 class Trace:
@@ -168,7 +197,7 @@ class Trace:
                 m = re.search(r"block_bio_complete: (\d+,\d+) (\S+) ", line)
                 if m and m.group(1) in self.devices and "F" in m.group(2):
                     found.append((self.devices[m.group(1)], None, None))
-                m = re.search(r": (sent|answered|durable) (\d+) (\d+)$", line)
+                m = re.search(r": (sent|answered|durable|seen|killed|restarted) (\d+) (\d+)$", line)
                 if m:
                     found.append((m.group(1), int(m.group(2)), int(m.group(3))))
                 check("LOST" not in line, f"the trace has gaps: {line}")
@@ -214,34 +243,57 @@ class Held:
     """
 
     def __init__(self):
-        self.durable, self.since = 0, []
+        self.durable, self.since, self.before = {0}, [], None
+
+    def restarted(self):
+        self.before = self.allowed()  # each sector by itself: a write may have been cut
+        self.durable, self.since = set(), []
 
     def take(self, what, number):
         if what == "sent":
             self.since.append(number)
-        elif number > self.durable:
-            self.durable = number
+        elif what == "seen":
+            check(number in self.before, f"write {number} is seen after the kill, allowed are {self.before}")
+            self.durable.add(number)
+        elif number > max(self.durable):
+            self.durable = {number}
             self.since = [n for n in self.since if n > number]
 
     def allowed(self):
-        return {self.durable, *self.since}
+        return {*(self.durable or self.before), *self.since}
+
+
+class Moment:
+    """After a barrier: how many each device had completed, what each slot may hold, starts of terraced so far."""
+
+    def __init__(self, done, held, starts):
+        self.done, self.starts = dict(done), starts
+        self.allowed = {slot: h.allowed() for slot, h in held.items()}
+
+    def is_just_before(self, other):
+        return self.starts == other.starts and sum(other.done.values()) == sum(self.done.values()) + 1
 
 
 def moments(events, replays):
-    """
-    After each barrier since the load began: how many barriers each device had completed, and what
-    each slot may hold.
-    """
+    """Each since the load began, but for those of a start: between what it tells the SSD and its state directory."""
     done = dict.fromkeys(NAMES, 0)
-    held = {}
-    found = []
+    held, found, starts, serves = {}, [], 1, True
     for what, slot, number in events:
-        if slot is not None:
-            held.setdefault(slot, Held()).take(what, number)
+        if what == "killed":
+            serves = False
+        elif what == "restarted":
+            serves, starts = True, starts + 1
+            for h in held.values():
+                h.restarted()
+        elif slot is not None:
+            if slot not in held:
+                held[slot] = Held()
+                held[slot].before = {0}
+            held[slot].take(what, number)
         else:
             done[what] += 1
-            if held:
-                found.append((dict(done), {s: h.allowed() for s, h in held.items()}))
+            if held and serves:
+                found.append(Moment(done, held, starts))
     for name in NAMES:
         same(done[name], replays[name].barriers, f"barriers of {name} in the trace and in its log")
     return found
@@ -250,48 +302,66 @@ def moments(events, replays):
 class Recovery:
     """Starts terraced on what a power cut has left, and looks."""
 
-    def __init__(self, state, slots):
-        self.state, self.slots = state, slots
+    def __init__(self, states, slots):
+        self.states, self.slots = states, slots
         self.count = 0
 
-    def check(self, allowed):
+    def check(self, moment):
         folder = Folder()
-        shutil.copytree(self.state, folder("state"))
+        shutil.copytree(self.states[moment.starts - 1], folder("state"))
         daemon = Daemon(config=CONFIG, folder=folder)
         daemon.start(120)
         with Session(daemon.port, TARGET, timeout=120) as session:
             for lun in range(len(LUNS)):
                 session.ready(lun)
             for slot in self.slots:
-                data = session.read10(slot.lba, slot.sectors, lun=slot.lun)
-                same(data.status, 0, f"read of slot {slot.index}")
-                slot.verify(data.data, allowed.get(slot.index, {0}))
+                slot.verify(read(session, slot), moment.allowed.get(slot.index, {0}))
         daemon.kill()
         daemon.check_log()
         shutil.rmtree(folder.path)
         self.count += 1
 
 
-def record(slots, seconds, trace, folder):
-    """The load; the state directory as it was before it, which must not change meanwhile."""
-    daemon = Daemon(config=CONFIG, folder=folder)
-    daemon.start(120)
-    load = Load(slots)
-    with Session(daemon.port, TARGET, timeout=120) as session:
-        for lun in range(len(LUNS)):
-            session.ready(lun)
-        shutil.copytree(daemon.state, folder("before"), ignore=shutil.ignore_patterns("*.sock"))
-        load.run(session, seconds)
-    daemon.kill()
-    daemon.check_log()
-    for path, _, names in os.walk(folder("before", "markers")):
-        for name in names:
-            with open(os.path.join(path, name), "rb") as a, \
-                    open(os.path.join(daemon.state, "markers", name), "rb") as b:
-                same(a.read(), b.read(), "the marker of a store after the load")
-    check(load.answered > ANSWERS_MIN, f"only {load.answered} writes were answered")
-    check(load.syncs > SYNCS_MIN or not VOLATILE, f"only {load.syncs} SYNCHRONIZE CACHE were answered")
-    return load.answered, trace.events()
+class Recording:
+    """The load, with a kill -9 in its middle unless writes may be lost by one."""
+
+    def __init__(self, slots, folder):
+        self.load, self.folder = Load(slots), folder
+        self.daemon = Daemon(config=CONFIG, folder=folder)
+        self.states = []  # the state directory as it was after each start
+
+    def serve(self, seconds, drain, look):
+        self.daemon.start(120)
+        with Session(self.daemon.port, TARGET, timeout=120) as session:
+            for lun in range(len(LUNS)):
+                session.ready(lun)
+            self.states.append(self.folder(f"state-{len(self.states)}"))
+            shutil.copytree(self.daemon.state, self.states[-1], ignore=shutil.ignore_patterns("*.sock"))
+            if look:
+                self.load.look(session)
+            self.load.run(session, seconds, drain)
+            self.daemon.kill()
+        if not drain:
+            self.load.killed()
+        self.daemon.check_log()
+        self.compare_markers()
+
+    def compare_markers(self):
+        """They must not have changed since the start."""
+        for path, _, names in os.walk(os.path.join(self.states[-1], "markers")):
+            for name in names:
+                with open(os.path.join(path, name), "rb") as a, \
+                        open(os.path.join(self.daemon.state, "markers", name), "rb") as b:
+                    same(a.read(), b.read(), "the marker of a store after the load")
+
+    def run(self, seconds):
+        if not VOLATILE:
+            self.serve(seconds / 2, False, False)
+            seconds /= 2
+        self.serve(seconds, True, not VOLATILE)
+        load = self.load
+        check(load.answered > ANSWERS_MIN, f"only {load.answered} writes were answered")
+        check(load.syncs > SYNCS_MIN or not VOLATILE, f"only {load.syncs} SYNCHRONIZE CACHE were answered")
 
 
 def main():
@@ -301,35 +371,36 @@ def main():
     slots = [Slot(i) for i in range(SLOTS)]
     devices, trace, folder = Devices(), Trace(), Folder()
     began = time.monotonic()
-    answered, events = record(slots, seconds, trace, folder)
+    recording = Recording(slots, folder)
+    recording.run(seconds)
+    events = trace.events()
     devices.put_back()
     replays = devices.replays
     found = moments(events, replays)
     counts = ", ".join(f"{n} {replays[n].barriers}" for n in NAMES)
-    print(f"recorded in {time.monotonic() - began:.1f} s: {answered} writes answered, "
-          f"{len(found)} flushes and FUA writes under load (in all: {counts})", flush=True)
+    print(f"recorded in {time.monotonic() - began:.1f} s: {recording.load.answered} writes answered, "
+          f"{len(found)} flushes and FUA writes under load, {sum(m.starts > 1 for m in found)} of them after a "
+          f"kill -9 (in all: {counts})", flush=True)
     check(len(found) > 20, "too few flushes to cut the power at")
     step = max(1, len(found) // most) if most else 1
-    recovery = Recovery(folder("before"), slots)
+    recovery = Recovery(recording.states, slots)
     began = time.monotonic()
     for i in range(random.randrange(step), len(found), step):
-        done, allowed = found[i]
+        moment = found[i]
         for name in NAMES:
-            replays[name].forward(done[name])
+            replays[name].forward(moment.done[name])
+        after = found[i + 1] if i + 1 < len(found) else moment
+        how = "none"
+        if moment.is_just_before(after) and random.random() < 0.5:
+            # Just before the next one: of its device anything may be there.
+            how = random.choice(("all", "random", "random"))
         try:
-            if random.random() < 0.5 or i + 1 == len(found):
-                how = "none"
-                devices.fill({n: replays[n].image for n in NAMES})
-                recovery.check(allowed)
-            else:
-                # Just before the next one: of its device anything may be there.
-                how = random.choice(("all", "random", "random"))
-                after, allowed = found[i + 1]  # nothing was answered since, or it was durable
-                devices.fill({n: replays[n].with_some_of_the_next(how if after[n] > done[n] else "none")
-                              for n in NAMES})
-                recovery.check(allowed)
+            devices.fill({n: replays[n].with_some_of_the_next(how if after.done[n] > moment.done[n] else "none")
+                          for n in NAMES})
+            # Nothing was answered between the two, or it was durable.
+            recovery.check(moment if how == "none" else after)
         except Exception:
-            print(f"power cut after barrier {i} ({done}), {how} of what was not flushed; seed {seed}")
+            print(f"power cut after barrier {i} ({moment.done}), {how} of what was not flushed; seed {seed}")
             raise
     print(f"{recovery.count} power cuts, {(time.monotonic() - began) / recovery.count:.2f} s each")
 
