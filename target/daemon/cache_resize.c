@@ -338,11 +338,19 @@ daemon_cache_resize_json(const struct daemon_cache *c)
 
 /* ---- the order ------------------------------------------------------------------------------------------- */
 
+/* A device that has just been made larger shows it here before the watch over it has seen it; then it is waited for. */
+static uint64_t
+has_now(const struct daemon_cache *c)
+{
+	uint64_t seen = blk_get_info(c->ssd)->size_bytes, is = ssd_device_bytes(c->spec);
+	return is > seen ? is : seen;
+}
+
 /* What it is to have. 0, or -1: the call was answered. */
 static int
 size_param(const struct daemon_cache *c, struct ctl_call *call, const json_t *size, uint64_t *ret)
 {
-	*ret = blk_get_info(c->ssd)->size_bytes;
+	*ret = has_now(c);
 	if (size == NULL)
 		return 0;
 	if (json_is_integer(size) && json_integer_value(size) > 0) {
@@ -360,7 +368,8 @@ size_param(const struct daemon_cache *c, struct ctl_call *call, const json_t *si
 static int
 judge(const struct daemon_cache *c, struct ctl_call *call, uint64_t to)
 {
-	uint64_t has = blk_get_info(c->ssd)->size_bytes, used, look = to < has ? to : has;
+	uint64_t seen = blk_get_info(c->ssd)->size_bytes, has = has_now(c);
+	uint64_t used, look = to < seen ? to : seen;
 	struct cache_stats st;
 	char want[32], is[32], dirty[32];
 	int err = cache_resize_check(c->cache, look, &used);
@@ -393,24 +402,36 @@ judge(const struct daemon_cache *c, struct ctl_call *call, uint64_t to)
 	return -1;
 }
 
+/* One that began by itself, for the device had grown: it is what is asked for, and this waits for its end. */
+static bool
+joins(const struct daemon_cache *c, uint64_t to, bool dry_run)
+{
+	const struct cache_resizing *x = c->resizing;
+	return x->call == NULL && x->to == to / 4096 * 4096 && !dry_run;
+}
+
 void
 order_resize(void *daemon, struct ctl_call *call, const json_t *params)
 {
 	const char *name = json_string_value(json_object_get(params, "name"));
 	struct daemon_cache *c = daemon_cache_find(daemon, name);
+	bool dry_run = json_is_true(json_object_get(params, "dry_run"));
 	uint64_t to;
 
 	if (c == NULL || c->leaving) {
 		order_no_cache(call, name);
 	} else if (c->cache == NULL) {
 		ctl_call_fail(call, CTL_FAILED, NULL, "cache %s has no SSD that is in use", name);
-	} else if (c->resizing != NULL) {
-		ctl_call_fail(call, CTL_BUSY, NULL, "the SSD of cache %s is being resized", name);
 	} else if (c->daemon->stopping) {
 		ctl_call_fail(call, CTL_FAILED, NULL, "terraced is ending");
-	} else if (size_param(c, call, json_object_get(params, "size"), &to) == 0 &&
-	           judge(c, call, to) == 0) {
-		if (json_is_true(json_object_get(params, "dry_run")))
+	} else if (size_param(c, call, json_object_get(params, "size"), &to) < 0) {
+		return;
+	} else if (c->resizing != NULL && joins(c, to, dry_run)) {
+		c->resizing->call = call;
+	} else if (c->resizing != NULL) {
+		ctl_call_fail(call, CTL_BUSY, NULL, "the SSD of cache %s is being resized", name);
+	} else if (judge(c, call, to) == 0) {
+		if (dry_run)
 			ctl_call_done(
 			    call, json_pack("{s:o, s:I, s:I, s:f}", "name", ctl_string(c->name),
 			              "was_bytes", (json_int_t)size_of(c), "size_bytes",

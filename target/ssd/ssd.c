@@ -551,6 +551,26 @@ ssd_is_file(const char *spec)
 	return path != NULL && stat(path, &st) == 0 && S_ISREG(st.st_mode);
 }
 
+uint64_t
+ssd_device_bytes(const char *spec)
+{
+	char buf[4096];
+	struct stat st;
+	unsigned long long sectors = 0; /* of 512 bytes, whatever the device's are */
+	const char *path = path_of(spec, buf, sizeof buf);
+	if (path == NULL || stat(path, &st) < 0 || !S_ISBLK(st.st_mode))
+		return 0;
+	snprintf(
+	    buf, sizeof buf, "/sys/dev/block/%u:%u/size", major(st.st_rdev), minor(st.st_rdev));
+	FILE *f = fopen(buf, "re");
+	if (f == NULL)
+		return 0;
+	if (fscanf(f, "%llu", &sectors) != 1 || sectors > UINT64_MAX / 512)
+		sectors = 0;
+	fclose(f);
+	return (uint64_t)sectors * 512;
+}
+
 /* Asked before it is taken: others need the last of it. */
 static bool
 has_room(int fd, uint64_t from_bytes, uint64_t whole)

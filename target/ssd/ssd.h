@@ -48,6 +48,11 @@ int64_t ssd_extend(const char *path, uint64_t from_bytes, uint64_t most, uint64_
 int ssd_cut(const char *path, uint64_t size_bytes);
 /* Whether the spec is of a file, which can be made larger and smaller here. */
 bool ssd_is_file(const char *spec);
+/*
+ * What the kernel says a device has, at once: whoever opened it may see only later that it has grown. 0: it isn't one,
+ * or it can't be told. Doesn't wait for the device.
+ */
+uint64_t ssd_device_bytes(const char *spec);
 /* The file or device of a spec, perhaps in `buf`; NULL: a test's store. */
 const char *ssd_path(const char *spec, char *buf, size_t cap);
 

@@ -98,6 +98,36 @@ expect_match "and is served under that path" "$(cat control.out)" 'lvm:vg/made'
 order lun delete guide --with-volume --yes
 if lvs vg/made >/dev/null 2>&1; then fail "the volume is there after --with-volume"; fi
 
+step "the SSD of a cache is a volume, which grows and shrinks" 300
+# value NAME: of the cache on it
+value() { control cache get quick "$1" && cat control.out; }
+lvcreate -y -q -n fast -L 24M vg >/dev/null
+cp terrace.conf without.conf
+sed -i 's/^lun lv .*/cache quick { ssd lvm:vg\/fast }\nlun lv { store lvm:vg\/lv; cache quick }/' terrace.conf
+order reload --yes
+expect "the SSD" "$(value ssd)" block:/dev/mapper/vg-fast
+fio_verify "$lv" 12M
+small=$(value size_bytes)
+lvextend -q -L +8M vg/fast >/dev/null 2>&1
+order cache resize quick
+expect "size of the cache" "$(value size_bytes)" $((small + 8 * MIB))
+verified=(--offset=16M --randseed=8 --randrepeat=1)
+fio_verify "$lv" 16M "${verified[@]}"
+kill -KILL "$SERVER"
+wait "$SERVER" 2>/dev/null || :
+serve
+expect "size of the cache after a restart" "$(value size_bytes)" $((small + 8 * MIB))
+fio_verify "$lv" 16M "${verified[@]}" --verify_only
+order cache resize quick 24MiB
+expect "size of the cache" "$(value size_bytes)" "$small"
+lvreduce -q -f -L 24M vg/fast >/dev/null 2>&1
+fio_verify "$lv" 16M "${verified[@]}" --verify_only
+fio_verify "$lv" 16M "${verified[@]}"
+cp without.conf terrace.conf
+order reload --yes
+fio_verify "$lv" 16M "${verified[@]}" --verify_only
+lvremove -q -f vg/fast >/dev/null
+
 step "sectors that fail" 300
 # block DISK READ_OR_WRITE KIB: 4 KiB there
 block() {
