@@ -47,6 +47,8 @@ struct raw_conn {
 	bool failed; /* the queue */
 };
 
+/* raw_what, of a text that is made for it. It may name the one before. */
+void raw_name(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void raw_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 
 /* ---- connections ------------------------------------------------------------------------------ */

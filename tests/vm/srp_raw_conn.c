@@ -10,6 +10,19 @@
 #include "tests/vm/srp_raw.h"
 
 void
+raw_name(const char *fmt, ...)
+{
+	static char text[200];
+	char made[sizeof text];
+	va_list ap;
+	va_start(ap, fmt);
+	(void)vsnprintf(made, sizeof made, fmt, ap);
+	va_end(ap);
+	memcpy(text, made, sizeof text);
+	raw_what = text;
+}
+
+void
 raw_fail(const char *fmt, ...)
 {
 	va_list ap;

@@ -100,10 +100,8 @@ lengths(void)
 	} rows[] = {{64, 68, false}, {8448, 68, true}, {8260, 0, false}, {8260, 47, false},
 	    {8260, 51, false}, {8260, 52, true}, {8260, 65535, false}, {300, 300, false}};
 	for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		char text[80];
-		snprintf(text, sizeof text, "units of %u bytes, immediate data at %u",
-		    rows[i].it_iu_len, rows[i].offset);
-		raw_what = text;
+		raw_name(
+		    "units of %u bytes, immediate data at %u", rows[i].it_iu_len, rows[i].offset);
 		struct raw_conn *c =
 		    raw_login_as(SRP_LOGIN_IMMEDIATE, rows[i].it_iu_len, rows[i].offset);
 		if (((c->rsp.flags & SRP_LOGIN_IMMEDIATE) != 0) != rows[i].granted)

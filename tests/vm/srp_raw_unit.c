@@ -79,10 +79,7 @@ raw_ready(struct raw_conn *c)
 void
 raw_still_serves(void)
 {
-	const char *was = raw_what;
-	static char text[200];
-	snprintf(text, sizeof text, "after: %s", was);
-	raw_what = text;
+	raw_name("after: %s", raw_what);
 	struct raw_conn *c = raw_login();
 	raw_ready(c);
 	raw_release(c);
@@ -220,9 +217,7 @@ static void
 cut_commands(void)
 {
 	for (size_t len = 1; len < 64; len++) {
-		char text[40];
-		snprintf(text, sizeof text, "%zu bytes of a command", len);
-		raw_what = text;
+		raw_name("%zu bytes of a command", len);
 		struct raw_conn *c = raw_login();
 		(void)raw_read(c, 1, 0, 8, c->data, c->mr->rkey);
 		raw_send(c, len);
@@ -488,10 +483,7 @@ functions(void)
 	struct raw_conn *c = raw_login();
 	raw_ready(c);
 	for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		char text[60];
-		snprintf(text, sizeof text, "task management function %02x of LUN %u",
-		    rows[i].function, rows[i].lun);
-		raw_what = text;
+		raw_name("task management function %02x of LUN %u", rows[i].function, rows[i].lun);
 		memset(c->send, 0, 48);
 		c->send[0] = SRP_TSK_MGMT;
 		store_be64(c->send + 8, i);
