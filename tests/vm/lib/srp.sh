@@ -118,7 +118,17 @@ login() {
 	HOST=
 	add_target "$options"
 	wait_for 30 logged_in
-	REQ_LIM=$(cat "$HOST/req_lim")
+	REQ_LIM=0 SAME=0
+	wait_for 30 credit_known
+}
+# credit_known: the disks are there before the kernel has looked at them, and its commands take credit: the most that
+# was seen, when a second has brought no more.
+credit_known() {
+	local now
+	now=$(cat "$HOST/req_lim")
+	SAME=$((now > REQ_LIM ? 0 : SAME + 1))
+	[ "$now" -le "$REQ_LIM" ] || REQ_LIM=$now
+	[ $SAME -ge 10 ]
 }
 logged_in() {
 	local h
@@ -142,7 +152,7 @@ logout() {
 }
 no_host() { [ -z "$(ls /sys/class/srp_remote_ports)" ]; }
 # at_rest: every credit is back at the initiator.
-at_rest() { [ "$(cat "$HOST/req_lim")" = "$REQ_LIM" ]; }
+at_rest() { [ "$(cat "$HOST/req_lim")" -ge "$REQ_LIM" ]; }
 # timeout_of DISK SECONDS: of its commands.
 timeout_of() { echo "$2" >"/sys/block/${1#/dev/}/device/timeout"; }
 
