@@ -243,7 +243,7 @@ class Held:
     """
 
     def __init__(self):
-        self.durable, self.since, self.before = {0}, [], None
+        self.durable, self.since, self.before = {0}, [], {0}  # before: what a kill -9 could leave
 
     def restarted(self):
         self.before = self.allowed()  # each sector by itself: a write may have been cut
@@ -286,10 +286,7 @@ def moments(events, replays):
             for h in held.values():
                 h.restarted()
         elif slot is not None:
-            if slot not in held:
-                held[slot] = Held()
-                held[slot].before = {0}
-            held[slot].take(what, number)
+            held.setdefault(slot, Held()).take(what, number)
         else:
             done[what] += 1
             if held and serves:
