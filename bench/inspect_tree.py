@@ -7,9 +7,9 @@ somebody who reads the statistics of 1000 LUNs in a loop. All in one run on one 
 table; writes inspect.json.
 
 An initiator is another machine; here its part is played by a process, which readers would push aside whatever
-the target does. So it runs at nice -20, and the bars are for it. Floors are the same client beside processes
-that use as much processor time and never touch the target. How a client fares that shares the processors as
-an equal is shown as well.
+the target does, also at nice -20: a slice that has begun is ended first. So it runs under SCHED_FIFO, and the
+bars are for it. Floors are the same client beside processes that use as much processor time and never touch
+the target. How a client fares that shares the processors as an equal is shown as well.
 
 Exit: 0 all bars hold, 1 some don't, 2 it could not be measured.
 """
@@ -60,6 +60,9 @@ BARS = [
     ("p99-quiet", "p99 of the client, nobody reads stats", "us", None, None),
     ("p99-stats", "p99 of the client meanwhile", "us", None, None),
     ("p99-stats-ratio", "the one / the other", "", "<=", 1.10),
+    ("stats-cpu", "CPU that reader, tree, helpers took for it", "%", None, None),
+    ("p99-stats-floor", "p99 beside as much CPU use of others", "us", None, None),
+    ("p99-stats-floor-ratio", "this / nobody reads", "", None, None),
     ("p99-files", "p99 while plain files are read in a loop", "us", None, None),
     ("p99-files-ratio", "this / nobody reads", "", None, None),
     ("equal-p99-quiet", "an equal client: nobody reads stats", "us", None, None),
@@ -106,6 +109,7 @@ class Target:
                      self.process.poll() is not None, "terraced and its tree")
             if self.process.poll() is not None:
                 raise Unavailable("terraced doesn't start")
+            self.tree = self.tree_pid()
         except BaseException:
             self.end()
             raise
@@ -136,16 +140,24 @@ class Target:
                 ticks += int(fields[11]) + int(fields[12])
         return ticks / os.sysconf("SC_CLK_TCK")
 
-    def tree_cpu_s(self):
-        """CPU time of terrace-fuse."""
-        with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children", encoding="ascii") as f:
-            children = f.read().split()
+    def tree_pid(self):
+        """terrace-fuse: it left the process that started it."""
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/cmdline", encoding="utf-8") as f:
+                    words = f.read().split("\0")
+            except OSError:
+                continue  # has ended
+            if os.path.basename(words[0]) == "terrace-fuse" and self.mount in words:
+                return int(pid)
+        raise Unavailable("terrace-fuse isn't there")
+
+    def inside_cpu_s(self):
+        """CPU time of all that we are, loops, helpers and terrace-fuse."""
         ticks = 0
-        for pid in children:
+        for pid in (self.process.pid, self.tree):
             with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
-                name, rest = f.read().split("(", 1)[1].rsplit(")", 1)
-            if name.startswith("terrace-fuse"):
-                ticks += sum(int(x) for x in rest.split()[11:13])
+                ticks += sum(int(x) for x in f.read().rsplit(")", 1)[1].split()[11:13])
         return ticks / os.sysconf("SC_CLK_TCK")
 
     def end(self):
@@ -272,7 +284,7 @@ class Meanwhile:
 
 BUSY = ["dd", "if=/dev/zero", "of=/dev/null", "bs=1M", f"count={2 * SIZE // MIB}", "status=none"]
 CLIENT = ["--block", "4KiB", "--depth", "4", "--pace", "4000", "--sleep", "--warmup", "0.2"]
-FIRST = ["nice", "-n", "-20"]
+FIRST = ["chrt", "-f", "1"]
 
 # Copies zeros, so much of a CPU as it is told.
 COMPETITOR = """
@@ -334,12 +346,12 @@ def while_copying(opt, t, command, first):
 
 def readers_round(opt, t, add):
     dd = ["dd", f"if={t.path('a', 'image')}", "of=/dev/null", "bs=1M", "status=none"]
-    begin, loops = time.monotonic(), t.loops_cpu_s()
+    begin, inside = time.monotonic(), t.inside_cpu_s()
     add("p99-alone", p99(client(opt, t)))
-    alone = (t.loops_cpu_s() - loops) / (time.monotonic() - begin)
-    begin, loops, tree = time.monotonic(), t.loops_cpu_s(), t.tree_cpu_s()
+    alone = (t.inside_cpu_s() - inside) / (time.monotonic() - begin)
+    begin, inside = time.monotonic(), t.inside_cpu_s()
     latency, cpu = while_copying(opt, t, dd, True)
-    cpu += (t.loops_cpu_s() - loops + t.tree_cpu_s() - tree) / (time.monotonic() - begin) - alone
+    cpu += (t.inside_cpu_s() - inside) / (time.monotonic() - begin) - alone
     add("p99-readers", latency)
     add("readers-cpu", cpu * 100)
     load = Competitors(cpu)
@@ -382,29 +394,41 @@ def make_files(t):
 
 def stats_round(opt, t, files, add):
     def measure(first):
-        cpu, begin = t.loops_cpu_s(), time.monotonic()
+        """Shares of a CPU that loops, and all of ours, took; p99."""
+        loops, inside, begin = t.loops_cpu_s(), t.inside_cpu_s(), time.monotonic()
         latency = p99(client(opt, t, first))
-        return (t.loops_cpu_s() - cpu) / (time.monotonic() - begin) * 100, latency
+        past = time.monotonic() - begin
+        return (t.loops_cpu_s() - loops) / past, (t.inside_cpu_s() - inside) / past, latency
 
     def while_reading(place, first):
+        """The same; the share of the reader, and how many files it read in a second."""
         script = ["sh", "-c", f"cd {place} && exec cat */stats"]
         load, begin = Meanwhile(lambda: run_counted(script), 1), time.monotonic()
         try:
             result = measure(first)
         finally:
             load.end()
-        return *result, load.count * opt.luns / (time.monotonic() - begin)
+        past = time.monotonic() - begin
+        return *result, load.cpu_s / past, load.count * opt.luns / past
 
-    for first, name in ((True, ""), (False, "equal-")):
-        cpu, latency = measure(first)
-        add(name + "p99-quiet", latency)
-        more, latency, rate = while_reading(t.path(), first)
-        add(name + "p99-stats", latency)
-        add(name + "p99-files", while_reading(files, first)[1])
-        if first:
-            add("loops-alone", cpu)
-            add("loops-stats", more)
-            add("stats-rate", rate)
+    loops, inside, latency = measure(True)
+    add("p99-quiet", latency)
+    more, inside_more, latency, reader, rate = while_reading(t.path(), True)
+    cpu = inside_more - inside + reader
+    add("p99-stats", latency)
+    add("p99-files", while_reading(files, True)[2])
+    add("loops-alone", loops * 100)
+    add("loops-stats", more * 100)
+    add("stats-rate", rate)
+    add("stats-cpu", cpu * 100)
+    others = Competitors(cpu)
+    try:
+        add("p99-stats-floor", measure(True)[2])
+    finally:
+        others.end()
+    add("equal-p99-quiet", measure(False)[2])
+    add("equal-p99-stats", while_reading(t.path(), False)[2])
+    add("equal-p99-files", while_reading(files, False)[2])
 
 
 def stats(opt, results):
@@ -420,6 +444,7 @@ def stats(opt, results):
         t.end()
     results["loops-more"] = [b - a for a, b in zip(results["loops-alone"], results["loops-stats"])]
     ratios(results, "p99-stats-ratio", "p99-stats", "p99-quiet")
+    ratios(results, "p99-stats-floor-ratio", "p99-stats-floor", "p99-quiet")
     ratios(results, "p99-files-ratio", "p99-files", "p99-quiet")
     ratios(results, "equal-p99-stats-ratio", "equal-p99-stats", "equal-p99-quiet")
 
@@ -460,7 +485,7 @@ def main():
         if not os.path.exists("/dev/fuse"):
             raise Unavailable("there is no /dev/fuse")
         if not may_be_first():
-            raise Unavailable("the client has to run at nice -20, which isn't permitted here: run as root")
+            raise Unavailable("the client has to run at SCHED_FIFO, which isn't permitted here: run as root")
         for program in ("nbdkit", "nbdfuse", "nbdcopy"):
             if shutil.which(program) is None:
                 raise Unavailable(f"{program} is missing (packages nbdkit, libnbd-bin)")
@@ -469,7 +494,7 @@ def main():
     except (Unavailable, OSError, subprocess.SubprocessError) as e:
         print(f"./dev bench inspect: {e}", file=sys.stderr)
         return 2
-    print("The client runs at nice -20, as an initiator is another machine; but for the equal ones.")
+    print("The client runs under SCHED_FIFO, as an initiator is another machine; but for the equal ones.")
     ok = show(results)
     os.makedirs(opt.out, exist_ok=True)
     with open(os.path.join(opt.out, "inspect.json"), "w", encoding="utf-8") as f:

@@ -504,7 +504,7 @@ issue(struct disk *k, struct disk_io *io, struct conn *c)
 /* ---- what the daemon says of the LUN ------------------------------------------------------------------ */
 
 static void
-disk_note(struct disk *k, const json_t *luns)
+disk_note(struct disk *k, json_t *luns)
 {
 	const json_t *row = json_find(luns, "name", k->name);
 	const char *uuid = json_text(row, "uuid");
@@ -549,12 +549,12 @@ refresh(struct disk *k)
 		return;
 	k->is_gathering = true;
 	gather_init(&k->gather, on_gathered);
-	struct gather_need need = {"lun.list", json_pack("{s:b}", "stats", 0)};
+	struct gather_need need = {.method = "lun.list", .params = json_pack("{s:b}", "stats", 0)};
 	gather_start(&k->gather, k->disks->source, &need, 1);
 }
 
 void
-disks_note(struct disks *d, const json_t *luns)
+disks_note(struct disks *d, json_t *luns)
 {
 	LIST_FOREACH (n, &d->disks)
 		disk_note(container_of(n, struct disk, link), luns);

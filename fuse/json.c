@@ -7,6 +7,8 @@
 
 #include "fuse/terrace_fuse.h"
 
+#define LONG_LIST 32u
+
 const char *
 json_text(const json_t *o, const char *key)
 {
@@ -23,8 +25,9 @@ json_number(const json_t *o, const char *key, json_int_t fallback)
 	return json_is_boolean(v) ? json_is_true(v) : fallback;
 }
 
-json_t *
-json_find(const json_t *list, const char *key, const char *value)
+/* The first one, by looking at each. */
+static json_t *
+find_slowly(const json_t *list, const char *key, const char *value)
 {
 	size_t i;
 	json_t *o;
@@ -36,6 +39,58 @@ json_find(const json_t *list, const char *key, const char *value)
 			return o;
 	}
 	return NULL;
+}
+
+/*
+ * Who reads the files of all LUNs looks a thousand times for one of a thousand: the names of the last long
+ * list, and the list, which can't become another one at the same place while it is held.
+ */
+static struct {
+	json_t *list, *by_name;
+} known;
+
+void
+json_forget_list(void)
+{
+	json_decref(known.list);
+	json_decref(known.by_name);
+	known.list = known.by_name = NULL;
+}
+
+/* NULL without memory. */
+static const json_t *
+names_of(json_t *list)
+{
+	size_t i;
+	json_t *o;
+
+	if (known.list == list)
+		return known.by_name;
+	json_t *names = json_object();
+	json_array_foreach(list, i, o)
+	{
+		const char *name = json_string_value(json_object_get(o, "name"));
+		if (name == NULL || json_object_get(names, name) != NULL)
+			continue;
+		if (json_object_set_nocheck(names, name, o) < 0) {
+			json_decref(names);
+			return NULL;
+		}
+	}
+	json_forget_list();
+	known.list = json_incref(list);
+	known.by_name = names;
+	return names;
+}
+
+json_t *
+json_find(json_t *list, const char *key, const char *value)
+{
+	const json_t *names = NULL;
+
+	if (json_array_size(list) >= LONG_LIST && strcmp(key, "name") == 0)
+		names = names_of(list);
+	return names != NULL ? json_object_get(names, value) : find_slowly(list, key, value);
 }
 
 static bool

@@ -222,6 +222,7 @@ close_server(struct server *s)
 {
 	disks_destroy(s->disks);
 	source_destroy(s->source);
+	json_forget_list();
 	rpc_destroy(s->rpc);
 	tree_destroy(s->tree);
 	events_fini(&s->ev);

@@ -13,9 +13,14 @@
 #include "base/assert.h"
 #include "fuse/ops_priv.h"
 
-#define ROW_TIMEOUT_S 1.0    /* rows of the table don't go */
-#define STATS_MANY 8u        /* in 2 * CACHED_MS */
-#define OBJECT_TIMEOUT_S 0.1 /* objects do: CACHED_MS */
+#define ROW_TIMEOUT_S 1.0 /* rows of the table don't go */
+#define STATS_MANY 8u     /* in 2 * CACHED_MS */
+/*
+ * Objects do. What was there lately is found, as under a name that the kernel knows; what is in it, or that it
+ * is there in a folder that is read, is as fresh as anything.
+ */
+#define OBJECT_TIMEOUT_S 0.1
+#define LATELY_MS 1000u
 
 /* ---- requests that wait --------------------------------------------------------------------------------- */
 
@@ -70,21 +75,27 @@ is_many(struct server *s)
 }
 
 /* "METHOD KEY": see struct recipe. */
+static json_t *
+params_of(const struct request *r, const char *method)
+{
+	const char *blank = strchr(method, ' ');
+
+	if (blank == NULL || (strcmp(method, LUN_STATS) == 0 && is_many(r->server)))
+		return NULL;
+	if (strcmp(blank, " -") == 0)
+		return json_pack("{s:b}", "stats", 0);
+	return json_pack("{s:s}", blank + 1, node_object(r->node));
+}
+
 void
 gather_methods(struct request *r, const char *const *methods, void (*done)(struct gather *g))
 {
 	struct gather_need needs[GATHER_MAX];
 	unsigned count = 0;
 
-	for (; count < GATHER_MAX && methods[count] != NULL; count++) {
-		const char *blank = strchr(methods[count], ' ');
-		needs[count] = (struct gather_need){.method = methods[count]};
-		if (blank == NULL || (strcmp(methods[count], LUN_STATS) == 0 && is_many(r->server)))
-			continue;
-		needs[count].params = strcmp(blank, " -") == 0
-		                          ? json_pack("{s:b}", "stats", 0)
-		                          : json_pack("{s:s}", blank + 1, node_object(r->node));
-	}
+	for (; count < GATHER_MAX && methods[count] != NULL; count++)
+		needs[count] = (struct gather_need){
+		    methods[count], params_of(r, methods[count]), r->max_age_ms};
 	gather_init(&r->gather, done);
 	gather_start(&r->gather, r->server->source, needs, count);
 }
@@ -147,7 +158,7 @@ fill_attr(const struct server *s, const struct node *n, const json_t *lun, struc
 }
 
 const json_t *
-lun_row(const json_t *luns, const struct node *n)
+lun_row(json_t *luns, const struct node *n)
 {
 	return json_find(luns, "name", node_object(n));
 }
@@ -254,6 +265,12 @@ on_object_found(struct gather *g)
 		r->node->entry->list(r->node, answers, &l);
 		item = listing_find(&l, r->name);
 	}
+	if (item == NULL && g->err == 0 && !l.failed && r->max_age_ms > 0) {
+		listing_fini(&l);
+		r->max_age_ms = 0; /* it may be new */
+		gather_methods(r, r->node->entry->methods, on_object_found);
+		return;
+	}
 	if (item != NULL)
 		n = tree_node(r->server->tree, r->node, r->node->entry->object, item);
 	if (n != NULL)
@@ -307,6 +324,7 @@ op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	if (r == NULL)
 		return;
 	r->name = strdup(name);
+	r->max_age_ms = LATELY_MS;
 	if (r->name != NULL)
 		gather_methods(r, dir->entry->methods, on_object_found);
 	else
@@ -481,12 +499,13 @@ op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi
 		fuse_reply_err(req, 0);
 }
 
+/* Nothing waits for a close(2): said once, the kernel doesn't ask again. */
 static void
 op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	(void)ino;
 	(void)fi;
-	fuse_reply_err(req, 0);
+	fuse_reply_err(req, ENOSYS);
 }
 
 static void

@@ -44,7 +44,8 @@ struct request {
 	struct gather gather;
 	struct fuse_file_info fi;
 	struct file *file;
-	char *name; /* of a lookup */
+	char *name;          /* of a lookup */
+	unsigned max_age_ms; /* of answers, see struct gather_need */
 	size_t size;
 	off_t offset;
 	bool is_new; /* the file is being opened */
@@ -81,7 +82,7 @@ void request_fail(struct request *r, int err); /* answers with this error, and e
 /* Asks for what a table names; `done` may run before this returns. */
 void gather_methods(struct request *r, const char *const *methods, void (*done)(struct gather *g));
 /* The object of a LUN's file in lun.list; NULL: it isn't there. */
-const json_t *lun_row(const json_t *luns, const struct node *n);
+const json_t *lun_row(json_t *luns, const struct node *n);
 void file_free(struct server *s, struct file *f);
 /* Answers an open. Takes the file: the kernel may have given up on it. */
 void reply_open(struct request *r, struct file *f);

@@ -23,5 +23,6 @@ const char readme_text[] =
     "    config cache reservations dirty sessions/\n"
     "    control           write 'flush' or 'evict' into it\n"
     "\n"
-    "What is told is at most a tenth of a second old. While terraced doesn't run, reading says\n"
+    "What is told is at most a tenth of a second old, statistics are those of the last second. "
+    "While terraced doesn't run, reading says\n"
     "\"Host is down\"; health says so in its first line.\n";

@@ -4,6 +4,9 @@
  * took longer than that to make and to read would otherwise be for one reader, and so would be the next.
  * Those who want the same at the same time get the same answer.
  *
+ * What the daemon measures once a second is kept until it has measured again: asked before that, it would say
+ * the same.
+ *
  * An answer about a thousand objects costs the daemon's helper threads and us a tenth of a second of processor
  * time, if it has their statistics. Who reads these in a loop would keep a processor busy that initiators need:
  * they are asked for again only after a rest of several times that cost.
@@ -17,9 +20,11 @@
 
 #define BUCKETS 1024u
 #define SWEEP_MS 1000u
+#define KEEP_MS 1000u /* as old as any wish allows, and any rest is long */
 /* The rest: about three times what it costs, and never so long that a reader isn't answered in time. */
 #define OBJECTS_PER_REST_MS 4u
-#define REST_MAX_MS 1000u
+#define REST_MAX_MS KEEP_MS
+#define MEASURE_EVERY_MS 1000u /* the daemon, all LUNs */
 
 struct asked {
 	struct list link;
@@ -30,8 +35,10 @@ struct asked {
 	struct rpc_call call;
 	bool is_asking;
 	uint64_t asked_ms;  /* when the last one was asked */
-	uint64_t came_ms;   /* when its answer came */
+	uint64_t of_ms;     /* when the one was asked whose answer there is */
+	uint64_t came_ms;   /* when that came */
 	uint64_t rest_ms;   /* from then on, no other one is asked */
+	uint64_t same_ms;   /* from of_ms on, another one would say the same */
 	struct timer again; /* the end of the rest, if somebody waits for it */
 	json_t *answer;     /* of it; NULL: none, or an error */
 	struct list wishes; /* for what is being asked */
@@ -90,6 +97,27 @@ rest_of(const struct asked *a)
 	return rest_ms < REST_MAX_MS ? rest_ms : REST_MAX_MS;
 }
 
+/* How long it will be before all of these statistics have been measured anew: 0, where that isn't known. */
+static uint64_t
+same_for(const struct asked *a)
+{
+	json_int_t oldest_ms = -1;
+	size_t i;
+	json_t *o;
+
+	/* Of one LUN there is more that people look at: whether it is well, for one. */
+	if (strcmp(a->method, "lun.stats") != 0 || json_object_size(a->params) > 0)
+		return 0;
+	json_array_foreach(a->answer, i, o)
+	{
+		json_int_t age_ms = json_number(o, "age_ms", -1);
+		if (age_ms > oldest_ms)
+			oldest_ms = age_ms;
+	}
+	bool soon = oldest_ms < 0 || oldest_ms >= (json_int_t)MEASURE_EVERY_MS;
+	return soon ? 0 : MEASURE_EVERY_MS - (uint64_t)oldest_ms;
+}
+
 static void
 on_answer(struct rpc_call *c)
 {
@@ -99,9 +127,11 @@ on_answer(struct rpc_call *c)
 	a->is_asking = false;
 	events_look_at_clock(a->source->ev); /* reading it may have taken long */
 	a->came_ms = a->source->ev->now_ms;
+	a->of_ms = a->asked_ms;
 	json_decref(a->answer);
 	a->answer = c->err == 0 ? json_incref(c->result) : NULL;
 	a->rest_ms = a->answer != NULL ? rest_of(a) : 0;
+	a->same_ms = a->answer != NULL ? same_for(a) : 0;
 	json_t *answer = json_incref(a->answer);
 	list_init(&wishes);
 	list_splice_back(&wishes, &a->wishes);
@@ -167,9 +197,8 @@ on_sweep(struct timer *t)
 	for (unsigned i = 0; i < BUCKETS; i++) {
 		LIST_FOREACH_SAFE (n, &s->buckets[i]) {
 			struct asked *a = container_of(n, struct asked, link);
-			uint64_t keep_ms = a->rest_ms > CACHED_MS ? a->rest_ms : CACHED_MS;
 			if (!a->is_asking && list_empty(&a->wishes) &&
-			    s->ev->now_ms - a->came_ms > keep_ms)
+			    s->ev->now_ms - a->came_ms > KEEP_MS)
 				forget(a);
 		}
 	}
@@ -220,28 +249,38 @@ find(struct source *s, const char *method, json_t *params)
 	return found;
 }
 
+/* Whether the answer that there is will do. */
 static bool
-is_fresh(const struct source *s, const struct asked *a)
+has_answer(const struct source *s, const struct asked *a, unsigned max_age_ms)
 {
-	uint64_t since_ms = a->is_asking ? a->asked_ms : a->came_ms;
+	uint64_t limit_ms = max_age_ms > CACHED_MS ? max_age_ms : CACHED_MS;
 
-	return s->ev->now_ms - since_ms <= CACHED_MS && a->asked_ms >= s->expired_ms;
+	if (a->answer == NULL || a->of_ms < s->expired_ms)
+		return false;
+	return s->ev->now_ms - a->came_ms <= limit_ms || s->ev->now_ms - a->of_ms < a->same_ms;
+}
+
+/* Whether the one that is being asked for will. */
+static bool
+will_have_answer(const struct source *s, const struct asked *a)
+{
+	return s->ev->now_ms - a->asked_ms <= CACHED_MS && a->asked_ms >= s->expired_ms;
 }
 
 void
-source_get(struct source *s, struct wish *w, const char *method, json_t *params)
+source_get(struct source *s, struct wish *w, const struct gather_need *need)
 {
-	struct asked *a = find(s, method, params);
+	struct asked *a = find(s, need->method, need->params);
 
 	list_init(&w->link);
 	if (a == NULL) {
 		w->done(w, -ENOMEM, NULL);
-	} else if (a->is_asking) {
-		list_push_back(is_fresh(s, a) ? &a->wishes : &a->late, &w->link);
-	} else if (a->answer != NULL && is_fresh(s, a)) {
+	} else if (has_answer(s, a, need->max_age_ms)) {
 		json_t *answer = json_incref(a->answer);
 		w->done(w, 0, answer);
 		json_decref(answer);
+	} else if (a->is_asking) {
+		list_push_back(will_have_answer(s, a) ? &a->wishes : &a->late, &w->link);
 	} else {
 		list_push_back(&a->wishes, &w->link);
 		ask_after_rest(a);
@@ -338,7 +377,7 @@ gather_start(struct gather *g, struct source *s, const struct gather_need *needs
 	g->count = count;
 	g->left = count + 1; /* of our own: done runs once, whatever comes at once */
 	for (unsigned i = 0; i < count; i++)
-		source_get(s, &g->parts[i].wish, needs[i].method, needs[i].params);
+		source_get(s, &g->parts[i].wish, &needs[i]);
 	if (--g->left == 0)
 		gather_end(g);
 }

@@ -111,11 +111,12 @@ struct wish {
 /* 0 or -ENOMEM. */
 int source_create(struct events *ev, struct rpc *rpc, struct source **ret);
 void source_destroy(struct source *s); /* wishes are forgotten; accepts NULL */
+struct gather_need;
 /*
  * `params` is taken. `done` may run before this returns. What follows a blank in `method` is skipped.
  * Pages of lists (a parameter "from") aren't kept: there may be many of them.
  */
-void source_get(struct source *s, struct wish *w, const char *method, json_t *params);
+void source_get(struct source *s, struct wish *w, const struct gather_need *need);
 void source_forget(struct wish *w);
 /* What was asked before now isn't given any more. */
 void source_expire(struct source *s);
@@ -138,6 +139,7 @@ void gather_init(struct gather *g, void (*done)(struct gather *g));
 struct gather_need {
 	const char *method;
 	json_t *params;
+	unsigned max_age_ms; /* how long ago it may have come, if that is more than CACHED_MS */
 };
 /* done may run before this returns. */
 void gather_start(
@@ -149,8 +151,12 @@ void gather_cancel(struct gather *g);
 
 const char *json_text(const json_t *o, const char *key); /* "" */
 json_int_t json_number(const json_t *o, const char *key, json_int_t fallback);
-/* The object of a list whose text `key` is `value`; NULL: none. Borrowed. */
-json_t *json_find(const json_t *list, const char *key, const char *value);
+/*
+ * The first object of a list whose text `key` is `value`; NULL: none. Borrowed. A long list may be held, and must
+ * not be changed any more, until another one is looked through or json_forget_list().
+ */
+json_t *json_find(json_t *list, const char *key, const char *value);
+void json_forget_list(void);
 
 /* Text that grows; without memory it is `failed`. */
 struct text {
@@ -335,7 +341,7 @@ void disk_submit(struct disk *k, struct disk_io *io);
 /* All that is under way ends with this error, before it returns. */
 void disks_break(struct disks *d, int err);
 /* What lun.list says now: sizes that changed, LUNs that went. */
-void disks_note(struct disks *d, const json_t *luns);
+void disks_note(struct disks *d, json_t *luns);
 
 /* ---- mount.c ---------------------------------------------------------------------------------------------------- */
 

@@ -89,8 +89,8 @@ ask_page(struct request *r)
 
 	r->from = f->next;
 	r->reading = f->reading;
-	struct gather_need need = {
-	    method, json_pack("{s:s, s:I}", key, node_object(r->node), "from", r->from)};
+	struct gather_need need = {.method = method,
+	    .params = json_pack("{s:s, s:I}", key, node_object(r->node), "from", r->from)};
 	gather_init(&r->gather, on_page);
 	gather_start(&r->gather, r->server->source, &need, 1);
 }

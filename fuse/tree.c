@@ -46,7 +46,6 @@ file_name_of(const char *name)
 void
 listing_add(struct listing *l, const char *name, const char *target_fmt, ...)
 {
-	/* What is looked for is nearly always written as it is. */
 	if (l->only != NULL && strcmp(l->only, name) != 0 && strchr(l->only, '%') == NULL)
 		return;
 	struct list_item item = {.name = file_name_of(name), .real = strdup(name)};
@@ -129,6 +128,12 @@ list_names(const struct node *dir, json_t *const *answers, struct listing *ret)
 	json_t *o;
 
 	(void)dir;
+	/* What is looked for is nearly always written as it is. */
+	if (ret->only != NULL && strchr(ret->only, '%') == NULL) {
+		if (json_find(answers[0], "name", ret->only) != NULL)
+			listing_add(ret, ret->only, NULL);
+		return;
+	}
 	json_array_foreach(answers[0], i, o) listing_add(ret, json_text(o, "name"), NULL);
 }
 
@@ -231,7 +236,7 @@ list_cache_luns(const struct node *dir, json_t *const *answers, struct listing *
 }
 
 static bool
-maps(const json_t *luns, const char *lun)
+maps(json_t *luns, const char *lun)
 {
 	return json_find(luns, "lun", lun) != NULL;
 }

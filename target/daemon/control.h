@@ -94,6 +94,7 @@ struct picture {
 	char *lun;   /* only that one was asked for; NULL: all */
 	void *extra; /* what the method put there */
 	int64_t uptime_s;
+	uint64_t now_ns; /* of loop_now_ns() of the home loop */
 };
 
 /*

@@ -230,7 +230,8 @@ take(struct picture *p, const struct daemon *d)
 		if (p->caches == NULL)
 			return false;
 	}
-	p->uptime_s = (int64_t)((loop_now_ns(d->loops[0]) - d->started_ns) / 1000000000ull);
+	p->now_ns = loop_now_ns(d->loops[0]);
+	p->uptime_s = (int64_t)((p->now_ns - d->started_ns) / 1000000000ull);
 	return true;
 }
 

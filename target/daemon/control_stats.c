@@ -93,9 +93,13 @@ tiers_json(const struct stats_summary *s)
 }
 
 static void
-add_summary(json_t *o, const struct stats_summary *s)
+add_summary(json_t *o, const struct picture *p, unsigned i)
 {
+	const struct stats_summary *s = &p->summaries[i];
+	uint64_t age_ns = p->now_ns > s->at_ns ? p->now_ns - s->at_ns : 0;
+
 	json_object_set_new(o, "time", json_integer(s->time_s));
+	json_object_set_new(o, "age_ms", json_integer((json_int_t)(age_ns / 1000000)));
 	json_object_set_new(o, "in_flight", json_integer((json_int_t)s->in_flight));
 	json_object_set_new(o, "windows", windows_json(s));
 	if (s->reads.count > 0)
@@ -124,7 +128,7 @@ lun_json(const struct picture *p, unsigned i)
 	    ctl_string(l->why), "read_only", l->conf->read_only);
 
 	if (o != NULL && p->summaries[i].time_s != 0)
-		add_summary(o, &p->summaries[i]);
+		add_summary(o, p, i);
 	return o;
 }
 
@@ -177,7 +181,7 @@ overview_json(const struct picture *p)
 	if (gethostname(host, sizeof host - 1) < 0)
 		host[0] = '\0';
 	if (all != NULL && p->summaries[p->lun_count].time_s != 0)
-		add_summary(all, &p->summaries[p->lun_count]);
+		add_summary(all, p, p->lun_count);
 	json_t *o = json_pack("{s:s, s:i, s:o, s:I, s:O*, s:O*, s:o, s:o, s:O*, s:o, s:o}",
 	    "version", TERRACE_VERSION, "schema", CONTROL_SCHEMA, "host", ctl_string(host),
 	    "uptime_s", (json_int_t)p->uptime_s, "state", json_object_get(health, "state"),

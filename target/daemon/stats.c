@@ -201,6 +201,7 @@ look_at(struct stats *s, const struct daemon_lun *l, unsigned place)
 	add_to_all(&s->all_now, &s->sample, &e->last);
 	stats_track(e, &s->sample, loop_now_ns(s->loop), s->tick);
 	e->summary.time_s = loop_wall_s(s->loop);
+	e->summary.at_ns = loop_now_ns(s->loop);
 	if (e->active != NULL && (s->tick + place) % HEAT_EVERY_TICKS == 0)
 		look_at_heat(s, e, l);
 }
@@ -230,6 +231,7 @@ end_round(struct stats *s)
 	}
 	stats_track(&s->all, &s->all_now, loop_now_ns(s->loop), s->tick);
 	s->all.summary.time_s = loop_wall_s(s->loop);
+	s->all.summary.at_ns = loop_now_ns(s->loop);
 	s->looking = false;
 }
 

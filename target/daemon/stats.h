@@ -59,6 +59,7 @@ struct stats_rates {
 };
 struct stats_summary {
 	int64_t time_s; /* of the look, since 1970; 0: there was none yet */
+	uint64_t at_ns; /* the same, of loop_now_ns() */
 	struct stats_rates windows[STATS_WINDOW_COUNT];
 	struct stats_latency reads, writes; /* since the start */
 	uint64_t counters[STATS_COUNTER_COUNT];

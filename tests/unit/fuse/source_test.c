@@ -271,25 +271,26 @@ answers_are_shared_and_kept(void **state)
 	(void)state;
 	start_listening();
 	fake.say = "{\"id\":@,\"result\":{\"value\":1}}\n";
-	source_get(fake.source, &a.wish, "any", NULL);
-	source_get(fake.source, &b.wish, "any -", NULL); /* another question */
-	source_get(fake.source, &c.wish, "any", NULL);
+	source_get(fake.source, &a.wish, &(struct gather_need){.method = "any"});
+	source_get(
+	    fake.source, &b.wish, &(struct gather_need){.method = "any -"}); /* another question */
+	source_get(fake.source, &c.wish, &(struct gather_need){.method = "any"});
 	while (a.done + b.done + c.done < 3)
 		run_for(PATIENCE_MS);
 	assert_int_equal(fake.asked, 2);
-	source_get(fake.source, &d.wish, "any", NULL);
+	source_get(fake.source, &d.wish, &(struct gather_need){.method = "any"});
 	assert_int_equal(d.done, 1); /* at once */
 	assert_int_equal(d.value, 1);
 	assert_int_equal(fake.asked, 2);
 	source_expire(fake.source);
-	source_get(fake.source, &e.wish, "any", NULL);
+	source_get(fake.source, &e.wish, &(struct gather_need){.method = "any"});
 	assert_int_equal(e.done, 0);
 	run_for(PATIENCE_MS);
 	assert_int_equal(e.done, 1);
 	assert_int_equal(fake.asked, 3);
 	fake.ev.now_ms += CACHED_MS + 1;
 	a.done = 0;
-	source_get(fake.source, &a.wish, "any", NULL);
+	source_get(fake.source, &a.wish, &(struct gather_need){.method = "any"});
 	assert_int_equal(a.done, 0); /* too old */
 	source_forget(&a.wish);
 	run_for(50);
@@ -315,13 +316,13 @@ between_answers(const char *method)
 	struct asked a = {.wish.done = on_wish}, b = a;
 	unsigned asked = fake.asked;
 
-	source_get(fake.source, &a.wish, method, NULL);
+	source_get(fake.source, &a.wish, &(struct gather_need){.method = method});
 	while (!a.done)
 		run_for(PATIENCE_MS);
 	assert_int_equal(fake.asked, asked + 1);
 	uint64_t came_ms = fake.ev.now_ms;
 	run_for(CACHED_MS + 10);
-	source_get(fake.source, &b.wish, method, NULL);
+	source_get(fake.source, &b.wish, &(struct gather_need){.method = method});
 	assert_int_equal(b.done, 0);
 	while (!b.done)
 		run_for(PATIENCE_MS);
@@ -342,11 +343,11 @@ statistics_of_many_are_asked_seldom(void **state)
 	assert_true(between_answers("lun.stats") >= 250);
 	/* Who doesn't wait any more leaves nothing behind. */
 	run_for(CACHED_MS + 10);
-	source_get(fake.source, &gone.wish, "lun.stats", NULL);
+	source_get(fake.source, &gone.wish, &(struct gather_need){.method = "lun.stats"});
 	source_forget(&gone.wish);
 	run_for(600);
 	assert_int_equal(gone.done, 0);
-	source_get(fake.source, &last.wish, "lun.stats", NULL);
+	source_get(fake.source, &last.wish, &(struct gather_need){.method = "lun.stats"});
 	while (!last.done)
 		run_for(PATIENCE_MS);
 	/* At most a second, however many. */
@@ -356,10 +357,81 @@ statistics_of_many_are_asked_seldom(void **state)
 	assert_true(between_answers("overview") >= 1000);
 	/* Waiting when the source ends. */
 	run_for(CACHED_MS + 10);
-	source_get(fake.source, &gone.wish, "overview", NULL);
+	source_get(fake.source, &gone.wish, &(struct gather_need){.method = "overview"});
 	assert_int_equal(gone.done, 0);
 	source_forget(&gone.wish);
 	free(many);
+}
+
+/* A list of LUNs, measured so long ago. */
+static char *
+measured_answer(unsigned age_ms)
+{
+	char *text = NULL;
+	assert_true(asprintf(&text,
+	                "{\"id\":@,\"result\":[{\"name\":\"a\",\"age_ms\":%u},{\"name\":\"b\"},"
+	                "{\"name\":\"c\",\"age_ms\":10}]}\n",
+	                age_ms) > 0);
+	return text;
+}
+
+/* How old an answer to this may be that is given again, in steps of 50 ms. */
+static unsigned
+given_again_for(struct gather_need need, const char *say)
+{
+	struct asked first = {.wish.done = on_wish};
+	const unsigned step_ms = 50;
+	unsigned age_ms = 0;
+	bool given = true;
+
+	fake.say = say;
+	source_expire(fake.source);
+	run_for(2);
+	json_incref(need.params);
+	source_get(fake.source, &first.wish, &need);
+	while (!first.done)
+		run_for(PATIENCE_MS);
+	while (given) {
+		struct asked again = {.wish.done = on_wish};
+		fake.ev.now_ms += step_ms;
+		json_incref(need.params);
+		source_get(fake.source, &again.wish, &need);
+		given = again.done != 0;
+		age_ms += given ? step_ms : 0;
+		source_forget(&again.wish);
+	}
+	run_for(50); /* the clock is right again, and the answer comes */
+	json_decref(need.params);
+	return age_ms;
+}
+
+static void
+answers_are_kept_as_long_as_another_would_be_the_same(void **state)
+{
+	struct gather_need stats = {.method = "lun.stats"}, list = {.method = "lun.list"},
+	                   one = stats;
+	struct gather_need lately = {.method = "lun.list", .max_age_ms = 600};
+	char *just = measured_answer(100), *long_ago = measured_answer(700),
+	     *late = measured_answer(5000);
+
+	(void)state;
+	start_listening();
+	unsigned kept = given_again_for(stats, just);
+	assert_in_range(kept, 700, 900);
+	kept = given_again_for(stats, long_ago);
+	assert_in_range(kept, 150, 300);
+	assert_in_range(given_again_for(stats, late), 50, CACHED_MS); /* it should have been */
+	assert_in_range(given_again_for(list, just), 50, CACHED_MS);
+	assert_in_range(given_again_for(lately, just), 500, 600);
+	one.params = json_pack("{s:s}", "lun", "a");
+	assert_in_range(given_again_for(one, just), 50, CACHED_MS);
+	/* A list of things that aren't measured. */
+	assert_in_range(given_again_for(stats, "{\"id\":@,\"result\":[1,2,{\"name\":\"x\"}]}\n"),
+	    50, CACHED_MS);
+	json_decref(one.params);
+	free(just);
+	free(long_ago);
+	free(late);
 }
 
 int
@@ -372,6 +444,8 @@ main(void)
 	    cmocka_unit_test_setup_teardown(what_is_cancelled_is_forgotten, setup, teardown),
 	    cmocka_unit_test_setup_teardown(answers_are_shared_and_kept, setup, teardown),
 	    cmocka_unit_test_setup_teardown(statistics_of_many_are_asked_seldom, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+	        answers_are_kept_as_long_as_another_would_be_the_same, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

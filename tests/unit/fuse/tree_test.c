@@ -32,6 +32,46 @@ names_are_file_names(void **state)
 	}
 }
 
+/* Long lists by an index, short ones without. */
+static void
+objects_are_found_by_name(void **state)
+{
+	json_t *list[2] = {json_array(), json_array()}; /* 5 and 500 long */
+
+	(void)state;
+	for (unsigned l = 0; l < 2; l++) {
+		json_array_append_new(list[l], json_integer(7));
+		json_array_append_new(list[l], json_pack("{s:i}", "name", 5));
+		for (int i = 0; i < (l == 0 ? 3 : 498); i++) {
+			char name[32];
+			snprintf(name, sizeof name, "lun%d", i % 490); /* some twice */
+			json_array_append_new(list[l],
+			    json_pack("{s:s, s:i, s:s}", "name", name, "at", i, "of", "x"));
+		}
+	}
+	for (unsigned round = 0; round < 4; round++) {
+		json_t *one = list[round % 2];
+		assert_int_equal(json_number(json_find(one, "name", "lun2"), "at", -1), 2);
+		assert_null(json_find(one, "name", "lun"));
+		assert_null(json_find(one, "name", ""));
+		assert_int_equal(json_number(json_find(one, "of", "x"), "at", -1), 0);
+	}
+	assert_int_equal(json_number(json_find(list[1], "name", "lun489"), "at", -1), 489);
+	assert_int_equal(json_number(json_find(list[1], "name", "lun5"), "at", -1), 5);
+	assert_null(json_find(list[0], "name", "lun489"));
+	/* Another list, maybe where the one was. */
+	json_decref(list[1]);
+	list[1] = json_array();
+	for (int i = 0; i < 500; i++)
+		json_array_append_new(
+		    list[1], json_pack("{s:s, s:i}", "name", i == 77 ? "lun5" : "-", "at", i));
+	assert_int_equal(json_number(json_find(list[1], "name", "lun5"), "at", -1), 77);
+	assert_null(json_find(NULL, "name", "x"));
+	json_forget_list();
+	json_decref(list[0]);
+	json_decref(list[1]);
+}
+
 static void
 a_listing_has_only_what_is_looked_for(void **state)
 {
@@ -204,6 +244,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(names_are_file_names),
+	    cmocka_unit_test(objects_are_found_by_name),
 	    cmocka_unit_test(a_listing_has_only_what_is_looked_for),
 	    cmocka_unit_test(nodes_are_places),
 	    cmocka_unit_test(the_table_is_whole),
