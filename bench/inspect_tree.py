@@ -56,6 +56,8 @@ BARS = [
     ("loops-alone", "CPU of the loops, 1000 LUNs, a client", "%", None, None),
     ("loops-stats", "the same, all stats read in a loop", "%", None, None),
     ("loops-more", "more, of a CPU", "%", "<=", 2.0),
+    ("loops-files-more", "more, while plain files are read in a loop", "%", None, None),
+    ("loops-floor-more", "more, beside as much CPU use of others", "%", None, None),
     ("stats-rate", "stats files read a second", "", None, None),
     ("p99-quiet", "p99 of the client, nobody reads stats", "us", None, None),
     ("p99-stats", "p99 of the client meanwhile", "us", None, None),
@@ -416,14 +418,18 @@ def stats_round(opt, t, files, add):
     more, inside_more, latency, reader, rate = while_reading(t.path(), True)
     cpu = inside_more - inside + reader
     add("p99-stats", latency)
-    add("p99-files", while_reading(files, True)[2])
+    loops_files, _, latency, _, _ = while_reading(files, True)
+    add("p99-files", latency)
+    add("loops-files-more", (loops_files - loops) * 100)
     add("loops-alone", loops * 100)
     add("loops-stats", more * 100)
     add("stats-rate", rate)
     add("stats-cpu", cpu * 100)
     others = Competitors(cpu)
     try:
-        add("p99-stats-floor", measure(True)[2])
+        loops_floor, _, latency = measure(True)
+        add("p99-stats-floor", latency)
+        add("loops-floor-more", (loops_floor - loops) * 100)
     finally:
         others.end()
     add("equal-p99-quiet", measure(False)[2])
