@@ -34,6 +34,7 @@ import plot  # noqa: E402
 MIB = 1 << 20
 FILL_SECONDS = 120
 SLOW_STORE_US = 5000
+SLOW_LUN_MIB = 2048
 WRITES = ["--mix", "0", "--sleep"]
 READS = ["--mix", "100", "--sleep"]
 # Measured elsewhere, each a module with rows(), measure(bench) and print_table(rounds).
@@ -264,18 +265,30 @@ class Series:
                 "most": max(rates) / mean, "deviation": statistics.pstdev(rates) / mean}
 
 
+def wait_until_clean(control):
+    end = time.monotonic() + 60
+    while control.find("lun.list", "dirty_bytes") > 0:
+        if time.monotonic() > end:
+            raise peers.Unavailable("destage doesn't end")
+        time.sleep(0.1)
+
+
 def slow_store(bench):
     """Writes faster than a store of 5 ms per I/O takes them: paced ones before and under destage, then one load as
     fast as it gets."""
     opt = bench.opt
     spec = f"fault:1:delay_us={SLOW_STORE_US}:ram:"
-    pace = WRITES + ["--pace", "3000", "--region", "1GiB"]
-    with Cached(opt, spec, opt.slow_mib, "4GiB") as cached:
+    pace = WRITES + ["--pace", "3000"]
+    with Cached(opt, spec, opt.slow_mib, f"{SLOW_LUN_MIB}MiB") as cached:
         control = Control(cached.control)
         results = bench.rounds.rounds[-1]
+        # What a disk doesn't do: memory that nobody has written to is found by the kernel, page by page.
+        bench.run("slow", cached, "fill", ["--mix", "0", "--pattern", "seq", "--block", "128KiB",
+                                           "--commands", str(SLOW_LUN_MIB * 8), "--sleep"], 60)
+        wait_until_clean(control)
         quiet = bench.run("slow", cached, "quiet", pace, 2 * opt.seconds)
         series = Series(control, control.find("cache.stats", "dirty_max_bytes", name="fast"))
-        load = threading.Thread(target=bench.run, args=("slow", cached, "flood", WRITES + ["--region", "4GiB"],
+        load = threading.Thread(target=bench.run, args=("slow", cached, "flood", WRITES,
                                                         opt.slow_seconds))
         load.start()
         while load.is_alive():

@@ -274,6 +274,7 @@ struct cache_log {
 	enum cf_stream stream;
 	uint32_t seg; /* open one, or LOC_NONE */
 	bool opening, busy, blocked, capped;
+	bool roomy;           /* the segment was opened when there were enough for all [18] */
 	bool stalled;         /* a segment couldn't be opened: not before the next tick */
 	struct list queue;    /* of cache_req, not in a record yet */
 	struct list inflight; /* in the record that is being written */
@@ -698,6 +699,12 @@ static inline uint64_t
 cache_log_blocks(const struct cache *c)
 {
 	return (uint64_t)c->keep * c->geo.data_blocks;
+}
+/* A volume with more dirty blocks doesn't get the last segments [18]. */
+static inline uint64_t
+cache_log_capped_from(const struct cache *c)
+{
+	return cache_log_blocks(c) / 3;
 }
 
 void cache_set_condition(struct cache *c, enum cache_condition k, bool set, const char *detail);

@@ -13,6 +13,7 @@
 #define WINDOW_SHARE_MOST 4u       /* of the segments, that are due at once */
 #define WINDOW_SHARE_LEAST 16u     /* fewer would be looked for in too much else */
 #define WINDOW_MIN 2u
+#define ROOM_LOW_SEGMENTS 3u /* beyond those that are for others */
 
 /* What of it takes room of the log and isn't on its way out already: falls with each block that the store
  * takes, not with each batch. */
@@ -111,6 +112,24 @@ cache_destage_busy_ns(const struct destage *d, uint64_t now_ns)
 	return now_ns - (d->begun_ns > d->ticked_ns ? d->begun_ns : d->ticked_ns);
 }
 
+/* What may be written before writers have to wait for a segment: in what is free, or can be had without a store. */
+static uint64_t
+room_of(const struct cache *c)
+{
+	const struct cache_log *w = &c->logs[CF_W];
+	uint64_t segs = 0, rest = 0;
+	for (uint32_t i = 0; i < c->geo.segment_count; i++) {
+		const struct segment *s = &c->segs[i];
+		segs += !s->bad && !s->out &&
+		        (s->state == SEG_FREE || (s->state == SEG_SEALED && s->dirty == 0));
+	}
+	if (w->roomy && c->segs[w->seg].unit < c->geo.data_blocks)
+		rest = c->geo.data_blocks - c->segs[w->seg].unit;
+	return (segs > CACHE_FREE_FOR_OTHERS ? segs - CACHE_FREE_FOR_OTHERS : 0) *
+	           c->geo.data_blocks +
+	       rest;
+}
+
 static void
 ask(struct cache_volume *v, const struct policy_destage_in *common)
 {
@@ -123,6 +142,8 @@ ask(struct cache_volume *v, const struct policy_destage_in *common)
 	in.dirty_blocks = dirty_of(v);
 	uint64_t others = common->all_dirty_blocks - in.dirty_blocks;
 	in.dirty_max_blocks = others < common->all_max_blocks ? common->all_max_blocks - others : 0;
+	if (v->ix.dirty_blocks <= cache_log_capped_from(c))
+		in.room_low_blocks = 0;
 	in.written_blocks = d->written;
 	in.destaged_blocks = d->sent;
 	in.busy_ns = d->busy_ns;
@@ -151,8 +172,10 @@ ask(struct cache_volume *v, const struct policy_destage_in *common)
 void
 cache_destage_rate(struct cache *c)
 {
-	struct policy_destage_in in = {
-	    .all_max_blocks = cache_log_blocks(c), .all_dirty_blocks = all_dirty(c)};
+	struct policy_destage_in in = {.all_max_blocks = cache_log_blocks(c),
+	    .all_dirty_blocks = all_dirty(c),
+	    .room_blocks = room_of(c),
+	    .room_low_blocks = (uint64_t)ROOM_LOW_SEGMENTS * c->geo.data_blocks};
 	LIST_FOREACH (n, &c->volumes)
 		in.stores += dirty_of(container_of(n, struct cache_volume, link)) > 0;
 	uint64_t between = 0; /* dirty blocks: to be had by moving these together */

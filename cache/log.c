@@ -88,7 +88,8 @@ add(struct room *m, const struct cache_req *r)
 }
 
 /* A volume whose store doesn't take its data can't have the whole log, nor can one whose store may be the next
- * that doesn't: the last free segments are for the others [18]. Nobody gets more of the index when that is full
+ * that doesn't: the last free segments are for the others, but for what is left of one that was opened before they
+ * were the last [18]. Nobody gets more of the index when that is full
  * and nothing in it is clean [19]. */
 static bool
 is_capped(const struct cache_log *l, const struct cache_volume *v)
@@ -96,10 +97,21 @@ is_capped(const struct cache_log *l, const struct cache_volume *v)
 	const struct cache *c = l->c;
 	if (l->stream == CF_W && c->index_full && c->space.pressure)
 		return true;
-	if (l->stream != CF_W || v->ix.dirty_blocks <= cache_log_blocks(c) / 3 ||
+	if (l->stream != CF_W || v->ix.dirty_blocks <= cache_log_capped_from(c) ||
 	    MUTANT(STUCK_NO_CAP))
 		return false;
-	return cache_volume_stuck(v) || cache_segment_free_count(c) <= CACHE_FREE_FOR_OTHERS;
+	return cache_volume_stuck(v) ||
+	       (!l->roomy && cache_segment_free_count(c) <= CACHE_FREE_FOR_OTHERS);
+}
+
+/* Nobody who waits may have another segment. */
+static bool
+all_capped(const struct cache_log *l)
+{
+	LIST_FOREACH (n, &l->queue)
+		if (!is_capped(l, container_of(n, struct cache_req, link)->vol))
+			return false;
+	return true;
 }
 
 enum collected { SOME, NONE_FITS, NONE_MAY };
@@ -333,6 +345,9 @@ kick_one(struct cache_log *l)
 			return;
 		}
 		if (l->seg == LOC_NONE) {
+			l->capped = all_capped(l);
+			if (l->capped)
+				return;
 			cache_segment_open(l);
 			/* Fills and copies don't wait for room: they would hold memory, and what is
 			 * under them. */
@@ -365,6 +380,7 @@ cache_log_close(struct cache_log *l)
 	if (seg == LOC_NONE)
 		return;
 	l->seg = LOC_NONE;
+	l->roomy = false;
 	cache_segment_close(l->c, seg);
 }
 
@@ -376,10 +392,10 @@ cache_log_kick(struct cache *c)
 	kick_one(&c->logs[CF_W]);
 	kick_one(&c->logs[CACHE_LOG_MAIN]);
 	kick_one(&c->logs[CF_F]);
-	if (c->logs[CF_W].blocked || c->logs[CF_G].blocked)
-		cache_space_kick(c);
 	const struct cache_log *w = &c->logs[CF_W];
 	bool full = (w->blocked || w->capped) && !list_empty(&w->queue);
+	if (full || w->blocked || c->logs[CF_G].blocked)
+		cache_space_kick(c);
 	cache_set_condition(c, CACHE_COND_LOG_FULL, full, "writes wait for free segments");
 }
 

@@ -120,6 +120,7 @@ header_done(struct cache_io *x, int result)
 		free(s->foot);
 		s->foot = NULL;
 		l->seg = LOC_NONE;
+		l->roomy = false;
 		l->stalled = true;
 	} else {
 		s->state = SEG_OPEN;
@@ -164,6 +165,7 @@ cache_segment_open(struct cache_log *l)
 	s->foot = foot;
 	l->seg = seg;
 	l->opening = true;
+	l->roomy = free_count > CACHE_FREE_FOR_OTHERS;
 	cache_tier_opened(c, seg, l == &c->logs[CACHE_LOG_MAIN] || l->stream == CF_G);
 	struct cache_seghead h = {s->generation, s->epoch, l->seq + 1, l->stream};
 	cache_seghead_encode(&c->geo, c->uuid, seg, &h, head);

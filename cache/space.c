@@ -16,6 +16,7 @@
 
 #define REWRITES_AT_ONCE 16u /* pieces of up to a record */
 #define GATHERS_AT_ONCE 64u  /* mostly single blocks */
+#define DESCS_A_TURN 256u    /* half a millisecond: initiators wait for the turn */
 #define SPARSE_EIGHTHS 5u    /* dirty, at most: the rest is room gained */
 #define SPARSE_MOST 7u       /* …where free segments are nearly gone */
 #define SPARSE_SMALL 128u    /* blocks: of a smaller segment, record headers take a good part */
@@ -84,14 +85,19 @@ evict_desc(struct cache *c, const struct cache_desc *d)
 		cache_copy_desc(v, d, loc);
 }
 
-/* The descriptors of the victim, as many as may be under way at once; to its end. */
+/* The descriptors of the victim, as many as may be under way at once, and a turn takes; to its end. */
 static void
 evict_more(struct cache *c)
 {
-	uint32_t seg = c->space.victim;
+	uint32_t seg = c->space.victim, seen = 0;
 	uint32_t most = c->space.how == SPACE_GATHER ? GATHERS_AT_ONCE : REWRITES_AT_ONCE;
 	while (c->space.copying < most || c->space.how == SPACE_STRAND) {
 		struct cache_desc d;
+		if (seen++ == DESCS_A_TURN) {
+			if (!loop_defer_queued(&c->space_defer))
+				loop_next_turn(c->home, &c->space_defer);
+			return;
+		}
 		if (c->space.desc_at == c->space.record.desc_count) {
 			c->space.desc_at = 0;
 			c->space.record.desc_count = 0;
@@ -149,6 +155,16 @@ evict(struct cache *c, uint32_t seg, enum space_how how)
 	cache_ssd_read(x, cache_footer_block(&c->geo, seg), blocks);
 }
 
+/* How much may be dirty of what is emptied: more, the nearer the end is, or writers would run into it. */
+static uint32_t
+sparse_eighths(uint32_t free_count)
+{
+	if (free_count <= CACHE_FREE_FOR_OTHERS)
+		return SPARSE_MOST;
+	uint32_t more = free_count - CACHE_FREE_FOR_OTHERS;
+	return more < SPARSE_MOST - SPARSE_EIGHTHS ? SPARSE_MOST - more : SPARSE_EIGHTHS;
+}
+
 /* The one that is emptied with the least work, or LOC_NONE. */
 static uint32_t
 sparsest(const struct cache *c, uint32_t free_count)
@@ -157,7 +173,7 @@ sparsest(const struct cache *c, uint32_t free_count)
 	if (c->is_void || c->logs[CF_G].blocked || c->logs[CF_G].stalled)
 		return LOC_NONE;
 	if (c->geo.data_blocks >= SPARSE_SMALL)
-		most = c->geo.data_blocks / 8 * (free_count <= 2 ? SPARSE_MOST : SPARSE_EIGHTHS);
+		most = c->geo.data_blocks / 8 * sparse_eighths(free_count);
 	for (uint32_t i = 0; i < c->geo.segment_count; i++) {
 		const struct segment *s = &c->segs[i];
 		if (s->state != SEG_SEALED || s->dirty == 0 || s->dirty > most || s->stuck)

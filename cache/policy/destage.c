@@ -8,7 +8,10 @@
  *   depth   growing with each tick while clients' latency at the store allows it, × 0.8 where it doesn't; from
  *           60 % on, or below a fifth free, there is a floor that rises to the maximum
  *   delay   from 60 % on writes are slowed to  drain rate × (1 - x) / x,  x = (p - 0.6) / 0.12:
- *           not at all at 60 %, to the store's speed at 66 %, never wholly
+ *           not at all at 60 %, to the store's speed at 66 %, never wholly. Likewise where segments come
+ *           to an end: what is written over leaves holes in them, and room ends before blocks do. Then
+ *           x is what is gone of the last few; without it writers would run into that end and stand still
+ *           until a segment is empty, a tenth of a second, again and again
  *
  * Of stores that share an SSD all are slowed by what is dirty of it in all: by all of x who has its part of
  * that or more, the others by less of it, so that none has to wait for the room that a slower one takes.
@@ -140,8 +143,10 @@ slowing(const struct policy_destage_in *in)
 		    (double)in->dirty_blocks * in->stores / (double)in->all_dirty_blocks, 0, 1);
 	all = (all > segs ? all : segs) - SLOW_FROM;
 	own -= SLOW_FROM;
-	return clamp(all * part > own ? all * part : own, 0, SLOW_TO - SLOW_FROM) /
-	       (SLOW_TO - SLOW_FROM);
+	double x = clamp(all * part > own ? all * part : own, 0, SLOW_TO - SLOW_FROM) /
+	           (SLOW_TO - SLOW_FROM);
+	double tight = in->room_low_blocks ? 1 - ratio(in->room_blocks, in->room_low_blocks) : 0;
+	return x > tight ? x : tight;
 }
 
 /* 0: there is time; 1: space goes before latency. */

@@ -347,8 +347,11 @@ struct policy_destage_in {
 	uint64_t dirty_max_blocks; /* …and what the other stores' leave for it */
 	uint64_t all_dirty_blocks, all_max_blocks; /* of all stores; max 0: there is one only */
 	uint32_t stores;                           /* with dirty blocks */
-	uint64_t written_blocks;                   /* accepted in this tick for this store */
-	uint64_t destaged_blocks;                  /* taken by the store in this tick */
+	/* What may be written before writers have to wait for a segment, where less than room_low_blocks is
+	 * little; that 0: room is no matter. */
+	uint64_t room_blocks, room_low_blocks;
+	uint64_t written_blocks;  /* accepted in this tick for this store */
+	uint64_t destaged_blocks; /* taken by the store in this tick */
 	uint64_t busy_ns; /* of this tick, in which the store was given something to write */
 	uint32_t
 	    store_ops; /* clients' own operations on the store (misses) that ended in this tick… */

@@ -311,6 +311,33 @@ few_free_segments_press_as_dirty_blocks_do(void **state)
 	assert_in_range(w.out.window_segs, 2, 80);
 }
 
+/* Slower from little room on, to the store's speed at half of that; however few are dirty. */
+static void
+little_room_slows(void **state)
+{
+	uint64_t delay[5];
+	(void)state;
+	for (unsigned i = 0; i < 5; i++) {
+		struct world w;
+		world_init(&w, 1000, 10000);
+		w.dirty = DIRTY_MAX / 2;
+		w.in.room_low_blocks = i < 4 ? 3000 : 0;
+		w.in.room_blocks = (uint64_t[]){6000, 2400, 1500, 0, 0}[i];
+		for (unsigned k = 0; k < 100; k++) {
+			w.dirty = DIRTY_MAX / 2;
+			world_tick(&w);
+		}
+		delay[i] = w.out.delay_ns;
+		if (i == 2)
+			assert_in_range(delay[i], 1e9 / w.ctl.destaged_per_s * 0.9,
+			    1e9 / w.ctl.destaged_per_s * 1.1);
+	}
+	assert_int_equal(delay[0], 0);
+	assert_true(delay[1] > 0 && delay[1] < delay[2] / 2);
+	assert_true(delay[3] > 5 * delay[2]);
+	assert_int_equal(delay[4], 0); /* room is no matter */
+}
+
 /* What a store could do is seen while it works, however seldom it is let. */
 static void
 the_drain_rate_is_that_of_the_time_it_works(void **state)
@@ -435,6 +462,7 @@ main(void)
 	    cmocka_unit_test(reads_of_clients_keep_a_store_from_being_idle),
 	    cmocka_unit_test(latency_counts_less_the_less_is_free),
 	    cmocka_unit_test(few_free_segments_press_as_dirty_blocks_do),
+	    cmocka_unit_test(little_room_slows),
 	    cmocka_unit_test(the_drain_rate_is_that_of_the_time_it_works),
 	    cmocka_unit_test(each_store_is_slowed_for_its_part),
 	    cmocka_unit_test(drain_goes_all_out_and_a_failing_store_gets_one_at_a_time),

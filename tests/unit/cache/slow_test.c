@@ -74,6 +74,37 @@ at_full_speed_until_60_percent_then_evenly(void **state)
 	rig_end(&r);
 }
 
+/* Few segments, and much is written over: room ends before blocks do, and nobody may run into its end. */
+static void
+evenly_where_segments_come_to_an_end(void **state)
+{
+	struct rig r;
+	struct rig_load l = {.r = &r, .depth = 32, .blocks = 512ull * RIG_MIB / RIG_BLOCK};
+	(void)state;
+	rig_init(&r, 128 * RIG_MIB, 1024);
+	r.ssd.op_ns = RIG_MS / 20;
+	r.ssd.depth = 1;
+	r.store[0] = (struct rig_device){.size_bytes = 512ull * RIG_MIB, .op_ns = 5 * RIG_MS};
+	rig_begin(&r);
+	rig_load_start(&l);
+	rig_run(&r, 5000 * RIG_MS);
+	rig_load_reset(&l);
+	uint64_t worst_ns = 0;
+	struct spread s = measure(&l, 40);
+	for (unsigned i = 0; i < 40; i++) {
+		rate(&l, SLICE_NS);
+		worst_ns = l.latency_max_ns > worst_ns ? l.latency_max_ns : worst_ns;
+	}
+	print_message(
+	    "slowed: %.0f/s, deviation %.2f, %.2f to %.2f of it; the slowest write %.1f ms\n",
+	    s.mean, s.deviation, s.least, s.most, (double)worst_ns / (double)RIG_MS);
+	assert_true(s.deviation < 0.15);
+	assert_true(s.least > 0.7 && s.most < 1.5);
+	assert_true(worst_ns < 60 * RIG_MS);
+	rig_load_stop(&l);
+	rig_end(&r);
+}
+
 static void
 a_store_that_becomes_fast_is_followed(void **state)
 {
@@ -201,6 +232,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(at_full_speed_until_60_percent_then_evenly),
+	    cmocka_unit_test(evenly_where_segments_come_to_an_end),
 	    cmocka_unit_test(a_store_that_becomes_fast_is_followed),
 	    cmocka_unit_test(a_store_that_stops),
 	    cmocka_unit_test(a_slow_or_dead_store_slows_no_other),
