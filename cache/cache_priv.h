@@ -750,6 +750,9 @@ void cache_checkpoint_wait(struct cache *c, cache_done_fn *done, void *ctx);
 
 /* space.c */
 void cache_space_kick(struct cache *c);
+/* Blocks that may be written before writers have to wait for a segment: in those that are free, or are emptied with
+ * little work, and without a store; less what is for others [18]. */
+uint64_t cache_space_room(const struct cache *c);
 void cache_space_run(struct loop_defer *d);
 
 /* resize.c */

@@ -112,24 +112,6 @@ cache_destage_busy_ns(const struct destage *d, uint64_t now_ns)
 	return now_ns - (d->begun_ns > d->ticked_ns ? d->begun_ns : d->ticked_ns);
 }
 
-/* What may be written before writers have to wait for a segment: in what is free, or can be had without a store. */
-static uint64_t
-room_of(const struct cache *c)
-{
-	const struct cache_log *w = &c->logs[CF_W];
-	uint64_t segs = 0, rest = 0;
-	for (uint32_t i = 0; i < c->geo.segment_count; i++) {
-		const struct segment *s = &c->segs[i];
-		segs += !s->bad && !s->out &&
-		        (s->state == SEG_FREE || (s->state == SEG_SEALED && s->dirty == 0));
-	}
-	if (w->roomy && c->segs[w->seg].unit < c->geo.data_blocks)
-		rest = c->geo.data_blocks - c->segs[w->seg].unit;
-	return (segs > CACHE_FREE_FOR_OTHERS ? segs - CACHE_FREE_FOR_OTHERS : 0) *
-	           c->geo.data_blocks +
-	       rest;
-}
-
 static void
 ask(struct cache_volume *v, const struct policy_destage_in *common)
 {
@@ -174,7 +156,7 @@ cache_destage_rate(struct cache *c)
 {
 	struct policy_destage_in in = {.all_max_blocks = cache_log_blocks(c),
 	    .all_dirty_blocks = all_dirty(c),
-	    .room_blocks = room_of(c),
+	    .room_blocks = cache_space_room(c),
 	    .room_low_blocks = (uint64_t)ROOM_LOW_SEGMENTS * c->geo.data_blocks};
 	LIST_FOREACH (n, &c->volumes)
 		in.stores += dirty_of(container_of(n, struct cache_volume, link)) > 0;

@@ -165,15 +165,43 @@ sparse_eighths(uint32_t free_count)
 	return more < SPARSE_MOST - SPARSE_EIGHTHS ? SPARSE_MOST - more : SPARSE_EIGHTHS;
 }
 
+/* Dirty blocks, at most, of a segment that is emptied. */
+static uint32_t
+sparse_most(const struct cache *c, uint32_t eighths)
+{
+	if (c->geo.data_blocks < SPARSE_SMALL)
+		return c->geo.data_blocks / 2;
+	return c->geo.data_blocks / 8 * eighths;
+}
+
+uint64_t
+cache_space_room(const struct cache *c)
+{
+	const struct cache_log *w = &c->logs[CF_W];
+	uint64_t blocks = 0, others = (uint64_t)CACHE_FREE_FOR_OTHERS * c->geo.data_blocks;
+	uint32_t most = sparse_most(c, SPARSE_EIGHTHS);
+	for (uint32_t i = 0; i < c->geo.segment_count; i++) {
+		const struct segment *s = &c->segs[i];
+		if (s->bad || s->out)
+			continue;
+		if (s->state == SEG_FREE)
+			blocks += c->geo.data_blocks;
+		else if (s->state == SEG_SEALED && s->dirty <= most)
+			blocks += c->geo.data_blocks - s->dirty;
+	}
+	blocks = blocks > others ? blocks - others : 0;
+	if (w->roomy && c->segs[w->seg].unit < c->geo.data_blocks)
+		blocks += c->geo.data_blocks - c->segs[w->seg].unit;
+	return blocks;
+}
+
 /* The one that is emptied with the least work, or LOC_NONE. */
 static uint32_t
 sparsest(const struct cache *c, uint32_t free_count)
 {
-	uint32_t best = LOC_NONE, most = c->geo.data_blocks / 2;
+	uint32_t best = LOC_NONE, most = sparse_most(c, sparse_eighths(free_count));
 	if (c->is_void || c->logs[CF_G].blocked || c->logs[CF_G].stalled)
 		return LOC_NONE;
-	if (c->geo.data_blocks >= SPARSE_SMALL)
-		most = c->geo.data_blocks / 8 * sparse_eighths(free_count);
 	for (uint32_t i = 0; i < c->geo.segment_count; i++) {
 		const struct segment *s = &c->segs[i];
 		if (s->state != SEG_SEALED || s->dirty == 0 || s->dirty > most || s->stuck)
