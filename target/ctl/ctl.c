@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The socket: clients, lines, calls under way, bounded output. */
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "base/unix_path.h"
 #include "ctl/ctl_priv.h"
 
 /* Lines and receives of a client in a turn. */
@@ -305,47 +304,9 @@ on_accept(void *ctx, struct sock *sock)
 	sock_set_callback(sock, on_event, c);
 }
 
-/*
- * The process that listens at the path; 0: nobody. A process that was killed may keep its socket open
- * for a moment, until the kernel has ended its requests: it doesn't count.
- */
-static pid_t
-who_listens(const struct sockaddr_un *un)
-{
-	struct ucred cred = {0};
-	socklen_t len = sizeof cred;
-	pid_t pid = 0;
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	if (fd < 0)
-		return 0;
-	if (connect(fd, (const struct sockaddr *)un, sizeof *un) == 0 &&
-	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0 &&
-	    (kill(cred.pid, 0) == 0 || errno == EPERM))
-		pid = cred.pid;
-	close(fd);
-	return pid;
-}
-
 static int
 listen_at(struct ctl_server *s, const struct sockaddr_un *un, char *reason, size_t cap)
 {
-	struct stat st;
-	pid_t pid = who_listens(un);
-
-	if (pid != 0) {
-		snprintf(reason, cap,
-		    "process %d listens on the control socket %s: stop it, or choose another with "
-		    "--control",
-		    (int)pid, s->path);
-		return -EADDRINUSE;
-	}
-	if (lstat(s->path, &st) == 0 && !S_ISSOCK(st.st_mode)) {
-		snprintf(reason, cap,
-		    "%s exists and is no socket: choose another path with --control", s->path);
-		return -EEXIST;
-	}
-	(void)unlink(s->path);
 	/* From its first moment; rights of those who connect come from who they are. */
 	mode_t old = umask(geteuid() == 0 ? 0111 : 0177);
 	int rc = sock_listen(
@@ -362,19 +323,12 @@ int
 ctl_server_create(struct loop *l, const struct ctl_server_args *args, struct ctl_server **ret,
     char *reason, size_t reason_cap)
 {
-	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	static const struct unix_path_name name = {"control socket", "--control"};
+	struct sockaddr_un un;
 
-	if (args->path[0] == '\0') { /* an abstract socket: it has no permissions */
-		snprintf(reason, reason_cap, "the path of the control socket is empty");
-		return -EINVAL;
-	}
-	if (strlen(args->path) >= sizeof un.sun_path) {
-		snprintf(reason, reason_cap,
-		    "the path of the control socket is longer than %zu bytes: %s; choose another "
-		    "with --control",
-		    sizeof un.sun_path - 1, args->path);
-		return -ENAMETOOLONG;
-	}
+	int rc = unix_path_take(args->path, &name, &un, reason, reason_cap);
+	if (rc < 0)
+		return rc;
 	struct ctl_server *s = calloc(1, sizeof *s);
 	if (s == NULL)
 		return -ENOMEM;
@@ -385,8 +339,7 @@ ctl_server_create(struct loop *l, const struct ctl_server_args *args, struct ctl
 	list_init(&s->clients);
 	list_init(&s->calls);
 	strcpy(s->path, args->path);
-	strcpy(un.sun_path, args->path);
-	int rc = listen_at(s, &un, reason, reason_cap);
+	rc = listen_at(s, &un, reason, reason_cap);
 	if (rc < 0) {
 		free(s);
 		return rc;

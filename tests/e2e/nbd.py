@@ -363,7 +363,7 @@ def options():
     mode = os.stat(elsewhere)
     check(stat.S_ISSOCK(mode.st_mode) and not mode.st_mode & 0o007, "not for everybody")
     # A second one is told who is in its way; a file stays what it is.
-    for path, says in ((elsewhere, "another process listens"), (folder("file"), "is no socket")):
+    for path, says in ((elsewhere, f"process {d.process.pid} listens"), (folder("file"), "is no socket")):
         if path != elsewhere:
             folder.write("file", "content")
         other = Daemon("--lun", "ram:8MiB", "--nbd", path, folder=folder, name="two")
