@@ -51,5 +51,6 @@ loop_file_submit(struct loop *l, struct loop_op *op)
 	op->loop = l;
 	op->result = 0;
 	list_init(&op->link);
+	l->ops_busy++;
 	l->ops->file_submit(l, op);
 }

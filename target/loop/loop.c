@@ -62,7 +62,7 @@ loop_init(struct loop *l, const struct loop_ops *ops, unsigned id, size_t buf_by
 	    .ops = ops,
 	    .id = id,
 	    .cpu = -1,
-	    .last_gap_ns = UINT64_MAX,
+	    .gaps = {{.last_ns = UINT64_MAX}, {.last_ns = UINT64_MAX}},
 	    .mailbox = {.event_fd = -1},
 	};
 	list_init(&l->deferred);
@@ -189,6 +189,7 @@ run_ops(struct loop *l)
 	for (uint32_t left = l->op_share; left > 0 && !list_empty(&l->op_done); left--) {
 		struct loop_op *op =
 		    container_of(list_pop_front(&l->op_done), struct loop_op, link);
+		l->ops_busy--;
 		l->ran = true;
 		LOOP_STAT_ADD(l, ops);
 		op->done(op, op->result);

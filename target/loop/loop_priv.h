@@ -118,6 +118,12 @@ struct timer_heap {
 	uint64_t seq;
 };
 
+/* What the spin goes by, see loop_wait(). */
+struct loop_gaps {
+	uint64_t last_ns;
+	uint32_t skip, skip_len;
+};
+
 struct loop {
 	const struct loop_ops *ops;
 	void *backend;
@@ -151,13 +157,14 @@ struct loop {
 	struct list dead;     /* stopped, freed at the end of the turn */
 	struct list op_queue; /* file operations that the backend hasn't taken yet */
 	struct list op_done;
+	uint32_t ops_busy; /* submitted and not done */
 	uint32_t op_share; /* how many of op_done the next turn takes */
 	struct loop_poll *wake_poll;
 
 	/* Adaptive spin, see loop_wait(). */
 	uint64_t spin_ns_max;
-	uint64_t last_gap_ns;
-	uint32_t spin_skip, spin_skip_len;
+	/* Where nothing is with a device, and where something is: commands come at another pace. */
+	struct loop_gaps gaps[2];
 
 	struct loop_stats stats;
 	struct mailbox mailbox;

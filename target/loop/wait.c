@@ -10,12 +10,12 @@
 #define SPIN_CHECKS_PER_CLOCK 16u
 
 static bool
-want_spin(struct loop *l)
+want_spin(const struct loop *l, struct loop_gaps *g)
 {
-	if (l->spin_ns_max == 0 || l->last_gap_ns / GAP_FACTOR >= l->spin_ns_max)
+	if (l->spin_ns_max == 0 || g->last_ns / GAP_FACTOR >= l->spin_ns_max)
 		return false;
-	if (l->spin_skip > 0) {
-		l->spin_skip--;
+	if (g->skip > 0) {
+		g->skip--;
 		return false;
 	}
 	return true;
@@ -58,39 +58,42 @@ spin(struct loop *l, uint64_t from_ns)
  * not something came in the end: a paced load would otherwise keep a core busy with waiting.
  */
 static void
-judge_spin(struct loop *l, bool hit, uint64_t took_ns)
+judge_spin(struct loop *l, struct loop_gaps *g, bool hit, uint64_t took_ns)
 {
 	if (hit)
 		LOOP_STAT_ADD(l, spins_hit);
 	else
 		LOOP_STAT_ADD(l, spins_missed);
 	if (hit && took_ns <= l->spin_ns_max / 2) {
-		l->spin_skip_len = 0;
+		g->skip_len = 0;
 		return;
 	}
-	l->spin_skip_len = l->spin_skip_len * 2 + 1;
-	if (l->spin_skip_len > SPIN_SKIP_MAX)
-		l->spin_skip_len = SPIN_SKIP_MAX;
-	l->spin_skip = l->spin_skip_len;
+	g->skip_len = g->skip_len * 2 + 1;
+	if (g->skip_len > SPIN_SKIP_MAX)
+		g->skip_len = SPIN_SKIP_MAX;
+	g->skip = g->skip_len;
 }
 
 /*
  * Nothing is left to do. Spinning pays where the next arrival is nearer than a sleep and a wake-up
  * cost, so it is tried when the last gap was short, and less often the more attempts were in vain.
- * A loop at rest has long gaps: it sleeps at once, and for ever when no timer is armed.
+ * A loop at rest has long gaps: it sleeps at once, and for ever when no timer is armed. What a device
+ * takes is known apart: an SSD that is too slow to be waited for says nothing of an initiator that
+ * sends its next command as soon as it has the answer.
  */
 void
 loop_wait(struct loop *l)
 {
+	struct loop_gaps *g = &l->gaps[l->ops_busy > 0];
 	uint64_t from_ns = l->ops->clock_ns(l);
 	loop_note_turn(l, from_ns);
-	if (want_spin(l)) {
+	if (want_spin(l, g)) {
 		l->ops->submit(l);
 		bool hit = spin(l, from_ns);
 		uint64_t took_ns = l->ops->clock_ns(l) - from_ns;
-		judge_spin(l, hit, took_ns);
+		judge_spin(l, g, hit, took_ns);
 		if (hit) {
-			l->last_gap_ns = took_ns;
+			g->last_ns = took_ns;
 			return;
 		}
 	}
@@ -106,5 +109,5 @@ loop_wait(struct loop *l)
 	LOOP_STAT_ADD(l, sleeps);
 	l->ops->sleep(l, timeout);
 	mailbox_sleep_end(&l->mailbox);
-	l->last_gap_ns = l->ops->clock_ns(l) - from_ns;
+	g->last_ns = l->ops->clock_ns(l) - from_ns;
 }

@@ -141,6 +141,21 @@ a_quick_load_after_a_pace_is_waited_for_again(void **state)
 		assert_true(wait_for(10 * US));
 }
 
+/* One command at a time, whose answer waits for a device. */
+static void
+a_device_says_nothing_of_the_initiator(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 1000; i++) {
+		w.l->ops_busy = 1;
+		bool met = wait_for(90 * US);
+		w.l->ops_busy = 0;
+		bool next = wait_for(15 * US);
+		assert_false(i > 600 && met);
+		assert_true(i == 0 || next);
+	}
+}
+
 static void
 a_loop_at_rest_sleeps_at_once(void **state)
 {
@@ -159,6 +174,7 @@ main(void)
 	    T(a_pace_costs_hardly_any_spinning),
 	    T(a_pace_with_bursts_costs_little),
 	    T(a_quick_load_after_a_pace_is_waited_for_again),
+	    T(a_device_says_nothing_of_the_initiator),
 	    T(a_loop_at_rest_sleeps_at_once),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
