@@ -207,14 +207,25 @@ def durable_writes(bench):
                 step()
 
 
+def wait_until_clean(control):
+    end = time.monotonic() + 60
+    while control.find("lun.list", "dirty_bytes") > 0:
+        if time.monotonic() > end:
+            raise peers.Unavailable("destage doesn't end")
+        time.sleep(0.1)
+
+
 def read_hits(bench):
     """4 KiB random reads of what lies on the SSD; the cache has no memory of its own."""
     opt = bench.opt
     region = ["--region", f"{opt.ssd_mib // 2}MiB"]
-    with Cached(opt, "null:", opt.ssd_mib, "8GiB") as cached:
+    fill = ["--mix", "0", "--pattern", "seq", "--block", "128KiB", "--commands", str(opt.ssd_mib * 4), "--sleep"]
+    # Beside it the same disk without a cache: what the way from an initiator to a file and back leaves of fio's.
+    with Cached(opt, "null:", opt.ssd_mib, "8GiB") as cached, \
+            Cached(opt, bench.fio_file, 0, f"{opt.fio_mib}MiB") as plain:
         bench.rounds.rounds.append({})
-        bench.run("fill", cached, "fill", ["--mix", "0", "--pattern", "seq", "--block", "128KiB",
-                                            "--commands", str(opt.ssd_mib * 4), "--sleep"] + region, 60)
+        bench.run("fill", cached, "fill", fill + region, 60)
+        wait_until_clean(Control(cached.control))  # destage reads the SSD as well
         for i in range(opt.rounds):
             bench.rounds.rounds.append({})
             steps = []
@@ -222,6 +233,7 @@ def read_hits(bench):
                 options = READS + ["--depth", str(depth)] + region
                 steps.append(lambda o=options, d=depth: bench.run("us", cached, f"read-q{d}", o))
                 steps.append(lambda d=depth: bench.fio(f"read-q{d}", "randread", "4k", d, durable=False))
+            steps.append(lambda: bench.run("plain", plain, "read-q32", READS + ["--depth", "32"]))
             for step in reversed(steps) if i % 2 else steps:
                 step()
 
@@ -274,14 +286,6 @@ class Series:
             return None
         return {"early": statistics.median(early), "late": mean, "least": min(rates) / mean,
                 "most": max(rates) / mean, "deviation": statistics.pstdev(rates) / mean}
-
-
-def wait_until_clean(control):
-    end = time.monotonic() + 60
-    while control.find("lun.list", "dirty_bytes") > 0:
-        if time.monotonic() > end:
-            raise peers.Unavailable("destage doesn't end")
-        time.sleep(0.1)
 
 
 def slow_store(bench):
@@ -377,14 +381,16 @@ ROWS = [
                lambda r: r.middle("removal", "clean", "seconds")),
 ]
 
-TABLE = [("us", "write-q1", "cache: durable write, depth 1"), ("bare", "write-q1", "null store, no cache"),
+TABLE = [("us", "write-q1", "cache: durable write, depth 1"),
          ("fio", "write-8k-q1", "fio: 8 KiB sequential dsync, depth 1"),
          ("bare", "write-q1", "a store that takes no time, depth 1"),
          ("late", "write-q1", "a store that takes as long as fio's, depth 1"),
          ("us", "write-q32", "cache: durable write, depth 32"), ("fio", "write-q32", "fio: dsync, depth 32"),
          ("us", "write-q128", "cache: durable write, depth 128"), ("fio", "write-q128", "fio: dsync, depth 128"),
          ("fio", "write-256k-q2", "fio: 256 KiB sequential dsync, depth 2"),
-         ("us", "read-q32", "cache: read from the SSD, depth 32"), ("fio", "read-q32", "fio: read, depth 32"),
+         ("us", "read-q32", "cache: read from the SSD, depth 32"),
+         ("fio", "read-q32", "fio: read, depth 32"),
+         ("plain", "read-q32", "fio's file as a LUN without a cache, depth 32"),
          ("us", "read-q128", "cache: read from the SSD, depth 128"), ("fio", "read-q128", "fio: read, depth 128"),
          ("slow", "quiet", "slow store: paced, before destage"), ("slow", "busy", "slow store: paced, under destage"),
          ("zipf", "zipf", "Zipf writes over the slow store")]
