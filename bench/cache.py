@@ -176,6 +176,14 @@ class Bench(iscsi.Bench):
 # ---- the parts ---------------------------------------------------------------------------------------
 
 
+def wait_until_clean(control):
+    end = time.monotonic() + 60
+    while control.find("lun.list", "dirty_bytes") > 0:
+        if time.monotonic() > end:
+            raise peers.Unavailable("destage doesn't end")
+        time.sleep(0.1)
+
+
 def device_write_us(bench):
     """What the SSD's own durable write of 8 KiB takes, by a run before the others."""
     bench.rounds.rounds.append({})
@@ -188,6 +196,11 @@ def durable_writes(bench):
     opt = bench.opt
     # Both ends sleep while the SSD writes, and have to be woken: what a store costs that only takes as long.
     late_spec = f"fault:1:delay_us={device_write_us(bench)}:null:"
+
+    def write(cached, options, depth):
+        wait_until_clean(Control(cached.control))  # what the last run left is destaged by the same SSD
+        bench.run("us", cached, f"write-q{depth}", options)
+
     with Cached(opt, "null:", opt.ssd_mib, "8GiB") as cached, Cached(opt, "null:", 0, "8GiB") as bare, \
             Cached(opt, late_spec, 0, "8GiB") as late:
         for i in range(opt.rounds):
@@ -195,7 +208,7 @@ def durable_writes(bench):
             steps = []
             for depth in (1, 32, 128):
                 options = WRITES + ["--depth", str(depth)]
-                steps.append(lambda o=options, d=depth: bench.run("us", cached, f"write-q{d}", o))
+                steps.append(lambda o=options, d=depth: write(cached, o, d))
             steps.append(lambda: bench.run("bare", bare, "write-q1", WRITES + ["--depth", "1"]))
             steps.append(lambda: bench.run("late", late, "write-q1", WRITES + ["--depth", "1"]))
             for depth in (32, 128):
@@ -205,14 +218,6 @@ def durable_writes(bench):
             steps.append(lambda: bench.fio("write-256k-q2", "write", "256k", 2))
             for step in reversed(steps) if i % 2 else steps:
                 step()
-
-
-def wait_until_clean(control):
-    end = time.monotonic() + 60
-    while control.find("lun.list", "dirty_bytes") > 0:
-        if time.monotonic() > end:
-            raise peers.Unavailable("destage doesn't end")
-        time.sleep(0.1)
 
 
 def read_hits(bench):
