@@ -21,8 +21,9 @@
 
 #include "base/crc32c.h"
 
-#define IOS_AT_ONCE 16u /* reads of the SSD */
-#define DEPTH_MAX 32u   /* writes of the store */
+#define READS_AT_ONCE 16u /* of the SSD */
+#define READS_IN_TIME 4u /* …where somebody writes, and nothing is urgent: he waits behind them */
+#define DEPTH_MAX 32u    /* writes of the store */
 #define ITEMS_MAX 2048u
 #define HOLD_NS 100000000ull /* after an error, doubled each time up to HOLD_MAX_NS */
 #define HOLD_MAX_NS 5000000000ull
@@ -38,7 +39,7 @@ cache_destage_init(struct cache_volume *v)
 	struct destage *d = &v->d;
 	d->cap = ITEMS_MAX;
 	d->blocks = v->c->tuning.destage_blocks;
-	d->depth = IOS_AT_ONCE;
+	d->depth = READS_AT_ONCE;
 	policy_destage_init(&d->policy, &(struct policy_destage_config){.depth_max = DEPTH_MAX});
 	d->items = calloc(d->cap, sizeof *d->items);
 	d->found = calloc(d->cap, sizeof *d->found);
@@ -186,7 +187,9 @@ static void
 batch_read(struct cache_volume *v)
 {
 	struct destage *d = &v->d;
-	while (d->next < d->count && d->pending < IOS_AT_ONCE) {
+	bool in_time = d->credit != UINT64_MAX && !cache_destage_all(v);
+	uint32_t most = in_time ? READS_IN_TIME : READS_AT_ONCE;
+	while (d->next < d->count && d->pending < most) {
 		uint32_t i = d->next++;
 		const struct cache_piece *p = &d->items[i].piece;
 		if (p->kind == CACHE_ZERO)

@@ -106,6 +106,40 @@ a_flush_sweeps(void **state)
 	end(&r);
 }
 
+/* Who writes waits behind what is read of the SSD: little at once, until somebody waits for all of it. */
+static void
+it_reads_little_at_once_beside_a_writer(void **state)
+{
+	struct rig r;
+	(void)state;
+	rig_init(&r, 128 * RIG_MIB, 1024);
+	r.store[0] = (struct rig_device){.size_bytes = 512ull * RIG_MIB, .op_ns = 5 * RIG_MS};
+	struct rig_load burst = {
+	    .r = &r, .depth = 32, .blocks = 512ull * RIG_MIB / RIG_BLOCK, .writes_max = 18000};
+	struct rig_load one = {.r = &r, .depth = 1, .blocks = burst.blocks};
+	rig_begin(&r);
+	rig_load_start(&burst);
+	for (unsigned i = 0; i < 10000 && burst.running > 0; i++)
+		rig_run(&r, RIG_MS);
+	rig_load_stop(&burst);
+	r.ssd.op_ns = RIG_MS;
+	rig_load_start(&one);
+	rig_run(&r, 100 * RIG_MS);
+	r.ssd.reads_most = 0;
+	uint64_t before = r.store[0].blocks;
+	rig_run(&r, 2000 * RIG_MS);
+	print_message("%u blocks destaged, %u read at once, %.0f %% dirty\n",
+	    (unsigned)(r.store[0].blocks - before), r.ssd.reads_most, rig_dirty_percent(&r));
+	assert_true(r.store[0].blocks - before > 2000);
+	assert_true(rig_dirty_percent(&r) > 45);
+	assert_in_range(r.ssd.reads_most, 1, 4);
+	r.ssd.reads_most = 0;
+	assert_int_equal(rig_flush(&r, 0), 0);
+	assert_in_range(r.ssd.reads_most, 8, 32);
+	rig_load_stop(&one);
+	rig_end(&r);
+}
+
 /* Written in any order and block by block, they go as whole stripes, which go first. */
 static void
 whole_stripes_go_whole_and_first(void **state)
@@ -189,6 +223,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(what_was_written_first_goes_first),
 	    cmocka_unit_test(a_flush_sweeps),
+	    cmocka_unit_test(it_reads_little_at_once_beside_a_writer),
 	    cmocka_unit_test(whole_stripes_go_whole_and_first),
 	    cmocka_unit_test(a_gap_is_written_where_operations_are_dear),
 	    cmocka_unit_test(neighbours_go_together),

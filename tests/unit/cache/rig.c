@@ -62,6 +62,7 @@ device_over(struct loop_timer *t)
 	int err = dev->d->err;
 	free(k);
 	dev->working--;
+	dev->d->reads -= io->op == BLK_READ;
 	if (err == 0)
 		device_do(dev, io);
 	device_next(dev);
@@ -92,6 +93,8 @@ device_submit(struct blk *b, struct blk_io *io)
 	bool changes = io->op != BLK_READ && io->op != BLK_EXTENTS;
 	if (changes && d->logged < d->log_cap)
 		d->log[d->logged++] = (struct rig_op){io->op, io->offset_bytes, io->len_bytes};
+	d->reads += io->op == BLK_READ;
+	d->reads_most = d->reads > d->reads_most ? d->reads : d->reads_most;
 	list_push_back(&dev->waiting, &io->link);
 	device_next(dev);
 }

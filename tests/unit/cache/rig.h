@@ -34,6 +34,7 @@ struct rig_device {
 	struct rig_op *log;
 	uint32_t log_cap, logged;
 	uint64_t writes, flushes, blocks; /* that ended well */
+	uint32_t reads, reads_most;       /* that it has, and had at most */
 };
 
 struct rig {
