@@ -35,6 +35,7 @@ MIB = 1 << 20
 FILL_SECONDS = 120
 SLOW_STORE_US = 5000
 SLOW_LUN_MIB = 2048
+BURST_SHARE = 0.56  # of the SSD: destage has begun, writes aren't slowed yet
 WRITES = ["--mix", "0", "--sleep"]
 READS = ["--mix", "100", "--sleep"]
 # Measured elsewhere, each a module with rows(), measure(bench) and print_table(rounds).
@@ -294,8 +295,8 @@ class Series:
 
 
 def slow_store(bench):
-    """Writes faster than a store of 5 ms per I/O takes them: paced ones before and under destage, then one load as
-    fast as it gets."""
+    """A store of 5 ms per I/O: paced writes before and under destage, then one load as fast as it gets, then
+    paced ones again, where no segment is left that has nothing dirty."""
     opt = bench.opt
     spec = f"fault:1:delay_us={SLOW_STORE_US}:ram:"
     pace = WRITES + ["--pace", "3000"]
@@ -306,8 +307,17 @@ def slow_store(bench):
         bench.run("slow", cached, "fill", ["--mix", "0", "--pattern", "seq", "--block", "128KiB",
                                            "--commands", str(SLOW_LUN_MIB * 8), "--sleep"], 60)
         wait_until_clean(control)
+        control.call("cache.evict", cache="fast")  # or all segments are in use, by what is clean
+        dirty_max = control.find("cache.stats", "dirty_max_bytes", name="fast")
         quiet = bench.run("slow", cached, "quiet", pace, 2 * opt.seconds)
-        series = Series(control, control.find("cache.stats", "dirty_max_bytes", name="fast"))
+        bench.run("slow", cached, "burst", WRITES + ["--depth", "32", "--commands",
+                                                     str(int(BURST_SHARE * dirty_max) // 4096)], 60)
+        begun = control.find("cache.stats", "store_writes", name="fast")
+        busy = bench.run("slow", cached, "busy", pace, 2 * opt.seconds)
+        under_way = control.find("cache.stats", "store_writes", name="fast") > begun
+        free = control.find("cache.list", "segments_free") / control.find("cache.list", "segments")
+        results[("slow", "free")] = {"share": free}
+        series = Series(control, dirty_max)
         load = threading.Thread(target=bench.run, args=("slow", cached, "flood", WRITES,
                                                         opt.slow_seconds))
         load.start()
@@ -317,11 +327,11 @@ def slow_store(bench):
         smooth = series.smooth()
         while series.last[3] > 0.54 and time.monotonic() < series.began + 3 * opt.slow_seconds:
             series.step()
-        busy = bench.run("slow", cached, "busy", pace, 2 * opt.seconds)
+        bench.run("slow", cached, "full", pace, 2 * opt.seconds)
         results[("slow", "series")] = {"lines": series.lines}
         if smooth:
             results[("slow", "smooth")] = smooth
-        if quiet and busy:
+        if quiet and busy and under_way and free >= 0.2:
             results[("slow", "p99")] = {
                 "ratio": busy["latency_us"]["p99"] / quiet["latency_us"]["p99"]}
 
@@ -398,6 +408,7 @@ TABLE = [("us", "write-q1", "cache: durable write, depth 1"),
          ("plain", "read-q32", "fio's file as a LUN without a cache, depth 32"),
          ("us", "read-q128", "cache: read from the SSD, depth 128"), ("fio", "read-q128", "fio: read, depth 128"),
          ("slow", "quiet", "slow store: paced, before destage"), ("slow", "busy", "slow store: paced, under destage"),
+         ("slow", "full", "slow store: the same, dirty data everywhere"),
          ("zipf", "zipf", "Zipf writes over the slow store")]
 
 
