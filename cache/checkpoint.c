@@ -237,6 +237,11 @@ cache_checkpoint_start(struct cache *c)
 		write_header(c);
 		return;
 	}
+	/* A record that failed may count yet, with an older copy of what has been dropped since [4] [6]. */
+	if (c->epoch_owed) {
+		cache_wake(&c->ck.waiters, -EIO);
+		return;
+	}
 	uint32_t n = 0;
 	for (uint32_t i = 0; i < c->geo.segment_count; i++)
 		n += c->segs[i].changed || cache_segment_all_dead(&c->segs[i]);
