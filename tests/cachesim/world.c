@@ -872,8 +872,8 @@ accept_loss(struct world *w)
 	w->told = 0;
 	world_call(w, do_attach, w);
 	world_until(w, &w->attached, "attach, losses accepted");
-	/* One of two copies has decayed, and a crash tore the other. */
-	if (w->result < 0 && w->rotten && strstr(w->reason, "both ") != NULL)
+	/* One of two copies has decayed, or is durable only by a lie, and a crash tore the other. */
+	if (w->result < 0 && (w->rotten || w->cfg.lie > 0) && strstr(w->reason, "both ") != NULL)
 		return false;
 	if (w->result < 0)
 		world_lost(
