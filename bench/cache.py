@@ -185,6 +185,13 @@ def wait_until_clean(control):
         time.sleep(0.1)
 
 
+def fill(bench, who, target, mib, options=()):
+    """Writes the first of a LUN in order, and waits until its store has it: destage reads the SSD as well."""
+    bench.run(who, target, "fill", ["--mix", "0", "--pattern", "seq", "--block", "128KiB",
+                                    "--commands", str(mib * 8), "--sleep", *options], 60)
+    wait_until_clean(Control(target.control))
+
+
 def device_write_us(bench):
     """What the SSD's own durable write of 8 KiB takes, by a run before the others."""
     bench.rounds.rounds.append({})
@@ -225,13 +232,11 @@ def read_hits(bench):
     """4 KiB random reads of what lies on the SSD; the cache has no memory of its own."""
     opt = bench.opt
     region = ["--region", f"{opt.ssd_mib // 2}MiB"]
-    fill = ["--mix", "0", "--pattern", "seq", "--block", "128KiB", "--commands", str(opt.ssd_mib * 4), "--sleep"]
     # Beside it the same disk without a cache: what the way from an initiator to a file and back leaves of fio's.
     with Cached(opt, "null:", opt.ssd_mib, "8GiB") as cached, \
             Cached(opt, bench.fio_file, 0, f"{opt.fio_mib}MiB") as plain:
         bench.rounds.rounds.append({})
-        bench.run("fill", cached, "fill", fill + region, 60)
-        wait_until_clean(Control(cached.control))  # destage reads the SSD as well
+        fill(bench, "fill", cached, opt.ssd_mib // 2, region)
         for i in range(opt.rounds):
             bench.rounds.rounds.append({})
             steps = []
@@ -304,9 +309,7 @@ def slow_store(bench):
         control = Control(cached.control)
         results = bench.rounds.rounds[-1]
         # What a disk doesn't do: memory that nobody has written to is found by the kernel, page by page.
-        bench.run("slow", cached, "fill", ["--mix", "0", "--pattern", "seq", "--block", "128KiB",
-                                           "--commands", str(SLOW_LUN_MIB * 8), "--sleep"], 60)
-        wait_until_clean(control)
+        fill(bench, "slow", cached, SLOW_LUN_MIB)
         control.call("cache.evict", cache="fast")  # or all segments are in use, by what is clean
         dirty_max = control.find("cache.stats", "dirty_max_bytes", name="fast")
         quiet = bench.run("slow", cached, "quiet", pace, 2 * opt.seconds)

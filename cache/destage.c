@@ -39,7 +39,7 @@ cache_destage_init(struct cache_volume *v)
 	struct destage *d = &v->d;
 	d->cap = ITEMS_MAX;
 	d->blocks = v->c->tuning.destage_blocks;
-	d->depth = READS_AT_ONCE;
+	d->depth = DEPTH_MAX / 2;
 	policy_destage_init(&d->policy, &(struct policy_destage_config){.depth_max = DEPTH_MAX});
 	d->items = calloc(d->cap, sizeof *d->items);
 	d->found = calloc(d->cap, sizeof *d->found);

@@ -12,6 +12,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "base/process.h"
 #include "base/text.h"
 
 #define PATH_BYTES 4096
@@ -48,13 +49,8 @@ describe_process(const char *root, long pid, char *buf, size_t cap)
 static bool
 is_running(const char *root, long pid)
 {
-	char path[64], line[512];
-	snprintf(path, sizeof path, "/proc/%ld/stat", pid);
-	if (!refuse_read_line(root, path, line, sizeof line))
-		return false;
-	/* "1234 (a name) S …": any character may stand in the name. */
-	const char *end = strrchr(line, ')');
-	return end == NULL || end[1] != ' ' || (end[2] != 'Z' && end[2] != 'X');
+	char state = process_state(root, (pid_t)pid);
+	return state != 0 && state != 'Z' && state != 'X';
 }
 
 /* Fields of /proc/locks: "1: FLOCK ADVISORY WRITE 1234 08:01:131 0 EOF", device in hexadecimal. */

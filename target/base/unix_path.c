@@ -8,32 +8,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/process.h"
 #include "base/unix_path.h"
-
-/* Ended, and only not waited for by its parent: proc(5), the letter after the name in ( ). */
-static bool
-is_zombie(pid_t pid)
-{
-	char path[32], line[512];
-	char state = 0;
-
-	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-	FILE *f = fopen(path, "re");
-	if (f == NULL)
-		return false;
-	if (fgets(line, sizeof line, f) != NULL) {
-		const char *name_end = strrchr(line, ')');
-		if (name_end != NULL && name_end[1] == ' ')
-			state = name_end[2];
-	}
-	fclose(f);
-	return state == 'Z' || state == 'X';
-}
 
 static bool
 is_alive(pid_t pid)
 {
-	return (kill(pid, 0) == 0 || errno == EPERM) && !is_zombie(pid);
+	char state = process_state("", pid);
+	return (kill(pid, 0) == 0 || errno == EPERM) && state != 'Z' && state != 'X';
 }
 
 /* Whether a process listens there; *ret_pid is 0 where its number can't be had. */

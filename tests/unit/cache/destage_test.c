@@ -119,8 +119,7 @@ it_reads_little_at_once_beside_a_writer(void **state)
 	struct rig_load one = {.r = &r, .depth = 1, .blocks = burst.blocks};
 	rig_begin(&r);
 	rig_load_start(&burst);
-	for (unsigned i = 0; i < 10000 && burst.running > 0; i++)
-		rig_run(&r, RIG_MS);
+	rig_load_wait(&burst);
 	rig_load_stop(&burst);
 	r.ssd.op_ns = RIG_MS;
 	rig_load_start(&one);

@@ -496,12 +496,18 @@ rig_load_start(struct rig_load *l)
 }
 
 void
-rig_load_stop(struct rig_load *l)
+rig_load_wait(struct rig_load *l)
 {
-	l->stops = true;
 	for (unsigned i = 0; i < 10000 && l->running > 0; i++)
 		rig_run(l->r, 10 * RIG_MS);
 	assert_int_equal(l->running, 0);
+}
+
+void
+rig_load_stop(struct rig_load *l)
+{
+	l->stops = true;
+	rig_load_wait(l);
 	free(l->writes);
 	free(l->latency_ns);
 	free(l->zipf);

@@ -96,6 +96,8 @@ struct rig_load {
 #define RIG_LATENCIES 65536u
 
 void rig_load_start(struct rig_load *l);
+/* Waits until all that it may write is written. */
+void rig_load_wait(struct rig_load *l);
 /* Begins nothing more, and waits for what runs. */
 void rig_load_stop(struct rig_load *l);
 void rig_load_reset(struct rig_load *l);

@@ -40,11 +40,18 @@ measure(struct rig_load *l, unsigned slices)
 	return s;
 }
 
+/* One slow store; the SSD may be told otherwise before rig_begin(). */
+static void
+init_slow(struct rig *r, uint32_t segment_blocks, uint64_t store_mib)
+{
+	rig_init(r, 128 * RIG_MIB, segment_blocks);
+	r->store[0] = (struct rig_device){.size_bytes = store_mib * RIG_MIB, .op_ns = 5 * RIG_MS};
+}
+
 static void
 begin_slow(struct rig *r)
 {
-	rig_init(r, 128 * RIG_MIB, 256);
-	r->store[0] = (struct rig_device){.size_bytes = 1024ull * RIG_MIB, .op_ns = 5 * RIG_MS};
+	init_slow(r, 256, 1024);
 	rig_begin(r);
 }
 
@@ -81,10 +88,9 @@ evenly_where_segments_come_to_an_end(void **state)
 	struct rig r;
 	struct rig_load l = {.r = &r, .depth = 32, .blocks = 512ull * RIG_MIB / RIG_BLOCK};
 	(void)state;
-	rig_init(&r, 128 * RIG_MIB, 1024);
+	init_slow(&r, 1024, 512);
 	r.ssd.op_ns = RIG_MS / 20;
 	r.ssd.depth = 1;
-	r.store[0] = (struct rig_device){.size_bytes = 512ull * RIG_MIB, .op_ns = 5 * RIG_MS};
 	rig_begin(&r);
 	rig_load_start(&l);
 	rig_run(&r, 5000 * RIG_MS);
@@ -113,9 +119,8 @@ what_the_store_keeps_up_with_is_not_slowed(void **state)
 	struct rig r;
 	struct rig_load l = {.r = &r, .depth = 1, .blocks = 512ull * RIG_MIB / RIG_BLOCK};
 	(void)state;
-	rig_init(&r, 128 * RIG_MIB, 1024);
+	init_slow(&r, 1024, 512);
 	r.ssd.op_ns = RIG_MS / 4;
-	r.store[0] = (struct rig_device){.size_bytes = 512ull * RIG_MIB, .op_ns = 5 * RIG_MS};
 	rig_begin(&r);
 	rig_load_start(&l);
 	rig_run(&r, 15000 * RIG_MS);
@@ -239,8 +244,7 @@ what_is_written_over_stays(void **state)
 	    (struct rig_device){.size_bytes = (uint64_t)BLOCKS * RIG_BLOCK, .op_ns = 5 * RIG_MS};
 	rig_begin(&r);
 	rig_load_start(&l);
-	for (unsigned i = 0; i < 10000 && l.running > 0; i++)
-		rig_run(&r, 10 * RIG_MS);
+	rig_load_wait(&l);
 	assert_int_equal(l.acked, l.writes_max);
 	uint64_t during = r.store[0].writes;
 	rig_load_stop(&l);
