@@ -58,6 +58,7 @@
 	X(AWAY_ANY)           /* [4] whatever is there when the SSD is back is taken for it */     \
 	X(AWAY_NO_RECORD)     /* [4] …if superblocks and headers fit */                          \
 	X(COMMIT_FAIL_GO_ON)  /* [4] after a failed commit the epoch goes on */                    \
+	X(OWED_CHECKPOINT)    /* [4] a checkpoint while a failed record may count */               \
 	X(PARTIAL_NO_UNION)   /* [14] a partial write's record holds only its own sectors */       \
 	X(BYPASS_NO_DRAIN)    /* [11] bypass begins without draining */                            \
 	X(OPEN_NO_FLUSH)      /* [5] what the store only has cached is shown as durable */         \

@@ -111,8 +111,8 @@ end_write(struct request *r)
 	struct blk_io *io = r->io;
 	struct dwrite *w = r->w;
 	bool fua = (io->flags & BLK_FUA) || !d->cfg.is_volatile;
-	bool fail = d->broken || (d->no_zeros && io->op != BLK_WRITE) ||
-	            rng_one_in(&d->rng, d->cfg.write_error);
+	bool bad = io->offset_bytes < d->bad_bytes || (d->no_zeros && io->op != BLK_WRITE);
+	bool fail = d->broken || bad || rng_one_in(&d->rng, d->cfg.write_error);
 	uint64_t keep = w->count;
 	if (io->op == BLK_WRITE) {
 		/* What is written must not change while it is being written. */
@@ -125,8 +125,8 @@ end_write(struct request *r)
 	if (fail) {
 		d->write_errors++;
 		keep = d->broken ? (d->lands ? w->count : 0) : rng_below(&d->rng, w->count + 1);
-		keep = d->no_zeros ? 0 : keep;
-		d->lands = false;
+		keep = bad ? 0 : keep;
+		d->lands &= bad;
 	}
 	memcpy(d->now + w->sector * SECTOR, w->data, keep * SECTOR);
 	w->count = keep;
@@ -266,7 +266,7 @@ submit(struct blk *b, struct blk_io *io)
 	if (r->held)
 		return;
 	uint64_t us = 1 + rng_below(&d->rng, d->cfg.delay_us_max);
-	us += io->op == BLK_READ ? d->read_us : 0;
+	us += io->op == BLK_READ ? d->read_us : writes ? d->write_us : 0;
 	loop_timer_set(&r->timer, 1000 * us * (rng_one_in(&d->rng, d->cfg.slow) ? 50 : 1));
 }
 

@@ -35,9 +35,11 @@ struct drive {
 	bool broken;            /* every write and flush fails */
 	bool deaf;              /* every read fails */
 	uint32_t read_us;       /* …that reads take besides */
+	uint32_t write_us;      /* …and writes */
+	uint64_t bad_bytes;     /* at its start: writes there fail and leave nothing */
 	bool no_zeros;          /* every unmap and zero fails */
 	bool holds;             /* flushes wait for drive_flush_end() */
-	bool lands;             /* …but of the next write that does, all is there */
+	bool lands;             /* …but of the next one that does, all is there */
 	uint64_t write_errors, flush_errors, lies;
 };
 

@@ -99,32 +99,41 @@ evict_what_may(struct world *w)
 	w->c->tuning.free_low_segments = 2;
 }
 
-static void
-on_checkpoint(void *ctx, int result)
-{
-	bool *done = ctx;
-	ASSERT(result == 0);
-	*done = true;
-}
-
 struct asking {
 	struct world *w;
 	bool done;
+	int result;
 };
+
+static void
+on_checkpoint(void *ctx, int result)
+{
+	struct asking *a = ctx;
+	a->result = result;
+	a->done = true;
+}
 
 static void
 ask_checkpoint(void *ctx)
 {
 	struct asking *a = ctx;
-	cache_checkpoint(a->w->c, on_checkpoint, &a->done);
+	cache_checkpoint(a->w->c, on_checkpoint, a);
+}
+
+static int
+try_checkpoint(struct world *w)
+{
+	struct asking a = {.w = w};
+	world_call(w, ask_checkpoint, &a);
+	world_until(w, &a.done, "a checkpoint");
+	return a.result;
 }
 
 static void
 checkpoint(struct world *w)
 {
-	struct asking a = {.w = w};
-	world_call(w, ask_checkpoint, &a);
-	world_until(w, &a.done, "a checkpoint");
+	int err = try_checkpoint(w);
+	ASSERT(err == 0);
 }
 
 /* ---- [6] data above zeros that the store doesn't take ---------------------------------------------- */
@@ -344,6 +353,76 @@ old_copy_without_checkpoint(struct world *w)
 	faults_away(w);
 }
 
+/* ---- [4] [6] a copy that failed, and is there --------------------------------------------------------- */
+
+static bool
+is_copied(const struct world *w)
+{
+	const struct cache_log *l = &w->c->logs[CF_G];
+	return l->busy && !list_empty(&l->inflight);
+}
+
+static bool
+is_alone(const struct world *w)
+{
+	const struct list *all = &w->ssd->requests;
+	return all->next == all->prev;
+}
+
+static bool
+is_epoch_owed(const struct world *w)
+{
+	return w->c->epoch_owed;
+}
+
+static void
+begin_evict(void *ctx)
+{
+	struct vol *v = ctx;
+	v->managed = true;
+	v->changes++;
+	v->w->waiting++;
+	cache_volume_evict(v->v, world_managed, v);
+}
+
+/* Beside the commit of a copy the block is written anew. The commit fails, but all of it is there, and the superblocks
+ * can't be written: so it counts as long as its epoch does. Then the new data goes to the store and is dropped: were
+ * that durable, the copy would be the newest. */
+static void
+old_copy_of_a_failed_commit(struct world *w)
+{
+	struct vol *v = &w->vols[0];
+	quiet(w);
+	v->store->broken = true;
+	for (unsigned i = 0; i < 4; i++) {
+		for (unsigned k = 0; k < 4; k++)
+			world_ask(w, v, OP_WRITE, (4 * i + k) * 8, 8);
+		next_segment(w);
+	}
+	world_ask(w, &w->vols[1], OP_WRITE, 8, 8);
+	w->ssd->write_us = 50000;
+	until(w, is_copied, "a commit of copies");
+	w->ssd->write_us = 0;
+	const struct cache_req *r =
+	    container_of(w->c->logs[CF_G].inflight.next, struct cache_req, link);
+	world_ask(w, v, OP_WRITE, r->ent[0].block * 8, 8);
+	until(w, is_alone, "nothing else on its way to the SSD");
+	ASSERT(is_copied(w));
+	w->ssd->bad_bytes = 2ull * CF_BLOCK_BYTES;
+	w->ssd->broken = true;
+	w->ssd->lands = true;
+	w->mend_at = UINT64_MAX;
+	until(w, is_epoch_owed, "an epoch's end that is owed");
+	w->ssd->broken = false;
+	v->store->broken = false;
+	w->cut_at = 0;
+	world_call(w, begin_evict, v);
+	world_idle(w, "evicting");
+	(void)try_checkpoint(w); /* refused */
+	w->ssd->bad_bytes = 0;
+	w->cut_at = UINT64_MAX;
+}
+
 static void
 away_config(struct sim_cfg *c)
 {
@@ -359,5 +438,7 @@ const struct story stories[] = {
     {"fills_only", small_config, fills_only, {CACHE_MUTANT_FILL_KEEPS_LAST}},
     {"old_copy_without_checkpoint", away_config, old_copy_without_checkpoint,
         {CACHE_MUTANT_AWAY_NO_RECORD}},
+    {"old_copy_of_a_failed_commit", small_config, old_copy_of_a_failed_commit,
+        {CACHE_MUTANT_OWED_CHECKPOINT}},
 };
 const unsigned story_count = sizeof stories / sizeof stories[0];
