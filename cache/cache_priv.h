@@ -295,6 +295,8 @@ int cache_log_init(struct cache *c, unsigned log);
 void cache_log_fini(struct cache_log *l);
 void cache_log_submit(struct cache *c, unsigned log, struct cache_req *r);
 void cache_log_kick(struct cache *c);
+/* Writes wait for a free segment, and not only for a store that takes nothing. */
+bool cache_log_hurries(const struct cache *c);
 uint32_t cache_log_req_max(const struct cache *c);
 /* Waiting longer than that: -EAGAIN. */
 void cache_log_expire(struct cache *c);

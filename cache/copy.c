@@ -317,6 +317,9 @@ cache_copy_hit(struct cache_volume *v, const struct cache_piece *p, bool hit)
 	ASSERT(p->kind == CACHE_DATA && p->count <= cache_log_req_max(v->c));
 	if (v->c->is_void || v->c->stopping || v->bypass || v->chg.step != 0 || l->blocked)
 		return false;
+	/* A store has it: that its next reader waits is less than that all writers do. */
+	if (cache_log_hurries(v->c))
+		return false;
 	if (copied_already(v, p))
 		return true;
 	/* It couldn't take over, and would be written again and again for as long as room is wanted. */

@@ -384,6 +384,24 @@ cache_log_close(struct cache_log *l)
 	cache_segment_close(l->c, seg);
 }
 
+static bool
+is_full(const struct cache *c)
+{
+	const struct cache_log *w = &c->logs[CF_W];
+	return (w->blocked || w->capped) && !list_empty(&w->queue);
+}
+
+bool
+cache_log_hurries(const struct cache *c)
+{
+	if (!is_full(c))
+		return false;
+	LIST_FOREACH (n, &c->logs[CF_W].queue)
+		if (!cache_volume_stuck(container_of(n, struct cache_req, link)->vol))
+			return true;
+	return false;
+}
+
 void
 cache_log_kick(struct cache *c)
 {
@@ -393,7 +411,7 @@ cache_log_kick(struct cache *c)
 	kick_one(&c->logs[CACHE_LOG_MAIN]);
 	kick_one(&c->logs[CF_F]);
 	const struct cache_log *w = &c->logs[CF_W];
-	bool full = (w->blocked || w->capped) && !list_empty(&w->queue);
+	bool full = is_full(c);
 	if (full || w->blocked || c->logs[CF_G].blocked)
 		cache_space_kick(c);
 	cache_set_condition(c, CACHE_COND_LOG_FULL, full, "writes wait for free segments");

@@ -15,11 +15,12 @@
 #include <stdlib.h>
 
 #define REWRITES_AT_ONCE 16u /* pieces of up to a record */
-#define GATHERS_AT_ONCE 64u  /* mostly single blocks */
-#define DESCS_A_TURN 256u    /* half a millisecond: initiators wait for the turn */
-#define SPARSE_EIGHTHS 5u    /* dirty, at most: the rest is room gained */
-#define SPARSE_MOST 7u       /* …where free segments are nearly gone */
-#define SPARSE_SMALL 128u    /* blocks: of a smaller segment, record headers take a good part */
+#define GATHERS_LEAST 8u  /* mostly single blocks; what is written waits for the SSD behind them */
+#define GATHERS_MOST 64u  /* …and longer where there is no room */
+#define DESCS_A_TURN 256u /* half a millisecond: initiators wait for the turn */
+#define SPARSE_EIGHTHS 5u /* dirty, at most: the rest is room gained */
+#define SPARSE_MOST 7u    /* …where free segments are nearly gone */
+#define SPARSE_SMALL 128u /* blocks: of a smaller segment, record headers take a good part */
 
 static void
 evict_end(struct cache *c)
@@ -85,12 +86,30 @@ evict_desc(struct cache *c, const struct cache_desc *d)
 		cache_copy_desc(v, d, loc);
 }
 
+/* The less room the log has, the more: whoever writes no faster than a few blocks are moved has none of them before
+ * his own, and whoever does is never stopped for want of a segment. */
+static uint32_t
+gathers_at_once(const struct cache *c)
+{
+	const struct cache_log *w = &c->logs[CF_W];
+	uint32_t low = c->tuning.free_low_segments, others = CACHE_FREE_FOR_OTHERS;
+	uint32_t free_count = cache_segment_free_count(c);
+	uint64_t all = (uint64_t)(low > others ? low - others : 1) * c->geo.data_blocks, room = 0;
+	if (free_count > others)
+		room = (uint64_t)(free_count - others) * c->geo.data_blocks;
+	if (w->roomy && w->seg != LOC_NONE)
+		room += c->geo.data_blocks - c->segs[w->seg].unit;
+	room = room < all ? 2 * room : 2 * all;
+	room = room > all ? room - all : 0;
+	return GATHERS_MOST - (uint32_t)((GATHERS_MOST - GATHERS_LEAST) * room / all);
+}
+
 /* The descriptors of the victim, as many as may be under way at once, and a turn takes; to its end. */
 static void
 evict_more(struct cache *c)
 {
 	uint32_t seg = c->space.victim, seen = 0;
-	uint32_t most = c->space.how == SPACE_GATHER ? GATHERS_AT_ONCE : REWRITES_AT_ONCE;
+	uint32_t most = c->space.how == SPACE_GATHER ? gathers_at_once(c) : REWRITES_AT_ONCE;
 	while (c->space.copying < most || c->space.how == SPACE_STRAND) {
 		struct cache_desc d;
 		if (seen++ == DESCS_A_TURN) {

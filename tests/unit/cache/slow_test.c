@@ -116,6 +116,7 @@ evenly_where_segments_come_to_an_end(void **state)
 static void
 what_the_store_keeps_up_with_is_not_slowed(void **state)
 {
+	enum { LOOKS = 15000 };
 	struct rig r;
 	struct rig_load l = {.r = &r, .depth = 1, .blocks = 512ull * RIG_MIB / RIG_BLOCK};
 	(void)state;
@@ -124,13 +125,58 @@ what_the_store_keeps_up_with_is_not_slowed(void **state)
 	rig_begin(&r);
 	rig_load_start(&l);
 	rig_run(&r, 15000 * RIG_MS);
-	uint64_t before = rig_stats(&r, 0).slowed_writes;
-	double is = rate(&l, 15000 * RIG_MS);
+	uint64_t before = rig_stats(&r, 0).slowed_writes, moved = rig_cache_stats(&r).copies;
+	double is = 0, storms = 0;
+	for (unsigned i = 0; i < LOOKS; i++) {
+		is += rate(&l, RIG_MS) / LOOKS;
+		storms += r.ssd.reads > 24 ? 100. / LOOKS : 0;
+	}
 	struct cache_volume_stats now = rig_stats(&r, 0);
-	print_message("%.0f/s, %.0f %% dirty, %u writes slowed before, %u then\n", is,
-	    rig_dirty_percent(&r), (unsigned)before, (unsigned)(now.slowed_writes - before));
+	moved = rig_cache_stats(&r).copies - moved;
+	print_message("%.0f/s, %.0f %% dirty, %u writes slowed before, %u then; %u blocks moved, "
+	              "many read at once in %.1f %% of the time\n",
+	    is, rig_dirty_percent(&r), (unsigned)before, (unsigned)(now.slowed_writes - before),
+	    (unsigned)moved, storms);
 	assert_true(rig_dirty_percent(&r) > 40);
 	assert_int_equal(now.slowed_writes, 0);
+	assert_true(storms < 3); /* who writes waits behind them */
+	rig_load_stop(&l);
+	rig_end(&r);
+}
+
+/* All of it is written over again and again, as fast as the SSD takes it: room ends, and what was hit is no reason to
+ * have writers wait for more. */
+static void
+writers_dont_wait_for_what_was_hit(void **state)
+{
+	enum { LOOKS = 100000 };
+	struct rig r;
+	struct rig_load l = {.r = &r, .depth = 128, .blocks = 68ull * RIG_MIB / RIG_BLOCK};
+	(void)state;
+	init_slow(&r, 1024, 68);
+	r.ssd.op_ns = RIG_MS / 20;
+	r.ssd.depth = 2;
+	rig_begin(&r);
+	rig_load_start(&l);
+	rig_run(&r, 4000 * RIG_MS);
+	uint64_t rewritten = 0, meanwhile = 0;
+	unsigned full = 0;
+	for (unsigned i = 0; i < LOOKS; i++) {
+		struct cache_stats before = rig_cache_stats(&r);
+		rig_run(&r, RIG_MS / 10);
+		struct cache_stats now = rig_cache_stats(&r);
+		bool waits = before.conditions & now.conditions & 1u << CACHE_COND_LOG_FULL;
+		uint64_t n = now.rewritten_blocks - before.rewritten_blocks;
+		rewritten += n;
+		meanwhile += waits ? n : 0;
+		full += waits;
+	}
+	print_message(
+	    "%u blocks rewritten, %u of them in the %.1f ms while writes waited for room\n",
+	    (unsigned)rewritten, (unsigned)meanwhile, full / 10.);
+	assert_true(full > LOOKS / 10);
+	assert_true(rewritten > 1000);
+	assert_true(meanwhile < rewritten / 6); /* what had begun before */
 	rig_load_stop(&l);
 	rig_end(&r);
 }
@@ -263,6 +309,7 @@ main(void)
 	    cmocka_unit_test(at_full_speed_until_60_percent_then_evenly),
 	    cmocka_unit_test(evenly_where_segments_come_to_an_end),
 	    cmocka_unit_test(what_the_store_keeps_up_with_is_not_slowed),
+	    cmocka_unit_test(writers_dont_wait_for_what_was_hit),
 	    cmocka_unit_test(a_store_that_becomes_fast_is_followed),
 	    cmocka_unit_test(a_store_that_stops),
 	    cmocka_unit_test(a_slow_or_dead_store_slows_no_other),
