@@ -5,7 +5,7 @@ Measures the cache over iSCSI against fio on the same disk, in alternation in on
 on the SSD, writes over a slow store, destage, removal. Then what a hit in memory costs (cache_ram.py).
 Prints tables; writes cache.json and cache.svg. Recovery has a bench of its own (recovery.py).
 
-The SSD of the cache and fio's file lie side by side in --dir: a disk, not memory.
+The SSD of the cache and fio's file lie side by side in --dir: a disk, not memory, with 12 GiB free.
 
 Exit: 0 all limits hold, 1 some don't, 2 it could not be measured.
 """
@@ -209,7 +209,8 @@ def durable_writes(bench):
         wait_until_clean(Control(cached.control))  # what the last run left is destaged by the same SSD
         bench.run("us", cached, f"write-q{depth}", options)
 
-    with Cached(opt, "null:", opt.ssd_mib, "8GiB") as cached, Cached(opt, "null:", 0, "8GiB") as bare, \
+    # Room for all that a run writes: what is destaged meanwhile is read from the SSD, by the same two CPUs.
+    with Cached(opt, "null:", opt.durable_mib, "8GiB") as cached, Cached(opt, "null:", 0, "8GiB") as bare, \
             Cached(opt, late_spec, 0, "8GiB") as late:
         for i in range(opt.rounds):
             bench.rounds.rounds.append({})
@@ -489,10 +490,10 @@ def options():
     opt.terraced = os.path.join(opt.bin, "terraced")
     opt.dir = opt.dir or opt.out
     os.makedirs(opt.dir, exist_ok=True)
-    opt.ssd_mib, opt.fio_mib, opt.slow_mib, opt.slow_seconds = 2048, 1024, 512, 20
+    opt.durable_mib, opt.ssd_mib, opt.fio_mib, opt.slow_mib, opt.slow_seconds = 8192, 2048, 1024, 512, 20
     if opt.quick:
         opt.rounds, opt.seconds, opt.warmup = 1, 0.5, 0.1
-        opt.ssd_mib, opt.fio_mib, opt.slow_mib, opt.slow_seconds = 512, 256, 128, 5
+        opt.durable_mib, opt.ssd_mib, opt.fio_mib, opt.slow_mib, opt.slow_seconds = 1024, 512, 256, 128, 5
     if opt.rounds < 1 or opt.seconds <= 0:
         p.error("--rounds and --seconds must be positive")
     return opt
