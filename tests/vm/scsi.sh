@@ -196,5 +196,6 @@ check_fs "/dev/mapper/$map" ext4
 step "end" 40
 multipathd shutdown >/dev/null || : # it may be gone before it has answered
 wait_for 10 eval '! pidof multipathd >/dev/null'
-multipath -F
+# What has just been unmounted and checked may still be open: udev looks at it.
+wait_for 10 eval 'multipath -F >/dev/null 2>&1'
 iscsi_stop
