@@ -35,7 +35,7 @@ MIB = 1 << 20
 FILL_SECONDS = 120
 SLOW_STORE_US = 5000
 SLOW_LUN_MIB = 2048
-BURST_SHARE = 0.56  # of the SSD: destage has begun, writes aren't slowed yet
+BURST_SHARE = 0.50  # of the SSD: destage has begun, a fifth of the segments is free, writes aren't slowed yet
 WRITES = ["--mix", "0", "--sleep"]
 READS = ["--mix", "100"]
 # Measured elsewhere, each a module with rows(), measure(bench) and print_table(rounds).
