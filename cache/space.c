@@ -86,19 +86,25 @@ evict_desc(struct cache *c, const struct cache_desc *d)
 		cache_copy_desc(v, d, loc);
 }
 
+/* What is left of W's segment, where it was opened when there was room for all [18]. */
+static uint32_t
+own_room(const struct cache *c)
+{
+	const struct cache_log *w = &c->logs[CF_W];
+	return w->roomy ? c->geo.data_blocks - c->segs[w->seg].unit : 0;
+}
+
 /* The less room the log has, the more: whoever writes no faster than a few blocks are moved has none of them before
  * his own, and whoever does is never stopped for want of a segment. */
 static uint32_t
 gathers_at_once(const struct cache *c)
 {
-	const struct cache_log *w = &c->logs[CF_W];
 	uint32_t low = c->tuning.free_low_segments, others = CACHE_FREE_FOR_OTHERS;
 	uint32_t free_count = cache_segment_free_count(c);
-	uint64_t all = (uint64_t)(low > others ? low - others : 1) * c->geo.data_blocks, room = 0;
+	uint64_t all = (uint64_t)(low > others ? low - others : 1) * c->geo.data_blocks;
+	uint64_t room = own_room(c);
 	if (free_count > others)
-		room = (uint64_t)(free_count - others) * c->geo.data_blocks;
-	if (w->roomy && w->seg != LOC_NONE)
-		room += c->geo.data_blocks - c->segs[w->seg].unit;
+		room += (uint64_t)(free_count - others) * c->geo.data_blocks;
 	room = room < all ? 2 * room : 2 * all;
 	room = room > all ? room - all : 0;
 	return GATHERS_MOST - (uint32_t)((GATHERS_MOST - GATHERS_LEAST) * room / all);
@@ -196,7 +202,6 @@ sparse_most(const struct cache *c, uint32_t eighths)
 uint64_t
 cache_space_room(const struct cache *c)
 {
-	const struct cache_log *w = &c->logs[CF_W];
 	uint64_t blocks = 0, others = (uint64_t)CACHE_FREE_FOR_OTHERS * c->geo.data_blocks;
 	uint32_t most = sparse_most(c, SPARSE_EIGHTHS);
 	for (uint32_t i = 0; i < c->geo.segment_count; i++) {
@@ -208,10 +213,7 @@ cache_space_room(const struct cache *c)
 		else if (s->state == SEG_SEALED && s->dirty <= most)
 			blocks += c->geo.data_blocks - s->dirty;
 	}
-	blocks = blocks > others ? blocks - others : 0;
-	if (w->roomy && c->segs[w->seg].unit < c->geo.data_blocks)
-		blocks += c->geo.data_blocks - c->segs[w->seg].unit;
-	return blocks;
+	return (blocks > others ? blocks - others : 0) + own_room(c);
 }
 
 /* The one that is emptied with the least work, or LOC_NONE. */

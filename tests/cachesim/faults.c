@@ -93,9 +93,7 @@ static void
 to_bypass(void *ctx)
 {
 	struct vol *v = ctx;
-	v->managed = v->weak = true;
-	v->changes++;
-	v->w->waiting++;
+	vol_manage_begins(v);
 	cache_volume_set_mode(v->v, CACHE_BYPASS, world_managed, v);
 }
 

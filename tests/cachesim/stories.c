@@ -76,6 +76,17 @@ next_segment(struct world *w)
 	until(w, is_sealed, "a sealed segment");
 }
 
+/* Four, each with as many blocks by themselves. */
+static void
+fill_segments(struct world *w, struct vol *v)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		for (unsigned k = 0; k < 4; k++)
+			world_ask(w, v, OP_WRITE, (4 * i + k) * 8, 8);
+		next_segment(w);
+	}
+}
+
 static void
 want_room(void *ctx)
 {
@@ -318,11 +329,7 @@ fills_only(struct world *w)
 	stuck->store->broken = true;
 	world_ask(w, well, OP_READ, 0, 8);
 	until(w, is_filled, "a fill");
-	for (unsigned i = 0; i < 4; i++) {
-		for (unsigned k = 0; k < 4; k++)
-			world_ask(w, stuck, OP_WRITE, (4 * i + k) * 8, 8);
-		next_segment(w);
-	}
+	fill_segments(w, stuck);
 	until(w, is_moving, "a block that is moved");
 	w->ssd->deaf = true;
 	until(w, is_moved, "what could be moved");
@@ -379,9 +386,8 @@ static void
 begin_evict(void *ctx)
 {
 	struct vol *v = ctx;
-	v->managed = true;
-	v->changes++;
-	v->w->waiting++;
+	vol_manage_begins(v);
+	v->weak = false; /* nothing of it turns less durable */
 	cache_volume_evict(v->v, world_managed, v);
 }
 
@@ -394,11 +400,7 @@ old_copy_of_a_failed_commit(struct world *w)
 	struct vol *v = &w->vols[0];
 	quiet(w);
 	v->store->broken = true;
-	for (unsigned i = 0; i < 4; i++) {
-		for (unsigned k = 0; k < 4; k++)
-			world_ask(w, v, OP_WRITE, (4 * i + k) * 8, 8);
-		next_segment(w);
-	}
+	fill_segments(w, v);
 	world_ask(w, &w->vols[1], OP_WRITE, 8, 8);
 	w->ssd->write_us = 50000;
 	until(w, is_copied, "a commit of copies");

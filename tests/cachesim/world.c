@@ -501,8 +501,8 @@ pick_kind(struct world *w)
 	return OP_READ;
 }
 
-static void
-manage_begins(struct vol *v)
+void
+vol_manage_begins(struct vol *v)
 {
 	v->managed = true;
 	v->weak = true;
@@ -513,7 +513,7 @@ manage_begins(struct vol *v)
 void
 vol_set_mode(struct vol *v, enum cache_mode to)
 {
-	manage_begins(v);
+	vol_manage_begins(v);
 	cache_volume_set_mode(v->v, to, world_managed, v);
 }
 
@@ -540,7 +540,7 @@ manage(struct task *t, enum op_kind kind)
 	case OP_EVICT:
 		if (v->managed || v->v->chg.step != 0)
 			break;
-		manage_begins(v);
+		vol_manage_begins(v);
 		faults_evict(w, v);
 		break;
 	case OP_MODE:

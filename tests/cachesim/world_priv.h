@@ -134,6 +134,7 @@ void world_ask_begin(struct world *w, unsigned task, struct vol *v, enum op_kind
     uint64_t first, uint64_t count);
 void world_ask(struct world *w, struct vol *v, enum op_kind kind, uint64_t first, uint64_t count);
 void world_managed(void *ctx, int result); /* ctx a vol */
+void vol_manage_begins(struct vol *v);     /* sets `managed` and `weak`; world_managed() ends it */
 void vol_open(struct world *w, struct vol *v);
 void vol_close(struct world *w, struct vol *v);
 /* barrier.c */

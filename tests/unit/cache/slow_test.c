@@ -55,6 +55,22 @@ begin_slow(struct rig *r)
 	rig_begin(r);
 }
 
+/* As it is after so long. */
+static void
+begin_under(struct rig_load *l, uint64_t ns)
+{
+	rig_begin(l->r);
+	rig_load_start(l);
+	rig_run(l->r, ns);
+}
+
+static void
+end_load(struct rig_load *l)
+{
+	rig_load_stop(l);
+	rig_end(l->r);
+}
+
 static void
 at_full_speed_until_60_percent_then_evenly(void **state)
 {
@@ -77,8 +93,7 @@ at_full_speed_until_60_percent_then_evenly(void **state)
 	double taken = (double)(r.store[0].blocks - store) * 1e9 / (12. * (double)SLICE_NS);
 	assert_true(s.mean > 0.7 * taken && s.mean < 2 * taken);
 	assert_true(rig_dirty_percent(&r) > 62 && rig_dirty_percent(&r) < 80);
-	rig_load_stop(&l);
-	rig_end(&r);
+	end_load(&l);
 }
 
 /* Few segments, and much is written over: room ends before blocks do, and nobody may run into its end. */
@@ -91,9 +106,7 @@ evenly_where_segments_come_to_an_end(void **state)
 	init_slow(&r, 1024, 512);
 	r.ssd.op_ns = RIG_MS / 20;
 	r.ssd.depth = 1;
-	rig_begin(&r);
-	rig_load_start(&l);
-	rig_run(&r, 5000 * RIG_MS);
+	begin_under(&l, 5000 * RIG_MS);
 	rig_load_reset(&l);
 	uint64_t worst_ns = 0;
 	struct spread s = measure(&l, 40);
@@ -107,8 +120,7 @@ evenly_where_segments_come_to_an_end(void **state)
 	assert_true(s.deviation < 0.15);
 	assert_true(s.least > 0.7 && s.most < 1.5);
 	assert_true(worst_ns < 60 * RIG_MS);
-	rig_load_stop(&l);
-	rig_end(&r);
+	end_load(&l);
 }
 
 /* Data waits in all segments, among what its store has taken: these are emptied at little cost, so nobody is slowed
@@ -122,26 +134,24 @@ what_the_store_keeps_up_with_is_not_slowed(void **state)
 	(void)state;
 	init_slow(&r, 1024, 512);
 	r.ssd.op_ns = RIG_MS / 4;
-	rig_begin(&r);
-	rig_load_start(&l);
-	rig_run(&r, 15000 * RIG_MS);
+	begin_under(&l, 15000 * RIG_MS);
 	uint64_t before = rig_stats(&r, 0).slowed_writes, moved = rig_cache_stats(&r).copies;
-	double is = 0, storms = 0;
+	double is = 0;
+	unsigned storms = 0;
 	for (unsigned i = 0; i < LOOKS; i++) {
 		is += rate(&l, RIG_MS) / LOOKS;
-		storms += r.ssd.reads > 24 ? 100. / LOOKS : 0;
+		storms += r.ssd.reads > 24;
 	}
 	struct cache_volume_stats now = rig_stats(&r, 0);
 	moved = rig_cache_stats(&r).copies - moved;
 	print_message("%.0f/s, %.0f %% dirty, %u writes slowed before, %u then; %u blocks moved, "
 	              "many read at once in %.1f %% of the time\n",
 	    is, rig_dirty_percent(&r), (unsigned)before, (unsigned)(now.slowed_writes - before),
-	    (unsigned)moved, storms);
+	    (unsigned)moved, 100. * storms / LOOKS);
 	assert_true(rig_dirty_percent(&r) > 40);
 	assert_int_equal(now.slowed_writes, 0);
-	assert_true(storms < 3); /* who writes waits behind them */
-	rig_load_stop(&l);
-	rig_end(&r);
+	assert_true(storms < LOOKS * 3 / 100); /* who writes waits behind them */
+	end_load(&l);
 }
 
 /* All of it is written over again and again, as fast as the SSD takes it: room ends, and what was hit is no reason to
@@ -156,9 +166,7 @@ writers_dont_wait_for_what_was_hit(void **state)
 	init_slow(&r, 1024, 68);
 	r.ssd.op_ns = RIG_MS / 20;
 	r.ssd.depth = 2;
-	rig_begin(&r);
-	rig_load_start(&l);
-	rig_run(&r, 4000 * RIG_MS);
+	begin_under(&l, 4000 * RIG_MS);
 	uint64_t rewritten = 0, meanwhile = 0;
 	unsigned full = 0;
 	for (unsigned i = 0; i < LOOKS; i++) {
@@ -177,8 +185,7 @@ writers_dont_wait_for_what_was_hit(void **state)
 	assert_true(full > LOOKS / 10);
 	assert_true(rewritten > 1000);
 	assert_true(meanwhile < rewritten / 6); /* what had begun before */
-	rig_load_stop(&l);
-	rig_end(&r);
+	end_load(&l);
 }
 
 static void
@@ -196,8 +203,7 @@ a_store_that_becomes_fast_is_followed(void **state)
 	double fast = rate(&l, 4 * SLICE_NS); /* it goes up and down */
 	print_message("of a store of 5 ms %.0f/s, of one of 0.25 ms %.0f/s\n", slow, fast);
 	assert_true(fast > 4 * slow);
-	rig_load_stop(&l);
-	rig_end(&r);
+	end_load(&l);
 }
 
 /* Then nothing can be acknowledged for ever: writes wait and end in BUSY; all goes on when it is back. */
