@@ -302,6 +302,30 @@ blk_may_shrink(struct blk *b, uint64_t size_bytes)
 		b->ops->may_shrink(b, size_bytes);
 }
 
+/* The one at or below `b` that has a watch over something, or NULL. */
+static const struct blk *
+watching(const struct blk *b)
+{
+	ASSERT(loop_is_current(b->loops[0]));
+	while (b->ops->look == NULL && b->ops->below != NULL)
+		b = b->ops->below(b);
+	return b->ops->look != NULL ? b : NULL;
+}
+
+uint64_t
+blk_look(struct blk *b)
+{
+	struct blk *w = (struct blk *)(uintptr_t)watching(b);
+	return w != NULL ? w->ops->look(w) : 0;
+}
+
+uint64_t
+blk_looks(const struct blk *b)
+{
+	const struct blk *w = watching(b);
+	return w != NULL ? w->ops->looks(w) : 0;
+}
+
 bool
 blk_get_space(const struct blk *b, struct blk_space *ret)
 {

@@ -220,6 +220,14 @@ void blk_set_events(struct blk *b, void (*event)(void *ctx, enum blk_event ev), 
  */
 void blk_may_shrink(struct blk *b, uint64_t size_bytes);
 
+/*
+ * The object is looked at now, not within a second. Its size and state are as they were at this call, or newer,
+ * when blk_looks() has reached what is returned; 0: there is no watch, and nothing to wait for. On loops[0].
+ */
+uint64_t blk_look(struct blk *b);
+/* How often it has been looked at. On loops[0]. */
+uint64_t blk_looks(const struct blk *b);
+
 /* Space as the watch over the object saw it last, within about a second. */
 struct blk_space {
 	uint64_t used_bytes; /* allocated for this object */

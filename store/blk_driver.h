@@ -22,6 +22,9 @@ struct blk_ops {
 	void (*watched)(struct blk *b);
 	/* See blk_may_shrink(). May be NULL: it always may. */
 	void (*may_shrink)(struct blk *b, uint64_t size_bytes);
+	/* See blk_look(), blk_looks(). Both, or none: then those of the blk underneath count. */
+	uint64_t (*look)(struct blk *b);
+	uint64_t (*looks)(const struct blk *b);
 	/* The blk underneath, whose space it is. May be NULL: its own. */
 	const struct blk *(*below)(const struct blk *b);
 };

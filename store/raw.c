@@ -494,6 +494,8 @@ static const struct blk_ops raw_ops = {
     .close = raw_close,
     .watched = raw_watched,
     .may_shrink = raw_may_shrink,
+    .look = raw_watch_look,
+    .looks = raw_watch_looks,
 };
 
 int

@@ -84,9 +84,11 @@ struct raw {
 	bool watching; /* the timer is in use */
 	struct raw_probe probe;
 	bool probing;
-	sem_t look_ended;     /* posted by the worker that looks, taken on home */
-	unsigned answers_due; /* loops that haven't answered */
-	int next_fd;          /* while the loops are told: the new descriptor, -1: stop */
+	sem_t look_ended;            /* posted by the worker that looks, taken on home */
+	uint64_t looks_begun, looks; /* …and what came of it has been done */
+	bool look_again;             /* as soon as that is so */
+	unsigned answers_due;        /* loops that haven't answered */
+	int next_fd;                 /* while the loops are told: the new descriptor, -1: stop */
 	uint64_t next_size_bytes;
 	_Atomic uint64_t may_shrink_to; /* home's; the worker that looks reads it. 0: it may not */
 	bool closing;                   /* freed when nothing is under way any more */
@@ -111,6 +113,9 @@ int raw_create(const struct raw_setup *su, const struct blk_open_args *args, str
 void raw_watch_start(struct raw *r);
 /* An io failed: look now. On any loop; elsewhere than at home the timer has to do. */
 void raw_watch_hint(struct raw *r);
+/* blk_look(), blk_looks() */
+uint64_t raw_watch_look(struct blk *b);
+uint64_t raw_watch_looks(const struct blk *b);
 /* A loop's last io has ended while it drains. */
 void raw_loop_drained(struct raw_loop *rl);
 /* True if nothing is under way and the memory may go; else it goes later, by raw_free(). */

@@ -29,6 +29,15 @@ free_if_closed(struct raw *r)
 		raw_free(r);
 }
 
+/* A look has ended, and all that came of it. */
+static void
+rest(struct raw *r)
+{
+	ASSERT(!is_busy(r));
+	r->looks = r->looks_begun;
+	loop_timer_set(&r->timer, r->look_again ? 0 : RAW_WATCH_NS);
+}
+
 /* ---- rounds over the loops --------------------------------------------------------------- */
 
 static void
@@ -98,13 +107,13 @@ round_answer(struct loop_msg *m)
 		free_if_closed(r);
 		return;
 	}
-	loop_timer_set(&r->timer, RAW_WATCH_NS);
 	if (r->next_fd >= 0) {
 		became_back(r);
 	} else if (r->kind->close_lost && r->fd >= 0) {
 		close(r->fd);
 		r->fd = -1;
 	}
+	rest(r);
 }
 
 /* ---- looking ----------------------------------------------------------------------------- */
@@ -154,7 +163,7 @@ probe_done(struct loop_job *j, int result)
 		blk_set_state(&r->b, BLK_GONE);
 		round_start(r, -1);
 		blk_raise(&r->b, BLK_EVENT_GONE);
-		return; /* the timer goes on when the loops have stopped */
+		return; /* the watch goes on when the loops have stopped */
 	case RAW_FOUND:
 		ASSERT(p->gone);
 		r->next_size_bytes = p->ret_size_bytes;
@@ -163,7 +172,7 @@ probe_done(struct loop_job *j, int result)
 	case RAW_SAME:
 		break;
 	}
-	loop_timer_set(&r->timer, RAW_WATCH_NS);
+	rest(r);
 }
 
 static void
@@ -171,6 +180,8 @@ probe_start(struct raw *r)
 {
 	ASSERT(!is_busy(r));
 	r->probing = true;
+	r->look_again = false;
+	r->looks_begun++;
 	r->probe = (struct raw_probe){
 	    .job = {.work = probe_work, .done = probe_done},
 	    .raw = r,
@@ -204,6 +215,25 @@ raw_watch_hint(struct raw *r)
 		return;
 	loop_timer_cancel(&r->timer);
 	probe_start(r);
+}
+
+uint64_t
+raw_watch_look(struct blk *b)
+{
+	struct raw *r = container_of(b, struct raw, b);
+	if (!r->watching)
+		return 0;
+	/* What one that is under way sees may be from before this call. */
+	r->look_again = true;
+	if (!is_busy(r))
+		loop_timer_set(&r->timer, 0);
+	return r->looks_begun + 1;
+}
+
+uint64_t
+raw_watch_looks(const struct blk *b)
+{
+	return ((const struct raw *)(const void *)b)->looks; /* `b` is its first */
 }
 
 void

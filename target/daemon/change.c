@@ -193,9 +193,13 @@ load_done(struct change *c, int rc)
 		if (concerns(c, &c->errors.list[i]))
 			change_remark(c, "%s:%u: %s", c->errors.list[i].pos.file,
 			    c->errors.list[i].pos.line, c->errors.list[i].text);
-	if (change_describe(c) < 0 || change_check_foreign(c) < 0 ||
-	    (c->diff->count == 0 && !change_has_modes(c))) {
+	if (change_describe(c) < 0 || change_check_foreign(c) < 0) {
 		change_finish(c);
+		return;
+	}
+	if (c->diff->count == 0 && !change_has_modes(c)) {
+		c->done = change_finish;
+		change_sizes(c);
 		return;
 	}
 	struct daemon_config config = c->config;
@@ -404,10 +408,13 @@ answer(struct change *c)
 		ctl_call_fail(c->call, c->code, c->data, "%s", c->reason);
 		c->data = NULL;
 	} else {
-		ctl_call_done(
-		    c->call, json_pack("{s:b, s:O, s:O, s:O, s:O}", "applied", c->committed,
-		                 "changes", c->changes, "sessions", c->sessions, "remarks",
-		                 c->remarks, "restart", c->restart));
+		json_t *result = json_pack("{s:b, s:O, s:O, s:O, s:O}", "applied",
+		    c->committed || c->grown, "changes", c->changes, "sessions", c->sessions,
+		    "remarks", c->remarks, "restart", c->restart);
+		if (c->resized_to > 0)
+			json_object_set_new(
+			    result, "size_bytes", json_integer((json_int_t)c->resized_to));
+		ctl_call_done(c->call, result);
 	}
 	c->call = NULL;
 }

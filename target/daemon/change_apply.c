@@ -17,11 +17,9 @@
 #include "daemon/srp.h"
 
 #define RETRY_NS 100000000ull
-#define SIZE_WAIT_NS 5000000000ull
 
 static void late(struct change *c);
-static void await_sizes(struct change *c);
-static void sizes_there(struct change *c);
+static void late_end(struct change *c);
 
 static void
 on_retry(struct loop_timer *t)
@@ -342,7 +340,7 @@ end_failed_unit(struct change *c, struct daemon_lun *l, const char *reason)
 static void
 late_show(struct change *c)
 {
-	c->after_waits = await_sizes;
+	c->after_waits = late_end;
 	change_hold(c);
 	if (change_views(c) == 0) {
 		change_release(c);
@@ -355,7 +353,7 @@ late_show(struct change *c)
 static void
 late_units(struct change *c)
 {
-	c->after_waits = await_sizes;
+	c->after_waits = late_end;
 	change_hold(c);
 	for (unsigned i = 0; i < c->plan->lun_count; i++) {
 		const struct plan_lun *pl = &c->plan->luns[i];
@@ -407,27 +405,25 @@ late(struct change *c)
 	if (any)
 		change_work(c, late_work, late_done);
 	else
-		await_sizes(c);
+		late_end(c);
 }
 
-/* ---- sizes --------------------------------------------------------------------------------------------------- */
-
-/* The watch over the stores sees a new size within a second or so: the answer comes after that. */
+/* Those that failed have no unit: their stores close. */
 static void
-failed_closed(struct change *c)
+late_ended(struct change *c)
 {
 	for (unsigned i = 0; i < c->plan->lun_count; i++)
 		if (c->plan->luns[i].late && c->plan->luns[i].after->lu == NULL)
 			daemon_lun_undo(c->plan->luns[i].after);
-	sizes_there(c);
+	change_sizes(c);
 }
 
 static void
-await_sizes(struct change *c)
+late_end(struct change *c)
 {
 	if (loop_timer_armed(&c->retry))
 		return; /* late_show() comes again */
-	c->after_waits = failed_closed;
+	c->after_waits = late_ended;
 	change_hold(c);
 	for (unsigned i = 0; i < c->plan->lun_count; i++) {
 		struct daemon_lun *l = c->plan->luns[i].after;
@@ -437,27 +433,6 @@ await_sizes(struct change *c)
 		daemon_lun_detach(l, l->volume_is_new, volume_closed, c);
 	}
 	change_release(c);
-}
-
-static void
-sizes_there(struct change *c)
-{
-	uint64_t now = loop_now_ns(c->daemon->loops[0]);
-	bool all = true;
-	for (unsigned i = 0; i < c->plan->lun_count; i++) {
-		const struct plan_lun *pl = &c->plan->luns[i];
-		all = all &&
-		      (pl->grow_to == 0 || blk_get_info(pl->after->blk)->size_bytes >= pl->grow_to);
-	}
-	if (c->waited_ns == 0)
-		c->waited_ns = now;
-	if (!all && now - c->waited_ns < SIZE_WAIT_NS) {
-		again_later(c, sizes_there);
-		return;
-	}
-	if (!all)
-		change_remark(c, "a store doesn't show its new size yet");
-	c->done(c);
 }
 
 void

@@ -267,6 +267,7 @@ change_free(struct change *c)
 	}
 	free(c->edits);
 	free(c->forget);
+	free(c->resized);
 	free(c->user);
 	free(c->command);
 	json_decref(c->data);

@@ -57,7 +57,12 @@ struct change {
 	void (*after_retry)(struct change *c);
 	void (*done)(struct change *c); /* of change_apply() */
 	uint64_t waited_ns;             /* since when, for sizes */
-	struct loop_timer patience;     /* of who waits for the answer */
+	/* A LUN whose size is what the change is about (change_size.c); NULL: none. */
+	char *resized;
+	uint64_t resized_from, resized_to; /* bytes that initiators see */
+	uint64_t look;                     /* blk_looks() of its store is to reach this */
+	bool grown;                        /* by what nobody had to write anywhere */
+	struct loop_timer patience;        /* of who waits for the answer */
 
 	int code; /* enum ctl_error; 0: it goes well */
 	char reason[1024];
@@ -147,6 +152,13 @@ int change_impact(struct change *c);        /* c->sessions; after plan_preview()
 
 /* Written: adopts the plan. `done` runs when nothing of what went is left. */
 void change_apply(struct change *c, void (*done)(struct change *c));
+
+/* ---- change_size.c ---------------------------------------------------------------------------------- */
+
+/* lun.resize: this one is looked at in the end, and what it shows is told. 0 or -1. */
+int change_resizes(struct change *c, const struct daemon_lun *l);
+/* `c->done` runs when what has grown shows it. */
+void change_sizes(struct change *c);
 
 /* ---- cache_online.c --------------------------------------------------------------------------------- */
 

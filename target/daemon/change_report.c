@@ -78,7 +78,7 @@ change_report(struct change *c)
 		return;
 	if (c->code == 0)
 		log_info("daemon", "%s: %s user=%s", c->command,
-		    c->committed ? "done" : "nothing to change", c->user);
+		    c->committed || c->grown ? "done" : "nothing to change", c->user);
 	else
 		log_warn("daemon", "%s: refused: %s user=%s", c->command, c->reason, c->user);
 	change_history(d, c->uid, c->user, c->command,
@@ -88,7 +88,7 @@ change_report(struct change *c)
 	/* Who asked for it by command has the answer; after a signal nobody has. */
 	if (reload && file != NULL && (c->code == 0 || c->call == NULL))
 		set_condition(d, HEALTH_RELOAD_REFUSED, file, c->code != 0, c->reason);
-	if (c->committed)
+	if (c->committed || c->grown)
 		tell_committed(c);
 }
 

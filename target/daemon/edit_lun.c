@@ -172,8 +172,10 @@ edit_lun_resize(struct change *c)
 	if (l == NULL || l->blk == NULL)
 		return change_fail(c, CTL_FAILED, "the store of LUN %s isn't open: %s", name,
 		    l != NULL && l->why != NULL ? l->why : "it comes back by itself");
+	if (change_resizes(c, l) < 0)
+		return -1;
 	if (size == NULL)
-		return 0; /* the size that the store has: looked at later */
+		return 0; /* the size that the store has */
 	if (edit_words(c, "size", size, &w) < 0)
 		return -1;
 	int rc = w.count == 1 ? text_parse_size(w.list[0], &bytes) : -1;

@@ -21,6 +21,7 @@ struct plan_lun {
 	struct daemon_lun *trial; /* `late`: what is opened on the worker meanwhile */
 	bool late;        /* opened when what goes has gone: it has its store or its identity */
 	uint64_t grow_to; /* bytes; 0: it keeps its size */
+	uint64_t look;    /* blk_looks() of its store is to reach this then */
 };
 
 struct plan_view {

@@ -210,8 +210,25 @@ def case_device_that_grew():
     c.done("lun.create", name="b", store=f"file:{image}")
     with open(image, "r+b") as f:
         f.truncate(24 * MIB)
-    c.call("lun.resize", name="b")
-    wait_until(lambda: c.luns()["b"]["size_bytes"] == 24 * MIB, "the new size is seen")
+    # The watch over the store looks once a second: the answer comes when this size has been seen.
+    for size in range(24, 64, 4):
+        before = c.luns()["b"]["size_bytes"]
+        with open(image, "r+b") as f:
+            f.truncate(size * MIB)
+        answer = c.call("lun.resize", name="b")
+        same(answer["size_bytes"], size * MIB, "the size that is told")
+        same(c.luns()["b"]["size_bytes"], size * MIB, "the size that is shown")
+        if answer["applied"]:
+            same([(x["kind"], x["name"], x["keys"]) for x in answer["changes"]],
+                 [("lun", "b", [{"key": "size", "old": f"{before // MIB}MiB", "new": f"{size}MiB"}])], "what has grown")
+        else:
+            same(answer["changes"], [], "seen before it was asked for")
+    answer = c.call("lun.resize", name="b")
+    same((answer["applied"], answer["changes"], answer["size_bytes"]), (False, [], 60 * MIB), "nothing has grown")
+    with open(image, "r+b") as f:
+        f.truncate(64 * MIB)
+    answer = c.call("lun.resize", name="b", dry_run=True)
+    same((answer["applied"], answer["changes"]), (False, []), "only asked")
     stop(d, c)
 
 

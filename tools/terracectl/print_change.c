@@ -2,6 +2,7 @@
 /* Changes: what was or would be done, to whom, and what is to be known. */
 #include <string.h>
 
+#include "base/text.h"
 #include "tools/terracectl/terracectl.h"
 
 static const char *
@@ -121,6 +122,8 @@ print_change(const json_t *result)
 	const json_t *changes = json_object_get(result, "changes");
 	const json_t *sessions = json_object_get(result, "sessions");
 	bool applied = get_bool(result, "applied");
+	json_int_t bytes = get_int(result, "size_bytes"); /* of a LUN that was to grow */
+	char size[32];
 
 	print_changes(changes);
 	if (json_array_size(sessions) > 0) {
@@ -130,12 +133,16 @@ print_change(const json_t *result)
 	}
 	print_notes(json_object_get(result, "remarks"), "remark: ");
 	print_notes(json_object_get(result, "restart"), "needs a restart: ");
-	if (applied)
+	if (applied) {
 		puts("Done.");
-	else if (json_array_size(changes) + json_array_size(sessions) == 0)
+	} else if (json_array_size(changes) + json_array_size(sessions) == 0 && bytes > 0) {
+		text_format_size((uint64_t)bytes, size, sizeof size);
+		printf("Nothing differs: it has %s.\n", size);
+	} else if (json_array_size(changes) + json_array_size(sessions) == 0) {
 		puts("Nothing differs.");
-	else
+	} else {
 		puts("Nothing was changed: this is what it would be.");
+	}
 }
 
 int

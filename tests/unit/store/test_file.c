@@ -353,6 +353,49 @@ growth_is_noticed(void **state)
 	world_close(rw, b);
 }
 
+struct look {
+	struct blk *b;
+	uint64_t due, looks, size_bytes;
+};
+
+static void
+look_run(void *ctx)
+{
+	struct look *l = ctx;
+	l->due = blk_look(l->b);
+}
+
+static void
+looked_run(void *ctx)
+{
+	struct look *l = ctx;
+	l->looks = blk_looks(l->b);
+	l->size_bytes = blk_get_info(l->b)->size_bytes;
+}
+
+static void
+a_look_that_is_asked_for_shows_what_is_so_then(void **state)
+{
+	(void)state;
+	struct look l = {.b = open_watched()};
+	for (uint64_t n = 1; n <= 40; n++) {
+		/* Also while another look is under way, which may have seen the old size. */
+		world_call(rw, 0, look_run, &l);
+		assert_int_equal(truncate(path, (off_t)(SIZE + n * 4096)), 0);
+		world_call(rw, 0, look_run, &l);
+		assert_true(l.due > 0);
+		for (unsigned i = 0; i < 5000; i++) {
+			world_call(rw, 0, looked_run, &l);
+			if (l.looks >= l.due)
+				break;
+			world_pass(rw, 1000000);
+		}
+		assert_true(l.looks >= l.due);
+		assert_int_equal(l.size_bytes, SIZE + n * 4096);
+	}
+	world_close(rw, l.b);
+}
+
 struct space_asked {
 	struct blk *b;
 	struct blk_space space;
@@ -587,6 +630,7 @@ main(void)
 	    WITH_WORLD(one_file_is_not_served_twice),
 	    WITH_WORLD(a_path_may_have_colons),
 	    WITH_WORLD(growth_is_noticed),
+	    WITH_WORLD(a_look_that_is_asked_for_shows_what_is_so_then),
 	    WITH_WORLD(space_is_told_and_followed),
 	    WITH_WORLD(an_unlinked_file_is_gone_and_the_same_one_comes_back),
 	    WITH_WORLD(lazy_writes_before_an_absence_fail_the_next_flush),
