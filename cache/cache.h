@@ -216,6 +216,11 @@ void cache_volume_flush_range(
 void cache_volume_evict_range(
     struct cache_volume *v, uint64_t from_bytes, uint64_t bytes, cache_done_fn *done, void *ctx);
 /*
+ * Becomes as large as its store is by now, and raises BLK_EVENT_SIZE. Requests go on meanwhile. 0, also where
+ * the store hasn't grown; -EBUSY (another change); -EFBIG; the store's or the SSD's error: it keeps its size.
+ */
+void cache_volume_grow(struct cache_volume *v, cache_done_fn *done, void *ctx);
+/*
  * Done when every later write is acknowledged under the new mode. That a weaker meaning doesn't reach a
  * nexus which was told the stronger one is the caller's care. One change at a time (-EBUSY).
  */

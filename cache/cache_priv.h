@@ -74,6 +74,8 @@
 	X(MARKER_LATE)          /* [15] GOOD before the store says whose its data is */            \
 	X(FLUSH_EARLY)          /* [21] a flush ends before the data is on the store */            \
 	X(GROW_CLAIMS)          /* [24] a record has sectors beyond the end of the volume */       \
+	X(GROW_SHOWN_EARLY)     /* [24] a volume is larger before its row is */                    \
+	X(GROW_STORE_NO_FLUSH)  /* [24] …and its row before the store is, for good */            \
 	X(WRITETHROUGH_EARLY)   /* [11] GOOD in writethrough before the store was flushed */       \
 	X(ZERO_NO_DESTAGE)      /* [12] zeros turn clean without zeroing the store */              \
 	X(VER_FROM_HEADER)      /* [7] the ver counter goes on from the checkpoint alone */        \
@@ -491,6 +493,7 @@ struct cache_volume {
 		bool evict, remove, discard, waiting;
 		uint64_t first, end; /* blocks that an eviction drops; else all */
 		int err;
+		uint64_t grow_to;        /* bytes; 0: it keeps its size */
 		struct cache_volrow row; /* as it was before step ROW */
 		cache_done_fn *done;
 		void *ctx;
@@ -725,6 +728,8 @@ void cache_voltable_retry(struct cache *c);
 bool cache_voltable_fails(const struct cache *c);
 struct cache_volrow *cache_voltable_find(struct cache *c, const uint8_t uuid[16]);
 struct cache_volume *cache_volume_by_id(struct cache *c, uint32_t id);
+/* How many blocks a volume of this size has; it may end within the last one. */
+uint64_t cache_volume_blocks(uint64_t size_bytes);
 struct cache_volume *cache_volume_make(struct cache *c, const struct cache_volrow *row);
 void cache_volume_free(struct cache_volume *v);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Changes of a volume as a whole: mode, eviction, removal, freeze. One at a time; each a sequence of steps
+ * Changes of a volume as a whole: mode, eviction, removal, size, freeze. One at a time; each a sequence of steps
  * that wait for something, looked at again whenever that may have happened.
  *
  *	into bypass, eviction, removal [11][17]:
@@ -9,6 +9,8 @@
  *	  removal: marker cleared ─▶ open
  *	out of bypass: shut ─▶ changes end ─▶ store flush ─▶ row ─▶ open
  *	between the others: shut ─▶ changes end ─▶ row ─▶ open
+ *	growth [24]: store flush, so that it is as large after a crash too ─▶ the row is durable ─▶ shown; it is
+ *	never shut: nothing that is under way reaches beyond the old end
  *
  * A crash before the checkpoint finds the clean copies again, equal to what the store has; nothing went to
  * the store alone before. After it: nothing is found.
@@ -174,6 +176,9 @@ row_write(struct cache_volume *v)
 	v->chg.row = v->row;
 	if (v->chg.remove) {
 		*row = c->vt.rows[--c->vt.count];
+	} else if (v->chg.grow_to > 0) {
+		*row = v->row;
+		row->size_bytes = v->chg.grow_to;
 	} else {
 		v->row.mode = (uint8_t)v->chg.to;
 		*row = v->row;
@@ -192,9 +197,22 @@ caps_follow(struct cache_volume *v)
 	__atomic_store_n(&v->b.info.caps, caps, __ATOMIC_RELAXED);
 }
 
+/* From here on requests may reach what has come. */
+static void
+show_size(struct cache_volume *v)
+{
+	uint64_t size = v->chg.grow_to;
+	v->row.size_bytes = size;
+	v->blocks = cache_volume_blocks(size);
+	blk_set_size(&v->b, size);
+	blk_raise(&v->b, BLK_EVENT_SIZE);
+}
+
 static void
 take_effect(struct cache_volume *v)
 {
+	if (v->chg.grow_to > 0 && !MUTANT(GROW_SHOWN_EARLY))
+		show_size(v);
 	v->mode = v->chg.to;
 	v->bypass = v->mode == CACHE_BYPASS;
 	caps_follow(v);
@@ -220,6 +238,8 @@ step(struct cache_volume *v)
 		cache_clean_wait(v, first, end - first, waited, v);
 		return false;
 	case SHUT:
+		if (v->chg.grow_to > 0)
+			return true;
 		v->shut = true;
 		if (v->changes == 0)
 			return true;
@@ -238,13 +258,17 @@ step(struct cache_volume *v)
 		cache_checkpoint_wait(c, ended_epoch, v);
 		return false;
 	case STORE_FLUSH:
-		if (!v->bypass)
+		if (!v->bypass && v->chg.grow_to == 0)
+			return true;
+		if (v->chg.grow_to > 0 && MUTANT(GROW_STORE_NO_FLUSH))
 			return true;
 		cache_io_submit(cache_io_get(c, flushed, v), v->store, BLK_FLUSH, 0, 0, 0);
 		return false;
 	case ROW:
 		if (v->chg.evict)
 			return true;
+		if (v->chg.grow_to > 0 && MUTANT(GROW_SHOWN_EARLY))
+			show_size(v);
 		row_write(v);
 		return false;
 	case MARKER:
@@ -292,6 +316,7 @@ change_begin(struct cache_volume *v, cache_done_fn *done, void *ctx)
 	v->chg.evict = v->chg.remove = v->chg.discard = false;
 	v->chg.first = 0;
 	v->chg.end = v->blocks;
+	v->chg.grow_to = 0;
 	v->chg.err = 0;
 	v->chg.step = DRAIN;
 	return true;
@@ -311,6 +336,24 @@ cache_volume_set_mode(struct cache_volume *v, enum cache_mode mode, cache_done_f
 	if (!change_begin(v, done, ctx))
 		return;
 	v->chg.to = mode;
+	cache_later(v->c, run_later, v, 0);
+}
+
+void
+cache_volume_grow(struct cache_volume *v, cache_done_fn *done, void *ctx)
+{
+	uint64_t size = blk_get_info(v->store)->size_bytes;
+	if (size <= v->row.size_bytes) {
+		cache_later(v->c, done, ctx, 0);
+		return;
+	}
+	if (cache_volume_blocks(size) >= CACHE_VOLUME_BLOCKS_MAX) {
+		cache_later(v->c, done, ctx, -EFBIG);
+		return;
+	}
+	if (!change_begin(v, done, ctx))
+		return;
+	v->chg.grow_to = size;
 	cache_later(v->c, run_later, v, 0);
 }
 

@@ -25,6 +25,7 @@ struct opening {
 	struct cache_volume *v; /* NULL until it is made */
 	struct cache_volume_args args;
 	struct cache_volrow row;
+	uint64_t had_bytes; /* by the row that there was; 0: none */
 	bool is_new;
 	cache_open_fn *done;
 	void *ctx;
@@ -43,6 +44,12 @@ cache_volume_by_id(struct cache *c, uint32_t id)
 	return NULL;
 }
 
+uint64_t
+cache_volume_blocks(uint64_t size_bytes)
+{
+	return (size_bytes + CF_BLOCK_BYTES - 1) >> CF_BLOCK_SHIFT;
+}
+
 struct cache_volume *
 cache_volume_make(struct cache *c, const struct cache_volrow *row)
 {
@@ -52,7 +59,7 @@ cache_volume_make(struct cache *c, const struct cache_volrow *row)
 	v->c = c;
 	v->row = *row;
 	v->mode = row->mode < CACHE_MODE_COUNT ? row->mode : CACHE_NV;
-	v->blocks = (row->size_bytes + CF_BLOCK_BYTES - 1) >> CF_BLOCK_SHIFT;
+	v->blocks = cache_volume_blocks(row->size_bytes);
 	cache_index_init(&v->ix);
 	struct list *lists[] = {&v->locks, &v->fills, &v->copies, &v->zeros, &v->held,
 	    &v->clean_waiters, &v->idle_waiters};
@@ -185,7 +192,7 @@ volume_ready(struct opening *o)
 		return -ENOMEM;
 	o->v = v;
 	v->row = o->row;
-	v->blocks = (v->row.size_bytes + CF_BLOCK_BYTES - 1) >> CF_BLOCK_SHIFT;
+	v->blocks = cache_volume_blocks(v->row.size_bytes);
 	v->store = o->args.store;
 	v->marker = o->args.marker;
 	v->marker_ctx = o->args.marker_ctx;
@@ -243,6 +250,12 @@ store_flushed(struct cache_io *x, int result)
 	struct opening *o = x->ctx;
 	o->v->store_owed = result < 0;
 	o->v->stats.store_errors += result < 0;
+	if (result < 0 && o->had_bytes > 0 && !MUTANT(GROW_STORE_NO_FLUSH)) {
+		/* Nor may what it has grown by be there after a crash: that is for cache_volume_grow(). */
+		o->row.size_bytes = o->had_bytes;
+		o->v->blocks = cache_volume_blocks(o->had_bytes);
+		blk_set_size(&o->v->b, o->had_bytes);
+	}
 	row_put(o);
 	cache_voltable_write(o->c, row_written, o);
 }
@@ -305,6 +318,7 @@ row_make(struct opening *o)
 	if (row != NULL) {
 		const struct cache_volume *v = cache_volume_by_id(c, row->id);
 		o->row = *row;
+		o->had_bytes = row->size_bytes;
 		if (v != NULL && (v->open || v->store != NULL))
 			return -EBUSY;
 		if (strcmp(row->store, store) != 0)

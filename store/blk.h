@@ -61,7 +61,8 @@ enum blk_op {
 	BLK_WRITE,
 	/*
 	 * Everything completed before submit is durable (but see BLK_LAZY); the first that succeeds on a
-	 * loop also makes durable what was written before the open, by whom ever. The range is ignored.
+	 * loop also makes durable what was written before the open, by whom ever; at home also a new size,
+	 * if it was submitted after BLK_EVENT_SIZE. The range is ignored.
 	 */
 	BLK_FLUSH,
 	BLK_UNMAP,        /* may be refused (-EOPNOTSUPP) without BLK_CAP_UNMAP */

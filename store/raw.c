@@ -20,6 +20,7 @@
 #define IOV 1  /* and 2: a segment cut to fit */
 #define RETRIES 3
 #define METHOD 4 /* UNMAP, WRITE_ZEROES: enum method in use */
+#define OLDS 5   /* raw_loop.olds when it was submitted */
 #define RETRIES_MAX 1000u
 _Static_assert(sizeof(struct iovec) <= 2 * sizeof(uint64_t), "a segment fits the scratch");
 _Static_assert(
@@ -87,7 +88,7 @@ raw_finish(struct raw_loop *rl, struct blk_io *io, int result)
 	rl->in_flight--;
 	if (io->op == BLK_FLUSH) {
 		rl->owed |= result < 0;
-		rl->old &= result < 0;
+		rl->old &= result < 0 || io->scratch[OLDS] != rl->olds;
 	} else {
 		rl->owed |= result == 0 && (io->flags & BLK_LAZY);
 	}
@@ -425,6 +426,7 @@ raw_submit(struct blk *b, struct blk_io *io)
 	}
 	rl->in_flight++;
 	memset(io->scratch, 0, sizeof io->scratch);
+	io->scratch[OLDS] = rl->olds;
 	switch (io->op) {
 	case BLK_READ:
 	case BLK_WRITE:

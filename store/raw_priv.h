@@ -30,7 +30,8 @@ struct raw_loop {
 	bool draining;                /* home waits for in_flight to become 0 */
 	uint64_t in_flight;           /* ios that use fd */
 	bool no_punch, no_zero_range; /* fallocate said so */
-	bool old;                     /* what is older than the open may not be durable yet */
+	bool old;                     /* what others did to the object may not be durable yet */
+	uint64_t olds;                /* how often that became so since the open */
 	bool lazy;                    /* BLK_LAZY was used: FLUSH has something to do */
 	bool owed;                    /* …has ended and no flush since has succeeded */
 	bool lost;                    /* …and then the object was gone: the next FLUSH fails */

@@ -80,6 +80,18 @@ round_start(struct raw *r, int fd)
 	}
 }
 
+/* The next flush at home is a real one: what others have made of the object, its size too, is durable after it. */
+static void
+size_is_new(struct raw *r, uint64_t size_bytes)
+{
+	struct raw_loop *home = &r->loops[0];
+	if (size_bytes != r->b.info.size_bytes) {
+		home->old = !(r->b.info.caps & BLK_CAP_READ_ONLY);
+		home->olds++;
+	}
+	blk_set_size(&r->b, size_bytes);
+}
+
 static void
 became_back(struct raw *r)
 {
@@ -87,7 +99,7 @@ became_back(struct raw *r)
 	if (r->fd >= 0 && r->fd != r->next_fd)
 		close(r->fd);
 	r->fd = r->next_fd;
-	blk_set_size(&r->b, r->next_size_bytes);
+	size_is_new(r, r->next_size_bytes);
 	blk_set_state(&r->b, BLK_OK);
 	blk_raise(&r->b, BLK_EVENT_BACK);
 	if (resized)
@@ -154,7 +166,7 @@ probe_done(struct loop_job *j, int result)
 		blk_set_space(&r->b, &p->ret_space);
 	switch (v) {
 	case RAW_SIZE:
-		blk_set_size(&r->b, p->ret_size_bytes);
+		size_is_new(r, p->ret_size_bytes);
 		blk_raise(&r->b, BLK_EVENT_SIZE);
 		break;
 	case RAW_LOST:

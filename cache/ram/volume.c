@@ -134,13 +134,17 @@ static void
 lower_event(void *ctx, enum blk_event ev)
 {
 	struct ram_volume *v = ctx;
-	uint64_t size = size_of(v->lower);
+	uint64_t size = size_of(v->lower), was = size_of(&v->b);
 	switch (ev) {
 	case BLK_EVENT_SIZE:
 		v->size_changed = true;
-		if (size < size_of(&v->b))
+		if (size < was)
 			blk_set_size(&v->b, size);
-		break;
+		if (size <= was)
+			break;
+		/* What is kept stays as it was, but for a block within which it ended. */
+		request_drop_of(v, was >> RT_FRAME_SHIFT, RT_BLOCK_MAX - 1);
+		return;
 	case BLK_EVENT_GONE:
 		blk_set_state(&v->b, BLK_GONE);
 		blk_raise(&v->b, BLK_EVENT_GONE);

@@ -155,8 +155,10 @@ daemon_lun_follow_mode(struct daemon_lun *l)
 	if (l->mode_changes || l->detaching != NULL || l->freeze != NULL)
 		return;
 	cache_volume_get_stats(l->volume, &st);
-	if (st.mode == wanted || daemon_lun_mode_waits(l))
+	if (st.mode == wanted || daemon_lun_mode_waits(l)) {
+		daemon_lun_follow_size(l);
 		return;
+	}
 	l->mode_changes = true;
 	cache_volume_set_mode(l->volume, wanted, mode_set, l);
 }

@@ -161,6 +161,15 @@ enum cache_mode daemon_cache_mode(enum conf_mode m);
 /* The volume has another mode than the configuration says: it is changed, in its own time. */
 void daemon_lun_follow_mode(struct daemon_lun *l);
 
+/* ---- cache_grow.c ---------------------------------------------------------------------------------- */
+
+/* The store has grown and the volume hasn't: it does, in its own time. */
+void daemon_lun_follow_size(struct daemon_lun *l);
+/* What is shown is as large as the store is. */
+bool daemon_lun_has_grown(const struct daemon_lun *l);
+/* Why it isn't so; after a colon. */
+const char *daemon_lun_grow_reason(const struct daemon_lun *l);
+
 /* ---- mode_wait.c ---------------------------------------------------------------------------------- */
 
 /* Its configured mode is weaker than what its unit is, and waits for the sessions that see it. */

@@ -373,7 +373,7 @@ undo(struct change *c)
 			continue;
 		struct scsi_lu *lu = l->lu;
 		l->lu = NULL;
-		blk_set_events(l->blk, NULL, NULL);
+		daemon_lun_unwatch(l);
 		change_hold(c);
 		daemon_lun_end_unit(l, lu, change_released, c);
 	}

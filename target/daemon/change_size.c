@@ -18,7 +18,8 @@ static void look_again(struct change *c);
 static bool
 shows(const struct daemon_lun *l, uint64_t look)
 {
-	return l == NULL || l->blk == NULL || blk_looks(l->blk) >= look;
+	return l == NULL || l->blk == NULL ||
+	       (blk_looks(l->blk) >= look && daemon_lun_has_grown(l));
 }
 
 static bool
@@ -53,6 +54,32 @@ tell(struct change *c)
 }
 
 static void
+tell_one(struct change *c, const struct daemon_lun *l, uint64_t look)
+{
+	if (shows(l, look))
+		return;
+	if (blk_looks(l->blk) < look)
+		change_remark(c,
+		    "LUN %s: its store doesn't answer; its new size is seen when it does", l->name);
+	else
+		change_remark(c, "LUN %s hasn't grown with its store yet: %s; it is tried again",
+		    l->name, daemon_lun_grow_reason(l));
+}
+
+static void
+tell_late(struct change *c)
+{
+	if (c->resized != NULL)
+		tell_one(c, daemon_lun_find(c->daemon, c->resized), c->look);
+	for (unsigned i = 0; c->plan != NULL && i < c->plan->lun_count; i++) {
+		const struct plan_lun *pl = &c->plan->luns[i];
+		if (pl->grow_to > 0 &&
+		    (c->resized == NULL || strcmp(c->resized, pl->after->name) != 0))
+			tell_one(c, pl->after, pl->look);
+	}
+}
+
+static void
 on_retry(struct loop_timer *t)
 {
 	look_again(container_of(t, struct change, retry));
@@ -70,8 +97,7 @@ look_again(struct change *c)
 		return;
 	}
 	if (!all)
-		change_remark(
-		    c, "a store doesn't show its new size yet: it is seen when it answers");
+		tell_late(c);
 	if (c->resized != NULL)
 		tell(c);
 	c->done(c);

@@ -61,12 +61,13 @@ struct daemon_lun {
 	struct lun_freeze *freeze;    /* its writes wait, or are about to */
 	bool mode_changes;            /* or something else of the volume as a whole is under way */
 	bool volume_is_new;           /* the cache didn't know it before */
-	struct scsi_lu *lu;           /* NULL: no unit (store not open, or ending): not served */
-	char *canonical;              /* the store's, or "ram:NAME": key of its identity */
-	char *why;                    /* it isn't served: one sentence, else NULL */
-	bool lacks_cache;             /* that is why: the store's newest data is in a cache */
-	bool created;                 /* its file was made by this start or change */
-	bool is_volatile;             /* opened for, and told as, mode volatile; see mode_wait.c */
+	int grow_error;     /* why the volume didn't grow with its store; 0: nothing failed */
+	struct scsi_lu *lu; /* NULL: no unit (store not open, or ending): not served */
+	char *canonical;    /* the store's, or "ram:NAME": key of its identity */
+	char *why;          /* it isn't served: one sentence, else NULL */
+	bool lacks_cache;   /* that is why: the store's newest data is in a cache */
+	bool created;       /* its file was made by this start or change */
+	bool is_volatile;   /* opened for, and told as, mode volatile; see mode_wait.c */
 	struct catalog_identity id;
 	struct {
 		void *blob;
@@ -199,6 +200,8 @@ const char *daemon_lun_file(const char *store);
 int daemon_lun_create(struct daemon *d, const struct conf_lun *conf, struct daemon_lun **ret);
 /* Without unit; closes the store. Accepts NULL. */
 void daemon_lun_destroy(struct daemon_lun *l);
+/* It is about to lose its unit: what its store or cache tell doesn't concern it any more. */
+void daemon_lun_unwatch(struct daemon_lun *l);
 /*
  * Opens the store. Blocking: before the loops run, or on a worker for a LUN that is in no table.
  * 0 or -errno with one sentence in `reason`, which is l->why too.

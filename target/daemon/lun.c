@@ -68,8 +68,7 @@ daemon_lun_destroy(struct daemon_lun *l)
 	if (l == NULL)
 		return;
 	ASSERT(l->lu == NULL && l->volume == NULL && l->ram == NULL);
-	if (l->blk != NULL)
-		blk_set_events(l->blk, NULL, NULL);
+	daemon_lun_unwatch(l);
 	blk_close(l->blk);
 	daemon_marker_destroy(l->marker);
 	forget(l);
@@ -104,8 +103,43 @@ on_blk_event(void *ctx, enum blk_event ev)
 		break;
 	}
 	/* Behind a cache the LUN goes on: what the SSD has is served, what is new waits there. */
-	if (l->lu != NULL && (l->volume == NULL || ev == BLK_EVENT_SIZE))
+	if (l->volume != NULL && ev != BLK_EVENT_GONE)
+		daemon_lun_follow_size(l);
+	else if (l->volume == NULL && l->lu != NULL)
 		scsi_lu_blk_event(l->lu, ev);
+}
+
+/* Of the cache: it has grown with its store. */
+static void
+on_front_event(void *ctx, enum blk_event ev)
+{
+	const struct daemon_lun *l = ctx;
+	if (l->lu != NULL && ev == BLK_EVENT_SIZE)
+		scsi_lu_blk_event(l->lu, ev);
+}
+
+/* Memory passes on what it hears of what is behind it. */
+static void
+watch(struct daemon_lun *l)
+{
+	struct blk *front = daemon_lun_front(l);
+	if (l->volume != NULL) {
+		blk_set_events(l->blk, on_blk_event, l);
+		blk_set_events(front, on_front_event, l);
+		daemon_lun_follow_size(l); /* it may have come before this */
+	} else {
+		blk_set_events(front, on_blk_event, l);
+	}
+}
+
+void
+daemon_lun_unwatch(struct daemon_lun *l)
+{
+	if (l->blk == NULL)
+		return;
+	blk_set_events(daemon_lun_front(l), NULL, NULL);
+	if (l->volume != NULL)
+		blk_set_events(l->blk, NULL, NULL);
 }
 
 const char *
@@ -457,7 +491,6 @@ daemon_lun_create_unit(struct daemon_lun *l, char *reason, size_t cap)
 		return rc;
 	free(l->why);
 	l->why = NULL;
-	/* Memory passes on what it hears of what is behind it. */
-	blk_set_events(l->ram != NULL && l->volume == NULL ? front : l->blk, on_blk_event, l);
+	watch(l);
 	return 0;
 }

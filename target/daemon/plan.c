@@ -88,13 +88,6 @@ plan_size(struct plan *p, struct plan_lun *pl)
 		return 0;
 	text_format_size(c->size_bytes, want, sizeof want);
 	text_format_size(is, have, sizeof have);
-	if (pl->before->volume != NULL)
-		return refuse(p, -EINVAL,
-		    "LUN %s has %s, and a cache, with which it grows at the next start of terraced "
-		    "only: write size %s into its configuration file and restart, or take the "
-		    "cache "
-		    "away first (terracectl lun set %s cache --default)",
-		    c->name, have, want, c->name);
 	if (daemon_is_memory(c->store))
 		return refuse(p, -EINVAL,
 		    "LUN %s: memory keeps its size (%s): delete the LUN and create it again",

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * LUNs that are configured and not served, because their store couldn't be opened: tried again every
- * few seconds, between changes. One that opens is shown at once to those who are to see it.
+ * few seconds, between changes. One that opens is shown at once to those who are to see it. So are those that
+ * couldn't grow with their stores.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -220,8 +221,10 @@ on_timer(struct loop_timer *t)
 	const struct daemon_objects *now = &e->daemon->now;
 	unsigned count = 0;
 
-	for (unsigned i = 0; i < now->lun_count; i++)
+	for (unsigned i = 0; i < now->lun_count; i++) {
+		daemon_lun_follow_size(now->luns[i]);
 		count += now->luns[i]->lu == NULL;
+	}
 	if (count == 0 || e->current != NULL || e->busy_itself) {
 		arm(e);
 		return;

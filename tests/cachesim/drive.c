@@ -179,6 +179,8 @@ end_flush(struct request *r)
 		if (w->done && w->done_at <= r->after)
 			dwrite_durable(d, w);
 	}
+	if (r->after > d->grown_at)
+		d->size_kept = d->cfg.size_bytes;
 	return 0;
 }
 
@@ -310,6 +312,7 @@ drive_create(const struct drive_cfg *cfg, struct loop *const *loops, unsigned co
 	struct drive *d = calloc(1, sizeof *d);
 	ASSERT(d != NULL);
 	d->cfg = *cfg;
+	d->size_kept = cfg->size_bytes;
 	d->rng = cfg->seed;
 	d->events = events;
 	d->now = calloc(1, room(cfg));
@@ -351,8 +354,16 @@ drive_destroy(struct drive *d)
 void
 drive_grow(struct drive *d, uint64_t size_bytes)
 {
+	drive_grow_cached(d, size_bytes);
+	d->size_kept = size_bytes;
+}
+
+void
+drive_grow_cached(struct drive *d, uint64_t size_bytes)
+{
 	ASSERT(size_bytes >= d->cfg.size_bytes && size_bytes <= d->cfg.room_bytes);
 	d->cfg.size_bytes = size_bytes;
+	d->grown_at = *d->events;
 	blk_set_size(&d->b, size_bytes);
 }
 
@@ -363,7 +374,7 @@ drive_cut(struct drive *d, uint64_t size_bytes)
 		const struct blk_io *io = container_of(n, struct request, link)->io;
 		ASSERT(io->op == BLK_FLUSH || io->offset_bytes + io->len_bytes <= size_bytes);
 	}
-	d->cfg.size_bytes = size_bytes;
+	d->cfg.size_bytes = d->size_kept = size_bytes;
 	blk_set_size(&d->b, size_bytes);
 }
 
@@ -402,9 +413,13 @@ drive_after_crash(struct drive *d, enum loss loss, uint64_t seed, struct loop *c
 	struct drive_cfg cfg = d->cfg;
 	uint64_t rng = seed;
 	cfg.seed = seed;
+	if (d->size_kept < cfg.size_bytes && loss != LOSS_KILL && loss != LOSS_NONE &&
+	    rng_below(&rng, 2) == 0)
+		cfg.size_bytes = d->size_kept;
 	struct drive *n = drive_create(&cfg, loops, count, d->b.name, events);
 	memcpy(n->durable, d->durable, room(&cfg));
 	memcpy(n->now, d->durable, room(&cfg));
+	n->size_kept = loss == LOSS_KILL ? d->size_kept : cfg.size_bytes;
 	LIST_FOREACH (l, &d->writes) {
 		const struct dwrite *w = container_of(l, struct dwrite, link);
 		bool whole = rng_below(&rng, 2) == 0;

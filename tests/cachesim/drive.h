@@ -32,6 +32,8 @@ struct drive {
 	struct list requests;   /* in flight */
 	uint64_t count;         /* writes so far */
 	uint64_t *events;       /* counts what a crash could come before or after */
+	uint64_t size_kept;     /* bytes: a crash leaves as many at least… */
+	uint64_t grown_at;      /* …until a flush that was asked for after this event */
 	bool broken;            /* every write and flush fails */
 	bool deaf;              /* every read fails */
 	uint32_t read_us;       /* …that reads take besides */
@@ -69,6 +71,8 @@ extern bool drive_verbose; /* each request on stderr */
 
 /* The device has more sectors from now on: of zeros, or what they were before it was cut. */
 void drive_grow(struct drive *d, uint64_t size_bytes);
+/* …and until it is flushed a crash may take them again. */
+void drive_grow_cached(struct drive *d, uint64_t size_bytes);
 /* …or fewer. Nothing is in flight there. */
 void drive_cut(struct drive *d, uint64_t size_bytes);
 

@@ -61,6 +61,17 @@ faults_unhog(void *ctx)
 	memset(w->hog, 0, sizeof w->hog);
 }
 
+/* A store grows, and nobody flushes it: a crash may take that again. */
+static void
+grow_store(struct vol *v)
+{
+	uint64_t sectors = v->store->cfg.size_bytes / 512, room = SECTORS_MAX - sectors;
+	if (room == 0)
+		return;
+	sectors += 1 + rng_below(&v->w->rng, room < 12 ? room : 12);
+	drive_grow_cached(v->store, sectors * 512);
+}
+
 void
 faults_reopen(struct world *w)
 {
@@ -69,7 +80,12 @@ faults_reopen(struct world *w)
 		if (v->v == NULL || w->c->is_void)
 			continue;
 		vol_close(w, v);
+		if (w->cfg.grows) {
+			grow_store(v);
+			v->store->cfg.flush_error = 2;
+		}
 		vol_open(w, v);
+		v->store->cfg.flush_error = 0;
 		v->weak = v->mode == CACHE_BYPASS;
 		if (v->v != NULL && v->mode != CACHE_BYPASS)
 			vol_flush(w, v);
@@ -163,6 +179,7 @@ faults_away(struct world *w)
 	memcpy(weight, w->cfg.weight, sizeof weight);
 	w->cfg.weight[OP_FLUSH] = w->cfg.weight[OP_EVICT] = w->cfg.weight[OP_MODE] = 0;
 	w->cfg.weight[OP_CHECKPOINT] = w->cfg.weight[OP_RESIZE] = 0;
+	w->cfg.weight[OP_GROW] = 0;
 	d->broken = d->deaf = true;
 	world_call(w, tell, &a);
 	w->ops_left = 12;
@@ -239,13 +256,63 @@ faults_resize(void *ctx)
 	cache_resize(w->c, w->resize_to, resized, w);
 }
 
+/* What a request may reach follows what the volume shows. */
+static void
+on_event(void *ctx, enum blk_event ev)
+{
+	struct vol *v = ctx;
+	if (ev == BLK_EVENT_SIZE)
+		v->shown = v->sectors = blk_get_info(cache_volume_blk(v->v))->size_bytes / 512;
+}
+
+static void
+grown(void *ctx, int result)
+{
+	struct vol *v = ctx;
+	v->w->waiting--;
+	*(result < 0 ? &totals.vols_not_grown : &totals.vols_grown) += 1;
+	if (result == 0 && v->sectors * 512 != v->store->cfg.size_bytes)
+		world_lost(v->w, "volume %u hasn't grown with its store", v->idx);
+}
+
+void
+faults_grow(struct vol *v)
+{
+	uint64_t sectors = v->store->cfg.size_bytes / 512, room = SECTORS_MAX - sectors;
+	if (v->v->chg.step != 0)
+		return;
+	if (room > 0)
+		drive_grow_cached(
+		    v->store, (sectors + 1 + rng_below(&v->w->rng, room < 12 ? room : 12)) * 512);
+	blk_set_events(cache_volume_blk(v->v), on_event, v);
+	v->w->waiting++;
+	cache_volume_grow(v->v, grown, v);
+}
+
+/* A number that changes when one step of a growth follows another. */
+static int
+grow_step(const struct world *w)
+{
+	int step = 0;
+	for (unsigned i = 0; i < VOLUMES; i++)
+		if (w->vols[i].v != NULL && w->vols[i].v->chg.grow_to > 0)
+			step = step * 100 + w->vols[i].v->chg.step;
+	return step;
+}
+
 void
 faults_step(struct world *w)
 {
-	if (!w->cfg.cut_steps || w->c == NULL || w->c->resize.step == w->resize_step)
+	if (w->c == NULL)
 		return;
-	w->resize_step = w->c->resize.step;
-	w->cut_at = w->events;
+	if (w->cfg.cut_steps && w->c->resize.step != w->resize_step) {
+		w->resize_step = w->c->resize.step;
+		w->cut_at = w->events;
+	}
+	if (w->cfg.grows && grow_step(w) != w->grow_step) {
+		w->grow_step = grow_step(w);
+		w->cut_at = w->events;
+	}
 }
 
 void

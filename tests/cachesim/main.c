@@ -9,6 +9,7 @@
  *	sim-cache -z …                              as otherwise, and every seed compresses, not one in three
  *	sim-cache -R …                              as otherwise, and every seed resizes, not one in four
  *	sim-cache -T …                              as -R, and is cut at each step of it
+ *	sim-cache -G …                              as otherwise, and in every seed volumes grow, not one in four
  *	sim-cache -t SECONDS                        new seeds for so long
  *	sim-cache -d[NAME]                          the stories (stories.c), or one of them, of several seeds
  *	sim-cache [-N SEEDS] -m[NAME]               without each guard in turn: the seed that misses it
@@ -40,6 +41,9 @@ static const struct story *story; /* instead of what a seed makes of it */
 static enum { PACK_SOME, PACK_ALL, PACK_NONE } pack;
 /* …and before a cache could become larger or smaller. */
 static enum { RESIZE_SOME, RESIZE_ALL, RESIZE_STEPS, RESIZE_NONE } resize;
+
+/* …and before a volume could become larger while it is used. */
+static enum { GROW_SOME, GROW_ALL, GROW_NONE } grow;
 
 struct shared {
 	struct sim_totals totals;
@@ -138,6 +142,12 @@ config(uint64_t seed, bool exhaustive, struct sim_cfg *c)
 		c->weight[OP_BLK_FLUSH] += 8;
 		c->weight[OP_MODE] += 6;
 	}
+	uint64_t sixth = seed * 701 + 17;
+	c->grows = grow == GROW_ALL || (grow == GROW_SOME && rng_below(&sixth, 4) == 0);
+	if (c->grows) {
+		c->weight[OP_GROW] = 1 + (uint32_t)rng_below(&sixth, 3);
+		c->sectors = 0;
+	}
 	if (exhaustive) {
 		c->ops = 3 + (uint32_t)rng_below(&r, 8);
 		c->depth = 1;
@@ -214,6 +224,8 @@ report(void)
 	    t->rewritten, t->gaps, t->slowed);
 	printf("grown %" PRIu64 ", shrunk %" PRIu64 ", of these refused or given up %" PRIu64 "\n",
 	    t->grown, t->shrunk, t->resizes_failed);
+	printf("volumes grown %" PRIu64 ", not grown for an error %" PRIu64 "\n", t->vols_grown,
+	    t->vols_not_grown);
 	printf("compressed %" PRIu64 " KiB to %" PRIu64 ", refused %" PRIu64 ", not tried %" PRIu64
 	       "\n",
 	    t->pack_in >> 10, t->pack_out >> 10, t->pack_refused >> 10, t->pack_skipped >> 10);
@@ -231,8 +243,12 @@ run_file(const char *path)
 	}
 	while (bad == 0 && fgets(line, sizeof line, f) != NULL) {
 		uint64_t seed;
+		grow = GROW_ALL;
+		if (sscanf(line, "growing %" SCNu64, &seed) == 1)
+			bad = run_batch(seed, 1, false, 0, false);
+		grow = GROW_NONE;
 		resize = RESIZE_ALL;
-		if (sscanf(line, "resized %" SCNu64, &seed) == 1)
+		if (bad == 0 && sscanf(line, "resized %" SCNu64, &seed) == 1)
 			bad = run_batch(seed, 1, false, 0, false);
 		if (bad == 0 && sscanf(line, "resized short %" SCNu64, &seed) == 1)
 			bad = run_batch(seed, 1, true, 0, false);
@@ -254,6 +270,7 @@ run_file(const char *path)
 		rot = false;
 		pack = PACK_SOME;
 		resize = RESIZE_SOME;
+		grow = GROW_SOME;
 	}
 	fclose(f);
 	if (bad != 0)
@@ -345,6 +362,13 @@ needs_resize(unsigned m)
 	       m == CACHE_MUTANT_SHRINK_NOT_EMPTY || m == CACHE_MUTANT_SHRINK_SUPER_FIRST;
 }
 
+/* …a volume that grows while it is used. */
+static bool
+needs_grow(unsigned m)
+{
+	return m == CACHE_MUTANT_GROW_SHOWN_EARLY || m == CACHE_MUTANT_GROW_STORE_NO_FLUSH;
+}
+
 /* The table guard → seed and seconds until the simulation misses it. */
 static int
 mutants(const char *only)
@@ -360,6 +384,7 @@ mutants(const char *only)
 		rot = needs_rot(m);
 		rewrite = needs_rewrite(m);
 		resize = needs_resize(m) ? RESIZE_STEPS : RESIZE_NONE;
+		grow = needs_grow(m) ? GROW_ALL : GROW_NONE;
 		pack = needs_pack(m) ? PACK_ALL : as_said;
 		story = story_of(m);
 		double began = seconds_used();
@@ -386,7 +411,7 @@ main(int argc, char **argv)
 	    mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (shared == MAP_FAILED)
 		return 2;
-	while ((opt = getopt(argc, argv, "n:f:s:x:t:m::g:vS:N:rRTzd::")) != -1) {
+	while ((opt = getopt(argc, argv, "n:f:s:x:t:m::g:vS:N:rRTGzd::")) != -1) {
 		switch (opt) {
 		case 'n':
 			count = strtoull(optarg, NULL, 0);
@@ -426,6 +451,9 @@ main(int argc, char **argv)
 			break;
 		case 'T':
 			resize = RESIZE_STEPS;
+			break;
+		case 'G':
+			grow = GROW_ALL;
 			break;
 		case 'z':
 			pack = PACK_ALL;

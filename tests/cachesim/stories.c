@@ -425,6 +425,48 @@ old_copy_of_a_failed_commit(struct world *w)
 	w->cut_at = UINT64_MAX;
 }
 
+/* ---- [24] a volume that grows ------------------------------------------------------------------------- */
+
+static bool
+has_failed(const struct world *w)
+{
+	return w->ssd->write_errors > 0;
+}
+
+static void
+begin_grow(void *ctx)
+{
+	faults_grow(ctx);
+}
+
+/* Its row can't be written at first. What it shows is written to, then and when it has been. */
+static void
+row_of_growth_fails(struct world *w)
+{
+	struct vol *v = &w->vols[0];
+	uint64_t was = v->sectors;
+	quiet(w);
+	w->ssd->bad_bytes =
+	    (w->c->geo.voltable_block + 2ull * w->c->geo.voltable_blocks) * CF_BLOCK_BYTES;
+	world_call(w, begin_grow, v);
+	until(w, has_failed, "a row that can't be written");
+	w->cut_at = 0;
+	if (v->sectors > was)
+		world_ask(w, v, OP_WRITE, was, v->sectors - was);
+	w->ssd->bad_bytes = 0;
+	world_idle(w, "growing");
+	ASSERT(v->sectors > was);
+	world_ask(w, v, OP_WRITE, was, v->sectors - was);
+	w->cut_at = UINT64_MAX;
+}
+
+static void
+grow_config(struct sim_cfg *c)
+{
+	base_config(c);
+	c->grows = true;
+}
+
 static void
 away_config(struct sim_cfg *c)
 {
@@ -442,5 +484,6 @@ const struct story stories[] = {
         {CACHE_MUTANT_AWAY_NO_RECORD}},
     {"old_copy_of_a_failed_commit", small_config, old_copy_of_a_failed_commit,
         {CACHE_MUTANT_OWED_CHECKPOINT}},
+    {"row_of_growth_fails", grow_config, row_of_growth_fails, {CACHE_MUTANT_GROW_SHOWN_EARLY}},
 };
 const unsigned story_count = sizeof stories / sizeof stories[0];

@@ -240,8 +240,10 @@ vol_open(struct world *w, struct vol *v)
 	world_until(w, &o.done, "open");
 	if (o.result < 0 && !(o.result == -EIO && w->c->is_void) && w->cfg.lie == 0 && !w->rotten)
 		world_lost(w, "volume %u doesn't open: %s", v->idx, strerror(-o.result));
-	if (v->v != NULL)
+	if (v->v != NULL) {
 		v->mode = v->v->mode;
+		v->shown = v->sectors = v->v->row.size_bytes / 512;
+	}
 }
 
 /* ---- management ---------------------------------------------------------------------------------- */
@@ -537,6 +539,9 @@ manage(struct task *t, enum op_kind kind)
 	case OP_RESIZE:
 		faults_resize(w);
 		break;
+	case OP_GROW:
+		faults_grow(v);
+		break;
 	case OP_EVICT:
 		if (v->managed || v->v->chg.step != 0)
 			break;
@@ -730,7 +735,10 @@ drives_crashed(struct world *w, struct world *from, enum loss loss, uint64_t see
 		    loss == LOSS_KILL ? LOSS_KILL : (enum loss)rng_below(&w->rng, LOSS_KILL);
 		v->store = drive_after_crash(
 		    old->store, l, seed + i + 1, w->loops, w->cfg.loops, &w->events);
-		v->sectors = old->sectors;
+		v->sectors = v->store->cfg.size_bytes / 512;
+		v->shown = old->shown;
+		if (v->sectors < v->shown && w->cfg.lie == 0)
+			world_lost(from, "volume %u was shown larger than its store is", i);
 		if (rng_below(&w->rng, 6) == 0 && v->sectors < SECTORS_MAX - 3) {
 			v->sectors += 1 + rng_below(&w->rng, 3);
 			drive_grow(v->store, v->sectors * 512);

@@ -70,6 +70,7 @@ struct sim_cfg {
 	bool compress;      /* what is filled */
 	bool resizes;       /* the cache becomes larger and smaller */
 	bool cut_steps;     /* …and is cut when one step of it follows another */
+	bool grows;         /* volumes do, and are cut likewise */
 	uint32_t
 	    rot; /* in one of so many crashes a bit of the SSD decays, once in a line of them */
 };
@@ -77,8 +78,8 @@ struct sim_cfg {
 struct sim_totals {
 	uint64_t cuts, deep_cuts, ops, reads, verified, attaches, refused, epochs, reuses, copies,
 	    fills, checkpoints, evicted, destaged, events, lied, rotten, rot_refused, rewritten,
-	    slowed, gaps, grown, shrunk, resizes_failed, pack_in, pack_out, pack_refused,
-	    pack_skipped;
+	    slowed, gaps, grown, shrunk, resizes_failed, vols_grown, vols_not_grown, pack_in,
+	    pack_out, pack_refused, pack_skipped;
 };
 
 extern struct sim_totals totals;

@@ -30,6 +30,7 @@ enum op_kind {
 	OP_REMOVE,
 	OP_PAUSE,
 	OP_RESIZE,
+	OP_GROW,
 	OP_COUNT
 };
 
@@ -52,6 +53,7 @@ struct vol {
 	struct marker marker;
 	struct cache_volume *v;
 	uint64_t sectors;
+	uint64_t shown; /* …of which so many to users: a crash takes none of them */
 	struct oracle o;
 	enum cache_mode mode;
 	bool weak;    /* an acknowledgement may be lost by a crash: bypass, or on the way there */
@@ -98,6 +100,7 @@ struct world {
 	bool attached, failed_attach, detached, checkpointing;
 	bool resizing;      /* the cache, to… */
 	int resize_step;    /* …its last one seen */
+	int grow_step;      /* of volumes that grow, likewise */
 	uint64_t resize_to; /* …so many bytes */
 	bool accepts;       /* the attach goes on although something is lost */
 	bool forgiven;      /* it did: nothing is promised any more */
@@ -160,6 +163,8 @@ void faults_hog(void *ctx);
 void faults_unhog(void *ctx);
 /* The cache is to become larger or smaller, by any amount; counts as waiting until it has. Home loop; ctx a world. */
 void faults_resize(void *ctx);
+/* The volume's store grows, and the volume; counts as waiting until it has. Home loop. */
+void faults_grow(struct vol *v);
 /* A bit of the SSD decays. */
 void faults_rot(struct world *w);
 /* All of it is evicted, or a part; then world_managed(). Home loop. */

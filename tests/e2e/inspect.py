@@ -265,7 +265,8 @@ def case_a_resize(d, t):
     grown = text.replace('grows.img" ; size 16MiB', 'grows.img" ; size 24MiB')
     d.folder.write("terrace.conf", grown)
     c.call("reload")
-    same(len(os.pread(fd, MIB, 23 * MIB)), MIB, "read what was added, by the same open file")
+    # What the mount knows of a LUN may be a tenth of a second old.
+    wait_until(lambda: len(os.pread(fd, MIB, 23 * MIB)) == MIB, "read what was added, by the same open file", 5)
     same(os.fstat(fd).st_size, 24 * MIB, "size by fstat")
     same(os.stat(image(t, "grows")).st_size, 24 * MIB, "size by stat")
     same(t.value("luns", "grows", "size"), str(24 * MIB), "size")

@@ -113,11 +113,19 @@ order cache resize quick
 expect "size of the cache" "$(value size_bytes)" $((small + 8 * MIB))
 verified=(--offset=16M --randseed=8 --randrepeat=1)
 fio_verify "$lv" 16M "${verified[@]}"
+lvextend -q -L +8M vg/lv >/dev/null 2>&1
+order lun resize lv
+expect_match "the LUN behind it grows too" "$(cat control.out)" 'size 64MiB → 72MiB'
+echo 1 >"/sys/block/${lv#/dev/}/device/rescan"
+expect "size of the LUN" "$(size_of "$lv")" $((72 * MIB))
+grown=(--offset=64M --randseed=9 --randrepeat=1)
+fio_verify "$lv" 8M "${grown[@]}"
 kill -KILL "$SERVER"
 wait "$SERVER" 2>/dev/null || :
 serve
 expect "size of the cache after a restart" "$(value size_bytes)" $((small + 8 * MIB))
 fio_verify "$lv" 16M "${verified[@]}" --verify_only
+fio_verify "$lv" 8M "${grown[@]}" --verify_only
 order cache resize quick 24MiB
 expect "size of the cache" "$(value size_bytes)" "$small"
 lvreduce -q -f -L 24M vg/fast >/dev/null 2>&1
@@ -126,6 +134,7 @@ fio_verify "$lv" 16M "${verified[@]}"
 cp without.conf terrace.conf
 order reload --yes
 fio_verify "$lv" 16M "${verified[@]}" --verify_only
+fio_verify "$lv" 8M "${grown[@]}" --verify_only
 lvremove -q -f vg/fast >/dev/null
 
 step "sectors that fail" 300

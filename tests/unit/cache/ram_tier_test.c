@@ -440,6 +440,48 @@ a_new_size_forgets_the_tail(void **state)
 	ram_teardown(&f);
 }
 
+static struct ram_volume_stats
+volume_stats(const struct ram_fixture *f)
+{
+	struct ram_volume_stats s;
+	ram_volume_get_stats(f->v, &s);
+	return s;
+}
+
+/* Growth by itself: what was kept is, but for the block within which the end was. */
+static void
+what_grows_keeps_what_it_has(void **state)
+{
+	(void)state;
+	struct ram_fixture f;
+	char model[4 * BLOCK];
+	uint64_t cut = RAM_LOWER_BYTES - BLOCK - 512, tail = RAM_LOWER_BYTES - sizeof model;
+	ram_setup(&f, world_sim(1, 2, 16u << 20), 32, NULL);
+	struct watcher x = {.f = &f, .size = cut};
+	world_call(f.w, 0, watch_run, &x);
+	world_call(f.w, 0, size_run, &x);
+	world_pass(f.w, 1000000);
+	fill_lower(&f, model, sizeof model, 1);
+	pattern_fill(model, sizeof model, 2);
+	assert_int_equal(io_write(f.w, 0, f.b, 0, tail, cut - tail, model), 0);
+	expect(&f, 0, tail, model, cut - tail);
+	expect(&f, 0, tail, model, cut - tail);
+	uint64_t kept = volume_stats(&f).kept, dropped = volume_stats(&f).dropped;
+	x.size = RAM_LOWER_BYTES;
+	world_call(f.w, 0, size_run, &x);
+	world_pass(f.w, 1000000);
+	assert_int_equal(blk_get_info(f.b)->size_bytes, RAM_LOWER_BYTES);
+	assert_int_equal(x.events[BLK_EVENT_SIZE], 2);
+	assert_true(kept >= 2);
+	assert_in_range(volume_stats(&f).kept, kept - 1, kept);
+	assert_in_range(volume_stats(&f).dropped, dropped, dropped + 1);
+	/* What came behind the old end is the store's. */
+	assert_int_equal(
+	    io_write(f.w, 0, f.lower, 0, cut, RAM_LOWER_BYTES - cut, model + (cut - tail)), 0);
+	expect(&f, 1, tail, model, sizeof model);
+	ram_teardown(&f);
+}
+
 /* ---- profiles --------------------------------------------------------------------------------- */
 
 static void
@@ -791,6 +833,7 @@ main(void)
 	    cmocka_unit_test(a_bad_sector_fails_alone),
 	    cmocka_unit_test(what_is_gone_fails_and_is_read_anew),
 	    cmocka_unit_test(a_new_size_forgets_the_tail),
+	    cmocka_unit_test(what_grows_keeps_what_it_has),
 	    cmocka_unit_test(streams_are_read_ahead),
 	    cmocka_unit_test(a_scan_leaves_the_rest),
 	    cmocka_unit_test(quiet_reads_change_nothing),

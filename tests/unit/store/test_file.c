@@ -528,6 +528,30 @@ the_first_flush_reaches_the_file(void **state)
 	world_destroy(w);
 }
 
+/* Who has made the file larger may not have synced that. */
+static void
+the_first_flush_after_growth_reaches_the_file(void **state)
+{
+	(void)state;
+	struct blk *b = open_watched();
+	assert_int_equal(io_range(rw, 0, b, BLK_FLUSH, 0, 0, 0), 0);
+	assert_int_equal(truncate(path, SIZE * 2), 0);
+	expect_event(BLK_EVENT_SIZE, 1);
+	assert_int_equal(io_range(rw, 0, b, BLK_FLUSH, 0, 0, 0), 0);
+	assert_int_equal(truncate(path, SIZE * 3), 0);
+	expect_event(BLK_EVENT_SIZE, 2);
+	spoil_descriptor();
+	assert_int_equal(io_range(rw, 0, b, BLK_FLUSH, 0, 0, 0), -EIO);
+	world_close(rw, b);
+	b = open_watched();
+	assert_int_equal(truncate(path, SIZE * 2), 0);
+	expect_event(BLK_EVENT_SIZE, 1);
+	assert_int_equal(io_range(rw, 0, b, BLK_FLUSH, 0, 0, 0), 0);
+	spoil_descriptor();
+	assert_int_equal(io_range(rw, 0, b, BLK_FLUSH, 0, 0, 0), 0);
+	world_close(rw, b);
+}
+
 static void
 a_new_file_of_the_same_size_takes_its_place(void **state)
 {
@@ -630,6 +654,7 @@ main(void)
 	    WITH_WORLD(one_file_is_not_served_twice),
 	    WITH_WORLD(a_path_may_have_colons),
 	    WITH_WORLD(growth_is_noticed),
+	    WITH_WORLD(the_first_flush_after_growth_reaches_the_file),
 	    WITH_WORLD(a_look_that_is_asked_for_shows_what_is_so_then),
 	    WITH_WORLD(space_is_told_and_followed),
 	    WITH_WORLD(an_unlinked_file_is_gone_and_the_same_one_comes_back),
