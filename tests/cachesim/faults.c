@@ -294,9 +294,11 @@ static int
 grow_step(const struct world *w)
 {
 	int step = 0;
-	for (unsigned i = 0; i < VOLUMES; i++)
-		if (w->vols[i].v != NULL && w->vols[i].v->chg.grow_to > 0)
-			step = step * 100 + w->vols[i].v->chg.step;
+	LIST_FOREACH (n, &w->c->volumes) {
+		const struct cache_volume *v = container_of(n, struct cache_volume, link);
+		if (v->chg.grow_to > 0)
+			step = step * 100 + v->chg.step;
+	}
 	return step;
 }
 
